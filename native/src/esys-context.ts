@@ -1,0 +1,200 @@
+import type { EsysFunction } from './esys-prototypes.ts'
+import { fromStruct, type Struct, unsized } from './marshal.ts'
+import type { Output } from './output.ts'
+import { makeQueue } from './queue.ts'
+import type { Tcti } from './tcti.ts'
+import { errorOfRc, TpmError } from './tpm-error.ts'
+import { type NativeFunction, tssLibraries } from './tss-libraries.ts'
+import { callOnWorker, refuseMoreStuckCalls, withDeadline } from './worker-call.ts'
+
+/**
+ * One ESYS_CONTEXT. Rules:
+ * - One native call at a time: a context is not thread-safe, and calls run on worker threads.
+ * - What a call created is recorded when the call returns, even when nobody waits for it any more.
+ * - After a timeout, a transport error or a response that failed its check the context is broken:
+ *   ESAPI accepts nothing more. It is emptied and finalized as soon as no call runs on it.
+ */
+
+/** ESAPI's own number for an object or session; never a TPM handle. */
+export type EsysTr = number
+
+export interface EsysContext {
+  /** Why the context accepts no more calls, or undefined while it does. */
+  failure(): TpmError | undefined
+  /** Runs one command. `null` among the inputs or outputs is a NULL pointer. */
+  call(
+    name: EsysFunction,
+    inputs: readonly (number | Struct | null)[],
+    outputs?: readonly (Output | null)[],
+  ): Promise<void>
+  nameOf(handle: EsysTr): Uint8Array
+  /** Flushes an object or session, or lets go of a reference. Nothing happens when it is gone. */
+  flush(handle: EsysTr): Promise<void>
+  /** Flushes whatever is left. @throws the first error, after having tried them all. */
+  flushAll(): Promise<void>
+  /** Ends the context. Does not wait for a call that timed out. */
+  release(): Promise<void>
+}
+
+/** @throws TpmError TPM_TRANSPORT, TPM_TIMEOUT, TPM_LIBRARY or TPM_LIBRARY_MISSING */
+export async function openContext(tcti: Tcti, timeoutMs: number): Promise<EsysContext> {
+  const tss = tssLibraries()
+  refuseMoreStuckCalls()
+  const transport = await openTransport(tcti, timeoutMs)
+  const cell: [bigint] = [0n]
+  const rc: number = tss.esysInitialize(cell, transport, null)
+  if (rc !== 0) {
+    tss.tctiFinalize([transport])
+    throw errorOfRc('Esys_Initialize', rc, tss.rcDecode(rc))
+  }
+  return makeContext(transport, cell[0], timeoutMs)
+}
+
+async function openTransport(tcti: Tcti, timeoutMs: number): Promise<bigint> {
+  const { tctiInitialize, tctiFinalize, rcDecode } = tssLibraries()
+  const name = 'Tss2_TctiLdr_Initialize'
+  const cell: [bigint] = [0n]
+  const returned = callOnWorker(tctiInitialize, tcti.conf, cell)
+  try {
+    const rc = await withDeadline(name, returned, timeoutMs)
+    if (rc !== 0) throw errorOfRc(`${name} ${tcti.conf}`, rc, rcDecode(rc))
+  } catch (error) {
+    returned.then((rc) => rc === 0 && tctiFinalize(cell)).catch(() => undefined)
+    throw error
+  }
+  return cell[0]
+}
+
+function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysContext {
+  const tss = tssLibraries()
+  const enqueue = makeQueue()
+  /** Handle in the TPM of everything that must be flushed; undefined for references. */
+  const held = new Map<EsysTr, number | undefined>()
+  let failure: TpmError | undefined
+  let running: Promise<unknown> = Promise.resolve()
+  let ended: Promise<void> | undefined
+
+  async function run(name: string, native: NativeFunction, inputs: unknown[], collect: () => void) {
+    if (failure !== undefined) throw failure
+    const returned = callOnWorker(native, esys, ...inputs).then((rc) => {
+      if (rc === 0) collect()
+      return rc
+    })
+    running = returned.catch(() => undefined)
+    try {
+      const rc = await withDeadline(name, returned, timeoutMs)
+      if (rc !== 0) throw errorOfRc(name, rc, tss.rcDecode(rc))
+    } catch (error) {
+      throw breakUnlessRefused(name, error)
+    }
+  }
+
+  /** A refusal by the TPM (TPM_RC) leaves ESAPI usable; anything else does not. */
+  function breakUnlessRefused(name: string, cause: unknown): TpmError {
+    const error =
+      cause instanceof TpmError ? cause : new TpmError('TPM_LIBRARY', `${name} failed`, { cause })
+    if (error.code === 'TPM_RC') return error
+    failure ??= error
+    end().catch(() => undefined)
+    return error
+  }
+
+  function call(
+    name: EsysFunction,
+    inputs: readonly (number | Struct | null)[],
+    outputs: readonly (Output | null)[] = [],
+  ): Promise<void> {
+    const parameters = [...inputs, ...outputs.map((output) => output?.cell ?? null)]
+    return enqueue(() =>
+      run(name, tss.command(name), parameters, () => {
+        // Handles first: a structure that cannot be converted must not hide what was created.
+        for (const output of outputs) if (output !== null) hold(output)
+        for (const output of outputs) output?.collect()
+      }),
+    )
+  }
+
+  function hold(output: Output): void {
+    const tr = Number(output.cell[0])
+    if (output.kind === 'handle') held.set(tr, tpmHandleOf(tr))
+    if (output.kind === 'reference') held.set(tr, undefined)
+  }
+
+  /** The TPM's handle, or undefined when ESAPI does not know `tr` (any more). */
+  function tpmHandleOf(tr: EsysTr): number | undefined {
+    const cell: [number] = [0]
+    const rc: number = tss.esysGetTpmHandle(esys, tr, cell)
+    return rc === 0 ? cell[0] : undefined
+  }
+
+  function nameOf(tr: EsysTr): Uint8Array {
+    if (failure !== undefined) throw failure
+    const cell: [bigint] = [0n]
+    const rc: number = tss.esysGetName(esys, tr, cell)
+    if (rc !== 0) throw errorOfRc('Esys_TR_GetName', rc, tss.rcDecode(rc))
+    try {
+      return unsized(fromStruct('TPM2B_NAME', cell[0]))
+    } finally {
+      tss.esysFree(cell[0])
+    }
+  }
+
+  function flush(tr: EsysTr): Promise<void> {
+    return enqueue(async () => {
+      if (failure !== undefined) throw failure
+      const isReference = held.has(tr) && held.get(tr) === undefined
+      if (!held.delete(tr)) return
+      if (isReference) tss.esysClose(esys, [tr])
+      else await flushInTpm(tr)
+    })
+  }
+
+  async function flushInTpm(tr: EsysTr): Promise<void> {
+    try {
+      await run('Esys_FlushContext', tss.command('Esys_FlushContext'), [tr], () => undefined)
+    } catch (error) {
+      // Gone already, as a session is after its last use without continueSession.
+      if (!(error instanceof TpmError) || error.rcName !== 'TPM_RC_HANDLE') throw error
+      tss.esysClose(esys, [tr])
+    }
+  }
+
+  async function flushAll(): Promise<void> {
+    // A call that nobody awaited may still be about to create something.
+    await enqueue(async () => undefined)
+    const results = await Promise.allSettled([...held.keys()].map(flush))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  function end(): Promise<void> {
+    ended ??= running.then(flushBelowEsys).then(() => {
+      tss.esysFinalize([esys])
+      tss.tctiFinalize([transport])
+    })
+    return ended
+  }
+
+  /**
+   * A TPM without resource manager keeps what a broken context leaves behind, and has three slots.
+   * ESAPI accepts nothing more in that state; SAPI below it does.
+   */
+  async function flushBelowEsys(): Promise<void> {
+    const cell: [bigint] = [0n]
+    if (held.size === 0 || tss.esysGetSysContext(esys, cell) !== 0) return
+    for (const handle of held.values()) {
+      if (handle === undefined) continue
+      const rc = await callOnWorker(tss.sysFlushContext, cell[0], handle)
+      if (rc > 0xffff) return
+    }
+  }
+
+  async function release(): Promise<void> {
+    failure ??= new TpmError('TPM_CLOSED', 'the TPM context is closed')
+    const ending = end()
+    if (failure.code === 'TPM_TIMEOUT') return
+    await withDeadline('close', ending, timeoutMs).catch(() => undefined)
+  }
+
+  return { failure: () => failure, call, nameOf, flush, flushAll, release }
+}

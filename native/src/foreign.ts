@@ -1,0 +1,12 @@
+import koffi from 'koffi'
+
+/**
+ * C stack of a call on a worker thread. koffi's 128 KiB would do for ESAPI itself, but the first
+ * call loads a TCTI and the first session loads the crypto library's providers on that stack.
+ */
+const WORKER_STACK_BYTES = 1 << 20
+
+// koffi takes settings only before the first library is loaded, so every file here gets it from here.
+koffi.config({ async_stack_size: WORKER_STACK_BYTES })
+
+export { koffi }

@@ -1,0 +1,53 @@
+import type { Socket } from 'node:net'
+import { koffi } from './foreign.ts'
+import { LinuxError, lastError } from './linux-error.ts'
+
+/** asm-generic/socket.h */
+const SOL_SOCKET = 1
+const SO_PEERCRED = 17
+const SO_PEERPIDFD = 77
+
+const getsockopt = koffi
+  .load('libc.so.6')
+  .func('int getsockopt(int fd, int level, int optname, void *optval, _Inout_ uint32_t *optlen)')
+
+/** Who connected, as the kernel recorded it at connect(2); later changes of uid do not show. */
+export interface PeerCredentials {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** @throws LinuxError EBADF or ENOTSOCK. A socket without peer has pid 0 and the ids 2^32-1. */
+export function peerCredentials(fd: number): PeerCredentials {
+  // struct ucred (unix(7)): pid_t, uid_t, gid_t, 32 bits each, in host order.
+  const ucred = new Uint32Array(3)
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, [ucred.byteLength]) !== 0) {
+    throw lastError('getsockopt SO_PEERCRED')
+  }
+  const [pid = 0, uid = 0, gid = 0] = ucred
+  return { pid, uid, gid }
+}
+
+/**
+ * A file descriptor of the process that connected, which no later process with the same pid can
+ * take over. The caller closes it. Undefined where the kernel lacks SO_PEERPIDFD (before 6.5).
+ *
+ * @throws LinuxError ESRCH or EINVAL when the peer is gone, EBADF, ENOTSOCK, ENODATA
+ */
+export function peerPidfd(fd: number): number | undefined {
+  const pidfd = new Int32Array(1)
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, pidfd, [pidfd.byteLength]) === 0) return pidfd[0]
+  const error = lastError('getsockopt SO_PEERPIDFD')
+  if (error.code === 'ENOPROTOOPT') return undefined
+  throw error
+}
+
+/** The file descriptor of a connected socket. @throws LinuxError EBADF when it is closed. */
+export function socketFd(socket: Socket): number {
+  // Node has no public name for this. `_handle.fd` is what its own cluster and http modules use;
+  // the type says unknown, so a Node without it ends here and not in a wrong descriptor.
+  const { _handle: handle } = socket as unknown as { readonly _handle: { fd?: unknown } | null }
+  if (typeof handle?.fd === 'number' && handle.fd >= 0) return handle.fd
+  throw new LinuxError('socketFd', 'EBADF')
+}

@@ -1,0 +1,9 @@
+/**
+ * The few Linux calls that a service beside a TPM needs and that Node lacks. Everything here is
+ * synchronous, takes microseconds at most, and throws LinuxError.
+ */
+export { bootTimeMs, monotonicUsec } from './linux-clock.ts'
+export { LinuxError } from './linux-error.ts'
+export { notify } from './linux-notify.ts'
+export { type PeerCredentials, peerCredentials, peerPidfd, socketFd } from './linux-peer.ts'
+export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './linux-process.ts'

@@ -1,0 +1,71 @@
+import { TpmError } from './tpm-error.ts'
+import { STRUCT_BYTES, tssLibraries } from './tss-libraries.ts'
+
+/**
+ * Wire bytes <-> C structures, by libtss2-mu. TypeScript handles wire bytes only; a structure is an
+ * opaque buffer with room to spare, so no C layout is written down here.
+ */
+
+/** An opaque C structure in our memory. Keep it referenced until the native call has returned. */
+export type Struct = Buffer
+
+/** Name of a TPM structure as in the marshalling library, for example `TPMT_PUBLIC`. */
+export type StructType =
+  | 'TPM2B_ATTEST'
+  | 'TPM2B_DATA'
+  | 'TPM2B_DIGEST'
+  | 'TPM2B_ENCRYPTED_SECRET'
+  | 'TPM2B_ID_OBJECT'
+  | 'TPM2B_MAX_BUFFER'
+  | 'TPM2B_MAX_NV_BUFFER'
+  | 'TPM2B_NAME'
+  | 'TPM2B_NV_PUBLIC'
+  | 'TPM2B_PUBLIC'
+  | 'TPM2B_SENSITIVE_CREATE'
+  | 'TPML_DIGEST'
+  | 'TPML_PCR_SELECTION'
+  | 'TPMS_CAPABILITY_DATA'
+  | 'TPMS_TIME_INFO'
+  | 'TPMT_SIGNATURE'
+  | 'TPMT_SIG_SCHEME'
+  | 'TPMT_SYM_DEF'
+  | 'TPMT_TK_HASHCHECK'
+
+/**
+ * Converts a caller's wire bytes. They must be exactly the one structure: what the library would
+ * ignore (trailing bytes, a size that does not fit) is refused by converting back and comparing.
+ *
+ * @throws TpmError TPM_ARGUMENT naming `argument`
+ */
+export function toStruct(type: StructType, wire: Uint8Array, argument: string): Struct {
+  const struct = Buffer.alloc(STRUCT_BYTES)
+  const rc: number = tssLibraries().unmarshal(type)(wire, wire.length, [0], struct)
+  if (rc !== 0 || !Buffer.from(fromStruct(type, struct)).equals(wire)) {
+    throw new TpmError('TPM_ARGUMENT', `${argument}: not a well-formed ${type}`)
+  }
+  return struct
+}
+
+/** Converts a structure in our memory or at a native address. The result is a copy. */
+export function fromStruct(type: StructType, source: Struct | bigint): Uint8Array {
+  const scratch = Buffer.alloc(STRUCT_BYTES)
+  const offset = [0]
+  const rc: number = tssLibraries().marshal(type)(source, scratch, scratch.length, offset)
+  if (rc !== 0) throw new TpmError('TPM_LIBRARY', `cannot marshal ${type}`, { rc })
+  const wire = Uint8Array.from(scratch.subarray(0, offset[0]))
+  // Responses carry key material (TPM2_HMAC, TPM2_ActivateCredential).
+  scratch.fill(0)
+  return wire
+}
+
+/** A TPM2B: u16 size and the bytes. */
+export function sized(bytes: Uint8Array): Uint8Array {
+  const size = Buffer.alloc(2)
+  size.writeUInt16BE(bytes.length)
+  return Buffer.concat([size, bytes])
+}
+
+/** The contents of a TPM2B that the marshalling library has written. */
+export function unsized(wire: Uint8Array): Uint8Array {
+  return wire.slice(2)
+}

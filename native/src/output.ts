@@ -1,0 +1,44 @@
+import { fromStruct, type StructType } from './marshal.ts'
+import { tssLibraries } from './tss-libraries.ts'
+
+/** An output parameter of an ESAPI function, in the order of its prototype. */
+export interface Output<T = unknown> {
+  /** `handle`: the TPM now holds something that must be flushed. `reference`: only ESAPI knows more. */
+  readonly kind: 'structure' | 'handle' | 'reference' | 'number'
+  /** Where koffi writes what the function returned through its pointer. */
+  readonly cell: [bigint | number | null]
+  /** Takes the value out of `cell` and frees native memory. Once, after success only. */
+  collect(): void
+  /** The value, after `collect`. */
+  value(): T
+}
+
+/** A malloc'ed structure: copied to wire bytes and given back at once. */
+export function structureOutput(type: StructType): Output<Uint8Array> {
+  const cell: [bigint | null] = [null]
+  let wire: Uint8Array | undefined
+  const collect = () => {
+    const pointer = cell[0]
+    if (pointer === null) return
+    try {
+      wire = fromStruct(type, pointer)
+    } finally {
+      tssLibraries().esysFree(pointer)
+    }
+  }
+  return { kind: 'structure', cell, collect, value: () => present(wire) }
+}
+
+export const handleOutput = () => scalarOutput('handle')
+export const referenceOutput = () => scalarOutput('reference')
+export const numberOutput = () => scalarOutput('number')
+
+function scalarOutput(kind: 'handle' | 'reference' | 'number'): Output<number> {
+  const cell: [number] = [0]
+  return { kind, cell, collect: () => undefined, value: () => cell[0] }
+}
+
+function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('an output was read before its call succeeded')
+  return value
+}

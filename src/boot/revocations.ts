@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { MetabindError } from '../errors.ts'
+import { readPrivateFile, writePrivateFile } from './private-file.ts'
+
+/** The first generation of a boot; `revoke --all` starts another, with a random name. */
+export const FIRST_GENERATION = '00000000000000000000000000000000'
+const FILE_BYTES_MAX = 4_194_304
+/** Single tokens remembered as revoked at one time; each is forgotten when it expires. */
+export const REVOCATIONS_MAX = 32_768
+
+const schema = z.strictObject({
+  generation: z.string().regex(/^[0-9a-f]{32}$/),
+  tokens: z
+    .array(z.tuple([z.string().regex(/^[0-9a-f]{16}$/), z.int().min(0)]))
+    .max(REVOCATIONS_MAX),
+})
+
+/** What was revoked in this boot. Kept in the runtime directory, so that a restart forgets nothing. */
+export interface Revocations {
+  /** Mixed into the context of the token keys: another generation is other keys. */
+  readonly generation: string
+  isRevoked(random: string): boolean
+  /** @throws MetabindError LIMIT_REVOCATIONS, DIRECTORY_FAULT; nothing is revoked then */
+  revokeToken(random: string, expiresAtMs: number): void
+  /** Starts a new generation; the caller derives the keys again. @throws MetabindError DIRECTORY_FAULT */
+  revokeAll(): void
+}
+
+/**
+ * @param runtimeDirectory where the file `revocations` is
+ * @param bootTimeMs the clock of token expiry
+ */
+export function loadRevocations(runtimeDirectory: string, bootTimeMs: () => number): Revocations {
+  const path = join(runtimeDirectory, 'revocations')
+  let { generation, tokens } = read(path)
+  const save = (nextGeneration: string, next: ReadonlyMap<string, number>): void => {
+    const file = { generation: nextGeneration, tokens: [...next] }
+    writePrivateFile(path, Buffer.from(JSON.stringify(file)))
+    generation = nextGeneration
+    tokens = next
+  }
+  return {
+    get generation() {
+      return generation
+    },
+    isRevoked: (random) => tokens.has(random),
+    revokeToken: (random, expiresAtMs) => {
+      const alive = [...tokens].filter(([, endMs]) => endMs > bootTimeMs())
+      if (alive.length >= REVOCATIONS_MAX) throw new MetabindError('LIMIT_REVOCATIONS')
+      save(generation, new Map([...alive, [random, expiresAtMs]]))
+    },
+    revokeAll: () => save(randomBytes(16).toString('hex'), new Map()),
+  }
+}
+
+interface Revoked {
+  readonly generation: string
+  readonly tokens: ReadonlyMap<string, number>
+}
+
+function read(path: string): Revoked {
+  const bytes = readPrivateFile(path, FILE_BYTES_MAX)
+  if (bytes === undefined) return { generation: FIRST_GENERATION, tokens: new Map() }
+  const parsed = schema.safeParse(parseJson(bytes))
+  // Not ours to repair, and no reason to revive what it revoked: all tokens of before are over.
+  if (!parsed.success) return { generation: randomBytes(16).toString('hex'), tokens: new Map() }
+  return { generation: parsed.data.generation, tokens: new Map(parsed.data.tokens) }
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,188 @@
+import { openTpm, type Tpm, type TpmCommands, TpmError, type TpmObject } from 'tpm2-js'
+import { type ErrorCode, MetabindError } from '../errors.ts'
+import {
+  AK_TEMPLATE,
+  BK_TEMPLATE,
+  EK_TEMPLATES,
+  type EkTemplate,
+  RK_TEMPLATE,
+  SK_TEMPLATE,
+} from '../format/tpm-templates.ts'
+
+/** The instance's TPM. A context that broke is thrown away, and the next call opens another. */
+export interface InstanceTpm {
+  /** Runs commands with nobody else's in between; whatever they made is flushed. @throws MetabindError TPM_… */
+  run<T>(steps: (commands: TpmCommands) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+/** A primary key's public side. */
+export interface PublicKey {
+  /** TPM Name: nameAlg ‖ digest of the public area (Part 1, 16). */
+  readonly name: Buffer
+  /** TPMT_PUBLIC. */
+  readonly publicArea: Buffer
+}
+
+/** The keys of design: all primaries, recreated at each start, none stored or persistent. */
+export interface InstanceKeys {
+  readonly ekTemplate: EkTemplate
+  readonly ek: PublicKey
+  readonly ak: PublicKey
+  readonly sk: PublicKey
+  readonly rk: PublicKey
+  readonly bk: PublicKey
+}
+
+// A call into the C library that never returned keeps a worker thread for ever; the process has four.
+const STUCK_CONTEXTS_MAX = 2
+
+/** @param tcti how the TPM is reached; never empty */
+export function instanceTpm(tcti: string, commandTimeoutMs: number): InstanceTpm {
+  let opened: Promise<Tpm> | undefined
+  let stuckContexts = 0
+  const drop = async (): Promise<void> => {
+    const broken = opened
+    opened = undefined
+    await (await broken)?.close()
+  }
+  return {
+    run: async (steps) => {
+      if (stuckContexts >= STUCK_CONTEXTS_MAX) throw new MetabindError('TPM_STUCK')
+      try {
+        opened ??= openTpm({ tcti, commandTimeoutMs })
+        return await (await opened).sequence(steps)
+      } catch (error) {
+        if (isTpmError(error) && error.code === 'TPM_TIMEOUT') stuckContexts += 1
+        if (isTpmError(error) && error.code !== 'TPM_RC') await drop().catch(() => undefined)
+        throw asTpmFault(error)
+      }
+    },
+    close: drop,
+  }
+}
+
+/** Makes the five primaries, one after the other: a bare TPM has three object slots. */
+export function createInstanceKeys(tpm: InstanceTpm): Promise<InstanceKeys> {
+  return tpm.run(async (commands) => {
+    const ekTemplate = await chooseEk(commands)
+    const make = async (hierarchy: 'endorsement' | 'null', template: Buffer) =>
+      publicSide(commands, await commands.createPrimary(hierarchy, template))
+    return {
+      ekTemplate,
+      ek: await make('endorsement', ekTemplate.publicArea),
+      ak: await make('endorsement', AK_TEMPLATE),
+      sk: await make('endorsement', SK_TEMPLATE),
+      rk: await make('endorsement', RK_TEMPLATE),
+      bk: await make('null', BK_TEMPLATE),
+    }
+  })
+}
+
+/** The two values that a token key is made of: from the identity's root and from the boot's. */
+export interface RootValues {
+  readonly fromRoot: Buffer
+  readonly fromBoot: Buffer
+}
+
+/**
+ * TPM2_HMAC of each message under RK and BK. The answers carry key material: they travel encrypted,
+ * in a session salted to the EK (Part 1, 19 and 21), and a TPM without that EK cannot answer.
+ *
+ * @throws MetabindError TPM_OTHER where a key has another Name than at start
+ */
+export function rootHmacs(
+  tpm: InstanceTpm,
+  keys: InstanceKeys,
+  messages: readonly Buffer[],
+): Promise<RootValues[]> {
+  return tpm.run(async (commands) => {
+    const ek = await recreate(commands, 'endorsement', keys.ekTemplate.publicArea, keys.ek)
+    const session = await commands.startAuthSession({ type: 'hmac', tpmKey: ek })
+    await commands.flushContext(ek)
+    await commands.setSessionAttributes(session, {
+      continueSession: true,
+      decrypt: true,
+      encrypt: true,
+    })
+    const under = async (key: TpmObject): Promise<Buffer[]> => {
+      const macs: Buffer[] = []
+      for (const message of messages) {
+        macs.push(Buffer.from(await commands.hmac(key, message, session)))
+      }
+      await commands.flushContext(key)
+      return macs
+    }
+    const fromRoot = await under(await recreate(commands, 'endorsement', RK_TEMPLATE, keys.rk))
+    const fromBoot = await under(await recreate(commands, 'null', BK_TEMPLATE, keys.bk))
+    return pair(fromRoot, fromBoot)
+  })
+}
+
+function pair(fromRoot: readonly Buffer[], fromBoot: readonly Buffer[]): RootValues[] {
+  return fromRoot.flatMap((root, at) => {
+    const boot = fromBoot[at]
+    return boot === undefined ? [] : [{ fromRoot: root, fromBoot: boot }]
+  })
+}
+
+async function recreate(
+  commands: TpmCommands,
+  hierarchy: 'endorsement' | 'null',
+  template: Buffer,
+  expected: PublicKey,
+): Promise<TpmObject> {
+  const object = await commands.createPrimary(hierarchy, template)
+  if (!expected.name.equals(object.name)) throw new MetabindError('TPM_OTHER', 'a Name differs')
+  return object
+}
+
+async function publicSide(commands: TpmCommands, object: TpmObject): Promise<PublicKey> {
+  const side = { name: Buffer.from(object.name), publicArea: Buffer.from(object.publicArea) }
+  await commands.flushContext(object)
+  return side
+}
+
+/** The EK that has a certificate; without any, P-256. */
+async function chooseEk(commands: TpmCommands): Promise<EkTemplate> {
+  for (const template of EK_TEMPLATES) {
+    if (await hasNvIndex(commands, template.certificateIndex)) return template
+  }
+  const [first] = EK_TEMPLATES
+  if (first === undefined) throw new MetabindError('INTERNAL', 'no EK template')
+  return first
+}
+
+const RC_HANDLE_1 = 0x18b
+
+async function hasNvIndex(commands: TpmCommands, index: number): Promise<boolean> {
+  try {
+    await commands.nvReadPublic(index)
+    return true
+  } catch (error) {
+    if (isTpmError(error) && error.rc === RC_HANDLE_1) return false
+    throw error
+  }
+}
+
+function isTpmError(error: unknown): error is TpmError {
+  return error instanceof TpmError
+}
+
+const OPEN_FAULTS: Readonly<Record<string, ErrorCode>> = {
+  TPM_ABSENT: 'TPM_ABSENT',
+  TPM_NOT_PERMITTED: 'TPM_NOT_PERMITTED',
+  TPM_BUSY: 'TPM_BUSY',
+}
+// TPM_RC_BAD_AUTH for session 1, TPM_RC_AUTH_UNAVAILABLE, TPM_RC_HIERARCHY for handle 1.
+const HIERARCHY_RCS = new Set([0x9a2, 0x12f, 0x185])
+
+function asTpmFault(error: unknown): unknown {
+  if (!isTpmError(error)) return error
+  const code = OPEN_FAULTS[error.code]
+  if (code !== undefined) return new MetabindError(code, undefined, error)
+  if (error.rc !== undefined && HIERARCHY_RCS.has(error.rc)) {
+    return new MetabindError('TPM_HIERARCHY_AUTH', undefined, error)
+  }
+  return new MetabindError('TPM_FAULT', error.message, error)
+}

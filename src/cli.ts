@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+import { config } from './cli/config.ts'
+import { get } from './cli/get.ts'
+import { inspect } from './cli/inspect.ts'
+import { revoke } from './cli/revoke.ts'
+import { simulate } from './cli/simulate.ts'
+import { status } from './cli/status.ts'
+import { token } from './cli/token.ts'
+import type { Verb } from './cli/verb.ts'
+import { ERRORS, MetabindError, UsageError } from './errors.ts'
+import { VERSION } from './version.ts'
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  status,
+  token,
+  get,
+  inspect,
+  revoke,
+  config,
+  simulate,
+}
+
+const EXIT_FAILED = 1
+const EXIT_USAGE = 2
+
+function help(): string {
+  const lines = Object.entries(VERBS).map(([name, verb]) => `  ${name.padEnd(10)}${verb.summary}\n`)
+  return `Usage: metabind VERB [ARGUMENTS]
+
+Speaks to the metabind agent of this instance.
+
+${lines.join('')}
+metabind VERB --help says more. metabind --version prints the version.
+`
+}
+
+async function run(args: readonly string[]): Promise<number> {
+  const [name = '--help', ...rest] = args
+  if (name === '--help' || name === 'help') process.stdout.write(help())
+  else if (name === '--version') process.stdout.write(`metabind ${VERSION}\n`)
+  else return runVerb(name, rest)
+  return 0
+}
+
+async function runVerb(name: string, args: readonly string[]): Promise<number> {
+  const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined
+  if (verb === undefined) throw new UsageError(`there is no verb '${name}'`)
+  if (args.includes('--help')) {
+    process.stdout.write(verb.help)
+    return 0
+  }
+  return verb.run(args)
+}
+
+/** One line: what went wrong, and what to try. */
+function explain(error: unknown, verb: string | undefined): string {
+  if (error instanceof UsageError) {
+    const known = verb !== undefined && Object.hasOwn(VERBS, verb)
+    return `${error.message} (try metabind ${known ? `${verb} ` : ''}--help)`
+  }
+  if (error instanceof MetabindError) {
+    return `${error.code}: ${error.message} ${ERRORS[error.code].remedy}`
+  }
+  return error instanceof Error ? error.message : String(error)
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = await run(args)
+  } catch (error) {
+    process.stderr.write(`metabind: ${explain(error, args[0]).replaceAll('\n', ' ')}\n`)
+    process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED
+  }
+}
+
+await main(process.argv.slice(2))

@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { MetabindError } from '../errors.ts'
+
+/**
+ * Writes a file that holds a secret: mode 0600, whole or not at all. What is at `path` is replaced
+ * only where it is a regular file; a symbolic link is neither followed nor replaced.
+ */
+export function writeSecretFile(path: string, content: string): void {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  if (stat !== undefined && !stat.isFile()) {
+    throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
+  }
+  const temporary = join(dirname(path), `.metabind-${randomBytes(8).toString('hex')}`)
+  try {
+    writeFileSync(temporary, content, { flag: 'wx', mode: 0o600, flush: true })
+    renameSync(temporary, path)
+  } catch (error) {
+    removeQuietly(temporary)
+    throw unusable(path, error)
+  }
+}
+
+/** Reads a small file, or standard input where the name is `-`. Links, pipes and devices are refused. */
+export async function readSmallFile(path: string, bytesMax: number): Promise<string> {
+  if (path === '-') return (await text(process.stdin)).slice(0, bytesMax + 1)
+  let descriptor: number
+  try {
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  } catch (error) {
+    throw unusable(path, error)
+  }
+  try {
+    if (!fstatSync(descriptor).isFile()) {
+      throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
+    }
+    const bytes = Buffer.alloc(bytesMax + 1)
+    return bytes.toString('utf8', 0, readSync(descriptor, bytes, 0, bytes.length, 0))
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function unusable(path: string, error: unknown): MetabindError {
+  const errno = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
+  return new MetabindError('FILE_UNUSABLE', `${path}${errno}`, error)
+}
+
+function removeQuietly(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // It was never made: nothing is left behind.
+  }
+}

@@ -1,0 +1,61 @@
+import { z } from 'zod'
+import { askAdmin } from '../client.ts'
+import { ERRORS, type ErrorCode } from '../errors.ts'
+import { readSmallFile } from './files.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const EXIT: Readonly<Partial<Record<ErrorCode, number>>> = {
+  TOKEN_EXPIRED: 3,
+  TOKEN_FOREIGN: 4,
+  TOKEN_CALLER: 6,
+}
+const EXIT_FORGED = 5
+const TOKEN_FILE_BYTES_MAX = 4096
+
+const answer = z.union([
+  z.object({
+    valid: z.literal(true),
+    iid: z.string(),
+    uid: z.number(),
+    boundToUid: z.boolean(),
+    secondsLeft: z.number(),
+  }),
+  z.object({
+    valid: z.literal(false),
+    code: z.string().refine((code): code is ErrorCode => Object.hasOwn(ERRORS, code)),
+    sentence: z.string(),
+    detail: z.string().optional(),
+  }),
+])
+type Answer = z.infer<typeof answer>
+
+export const inspect: Verb = {
+  summary: 'say whether a token is good here, and if not, why',
+  help: `Usage: metabind inspect [FILE|-] [--json]
+
+Says whether the token in FILE, or on standard input, is good on this instance for you.
+
+  --json               print the answer as JSON
+${SOCKET_HELP}
+Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed or revoked,
+6 another caller's.
+`,
+  run: async (args) => {
+    const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
+    const { values, positionals } = parseVerb(args, options, 1)
+    const token = (await readSmallFile(positionals[0] ?? '-', TOKEN_FILE_BYTES_MAX)).trim()
+    const found = answer.parse(await askAdmin(socketsOf(values), 'POST', 'inspect', { token }))
+    process.stdout.write(values.json ? `${JSON.stringify(found)}\n` : `${inWords(found)}\n`)
+    return found.valid ? 0 : (EXIT[found.code] ?? EXIT_FORGED)
+  },
+}
+
+function inWords(found: Answer): string {
+  if (!found.valid) {
+    const detail = found.detail === undefined ? '' : ` (${found.detail})`
+    return `not valid: ${found.code}: ${found.sentence}${detail}`
+  }
+  const bound = found.boundToUid ? `, for uid ${found.uid} only` : ''
+  return `valid: made on this instance${bound}, for ${found.secondsLeft} s more`
+}

@@ -1,0 +1,64 @@
+import { z } from 'zod'
+import { askAdmin } from '../client.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const EXIT_NOT_READY = 1
+
+const answer = z.object({
+  version: z.string(),
+  state: z.string(),
+  ready: z.boolean(),
+  problem: z.object({ code: z.string(), sentence: z.string(), remedy: z.string() }).optional(),
+  identity: z
+    .object({
+      dialect: z.string(),
+      instanceId: z.string(),
+      iid: z.string(),
+      ekName: z.string(),
+      akName: z.string(),
+    })
+    .optional(),
+  tpm: z.object({ tcti: z.string(), ek: z.string().optional() }),
+  source: z.object({ dialect: z.string(), endpoint: z.string() }),
+  sockets: z.object({ metadata: z.string(), admin: z.string() }),
+})
+type Answer = z.infer<typeof answer>
+
+export const status: Verb = {
+  summary: 'say how the agent is',
+  help: `Usage: metabind status [--json]
+
+Says what state the agent is in, what instance it speaks for, and what it waits for.
+Exits with 0 only when the agent is ready.
+
+  --json               print the answer as JSON
+${SOCKET_HELP}`,
+  run: async (args) => {
+    const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
+    const { values } = parseVerb(args, options, 0)
+    const raw = await askAdmin(socketsOf(values), 'GET', 'status')
+    const found = answer.parse(raw)
+    process.stdout.write(values.json ? `${JSON.stringify(raw)}\n` : inWords(found))
+    return found.ready ? 0 : EXIT_NOT_READY
+  },
+}
+
+function inWords(found: Answer): string {
+  const { problem, identity, tpm, source, sockets } = found
+  const rows: [string, string | undefined][] = [
+    ['state', found.state],
+    ['problem', problem && `${problem.code}: ${problem.sentence}`],
+    ['try', problem?.remedy],
+    ['instance', identity?.instanceId],
+    ['identity', identity?.iid],
+    ['tpm', tpm.ek === undefined ? tpm.tcti : `${tpm.tcti}, EK ${tpm.ek}`],
+    ['source', `${source.dialect} at ${source.endpoint}`],
+    ['sockets', `${sockets.metadata}, ${sockets.admin}`],
+    ['version', found.version],
+  ]
+  return rows
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name.padEnd(9)} ${value}\n`)
+    .join('')
+}

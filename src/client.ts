@@ -1,0 +1,141 @@
+import { type IncomingHttpHeaders, request } from 'node:http'
+import { ERRORS, type ErrorCode, MetabindError } from './errors.ts'
+import { Secret } from './format/secret.ts'
+import { DIALECTS } from './relay/dialect.ts'
+
+/** Where an agent's sockets are. */
+export interface Sockets {
+  readonly metadata: string
+  readonly admin: string
+}
+
+/** An answer of the agent. */
+export interface Answer {
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+}
+
+interface Asked {
+  readonly method: 'GET' | 'PUT' | 'POST'
+  readonly path: string
+  readonly headers?: Record<string, string>
+  readonly body?: string
+}
+
+const ANSWER_BYTES_MAX = 33_554_432
+const TIMEOUT_MS = 30_000
+
+/** Makes a session token. @throws MetabindError */
+export async function makeToken(sockets: Sockets, ttlSeconds: string): Promise<Secret<string>> {
+  // The agent reads the header of its own dialect, whichever that is.
+  const headers = Object.fromEntries(
+    Object.values(DIALECTS).map((dialect) => [dialect.ttlHeader, ttlSeconds]),
+  )
+  const path = DIALECTS.aliyun.tokenPath
+  const answer = await askMetadata(sockets, { method: 'PUT', path, headers })
+  return new Secret(answer.body.toString('latin1'))
+}
+
+/** Reads metadata with a token. @throws MetabindError */
+export function readMetadata(
+  sockets: Sockets,
+  path: string,
+  token: Secret<string>,
+): Promise<Answer> {
+  const headers = Object.fromEntries(
+    Object.values(DIALECTS).map((dialect) => [dialect.tokenHeader, token.reveal()]),
+  )
+  return askMetadata(sockets, { method: 'GET', path, headers })
+}
+
+/** Calls the admin socket. @returns the parsed JSON answer @throws MetabindError */
+export async function askAdmin(
+  sockets: Sockets,
+  method: 'GET' | 'POST',
+  call: string,
+  body?: object,
+): Promise<unknown> {
+  const answer = await ask(sockets.admin, {
+    method,
+    path: `/metabind/v1/${call}`,
+    ...(body === undefined
+      ? {}
+      : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  })
+  return JSON.parse(answer.body.toString('utf8'))
+}
+
+/** Before the agent is ready there is no metadata socket; its admin socket then says why. */
+async function askMetadata(sockets: Sockets, asked: Asked): Promise<Answer> {
+  try {
+    return await ask(sockets.metadata, asked)
+  } catch (error) {
+    if (!(error instanceof MetabindError) || error.code !== 'SOCKET_ABSENT') throw error
+    throw (await whyNotReady(sockets)) ?? error
+  }
+}
+
+async function whyNotReady(sockets: Sockets): Promise<MetabindError | undefined> {
+  try {
+    const status = await askAdmin(sockets, 'GET', 'status')
+    const code = problemCode(status)
+    const of = code === undefined ? '' : `It waits: ${ERRORS[code].sentence}`
+    return new MetabindError('AGENT_NOT_READY', of)
+  } catch {
+    return undefined
+  }
+}
+
+function problemCode(status: unknown): ErrorCode | undefined {
+  if (typeof status !== 'object' || status === null || !('problem' in status)) return undefined
+  const { problem } = status
+  if (typeof problem !== 'object' || problem === null || !('code' in problem)) return undefined
+  return knownCode(String(problem.code))
+}
+
+function ask(socketPath: string, asked: Asked): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { method, path, headers } = asked
+    const sent = request({ socketPath, method, path, headers, timeout: TIMEOUT_MS }, (answer) => {
+      const chunks: Buffer[] = []
+      let bytes = 0
+      answer.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > ANSWER_BYTES_MAX) answer.destroy(new Error('answer too large'))
+        else chunks.push(chunk)
+      })
+      answer.on('error', (error) => reject(connectionError(socketPath, error)))
+      answer.on('end', () => {
+        const body = Buffer.concat(chunks)
+        if (answer.statusCode === 200) resolve({ headers: answer.headers, body })
+        else reject(refusal(answer.statusCode ?? 0, body))
+      })
+    })
+    sent.on('timeout', () => sent.destroy(new Error('no answer')))
+    sent.on('error', (error) => reject(connectionError(socketPath, error)))
+    sent.end(asked.body)
+  })
+}
+
+/** The agent's refusal, by the code that its body begins with. */
+function refusal(status: number, body: Buffer): MetabindError {
+  const code = knownCode(body.subarray(0, 64).toString('latin1').split(':', 1)[0] ?? '')
+  return code === undefined
+    ? new MetabindError('SOCKET_BROKEN', `It answered with status ${status}.`)
+    : new MetabindError(code)
+}
+
+function knownCode(text: string): ErrorCode | undefined {
+  return Object.hasOwn(ERRORS, text) ? (text as ErrorCode) : undefined
+}
+
+function connectionError(path: string, error: Error): MetabindError {
+  const errno = 'code' in error ? String(error.code) : ''
+  const code =
+    errno === 'ENOENT' || errno === 'ECONNREFUSED'
+      ? 'SOCKET_ABSENT'
+      : errno === 'EACCES' || errno === 'EPERM'
+        ? 'SOCKET_NOT_PERMITTED'
+        : 'SOCKET_BROKEN'
+  return new MetabindError(code, path, error)
+}

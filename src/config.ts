@@ -1,0 +1,171 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+import { MetabindError } from './errors.ts'
+import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './format/token-claims.ts'
+import { parseToml } from './format/toml.ts'
+
+/** Where the configuration is looked for when no --config is given. */
+export const CONFIG_FILE = '/etc/metabind/metabind.toml'
+const CONFIG_BYTES_MAX = 262_144
+
+const mode = z
+  .string()
+  .regex(/^0[0-7]{3}$/, 'must be an octal mode such as "0660"')
+  .transform((text) => Number.parseInt(text, 8))
+const absolutePath = z
+  .string()
+  .max(4096)
+  .regex(/^\/[^\0]*$/, 'must be an absolute path')
+// sockaddr_un holds 108 bytes with the closing NUL; a longer path would be cut silently.
+const socketPath = absolutePath.refine(
+  (path) => Buffer.byteLength(path) <= 107,
+  'must be at most 107 bytes long',
+)
+const milliseconds = (most: number) => z.int().min(1).max(most)
+
+const tpm = z.strictObject({
+  /** How the TPM is reached, as tpm2-tss names it. Never empty: that would try simulators on localhost. */
+  tcti: z
+    .string()
+    .regex(
+      /^(device:\/\S+|swtpm:\S+|mssim:\S+|tabrmd(:\S+)?)$/,
+      'must be device:PATH, swtpm:…, mssim:… or tabrmd[:…]',
+    )
+    .default('device:/dev/tpmrm0'),
+  /** How long one TPM command may take. Making an RSA key takes seconds on some chips. */
+  command_timeout_ms: milliseconds(120_000).default(30_000),
+  /** How often the agent proves that the same TPM is still there. At least once an epoch, an hour. */
+  recheck_seconds: z.int().min(1).max(3600).default(3600),
+})
+
+const source = z.strictObject({
+  /** The cloud whose metadata service is relayed, and in whose words callers are answered. */
+  dialect: z.enum(['aliyun']).default('aliyun'),
+  /** Where the metadata service is. Empty: the address of the dialect. */
+  endpoint: z
+    .url({ protocol: /^http$/, error: 'must be an http:// URL' })
+    .refine((url) => /^http:\/\/[^/?#@]+\/?$/.test(url), 'must be http://HOST[:PORT] and no more')
+    .optional(),
+  connect_timeout_ms: milliseconds(60_000).default(300),
+  /** For a whole answer. The SDKs of the cloud give up after 1,000 ms. */
+  timeout_ms: milliseconds(60_000).default(900),
+  /** Largest answer relayed. */
+  answer_bytes_max: z.int().min(1024).max(16_777_216).default(1_048_576),
+})
+
+const token = z.strictObject({
+  /** What tokens are bound to besides the instance. */
+  bind: z
+    .array(z.enum(['uid']))
+    .max(1)
+    .default(['uid']),
+  /** The longest lifetime given out, in seconds; longer requests are refused. */
+  max_ttl_seconds: z.int().min(TTL_SECONDS_MIN).max(TTL_SECONDS_MAX).default(TTL_SECONDS_MAX),
+})
+
+const listen = z.strictObject({
+  metadata_socket: socketPath.default('/run/metabind/metadata.sock'),
+  metadata_mode: mode.default(0o666),
+  admin_socket: socketPath.default('/run/metabind/admin.sock'),
+  admin_mode: mode.default(0o660),
+})
+
+const directories = z.strictObject({
+  /** On tmpfs, gone at reboot: the salt of the token keys and what is revoked. */
+  runtime: absolutePath.default('/run/metabind'),
+  /** Kept over reboots. Holds nothing secret. */
+  state: absolutePath.default('/var/lib/metabind'),
+})
+
+const limits = z.strictObject({
+  /** Connections open at once on the metadata socket. */
+  connections: z.int().min(1).max(65_536).default(4096),
+  /** Request line and headers together. */
+  header_bytes_max: z.int().min(1024).max(65_536).default(16_384),
+  /** Bodies are not used; a smaller one is read and dropped, a larger one refused. */
+  body_bytes_max: z.int().min(0).max(65_536).default(1024),
+  /** From the first byte of a request to the last of its headers, and to the end of its body. */
+  request_timeout_ms: milliseconds(600_000).default(5000),
+  /** A connection without a request is closed after this. */
+  idle_timeout_ms: milliseconds(3_600_000).default(75_000),
+})
+
+const log = z.strictObject({
+  level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+})
+
+const schema = z.strictObject({
+  tpm: tpm.prefault({}),
+  source: source.prefault({}),
+  token: token.prefault({}),
+  listen: listen.prefault({}),
+  directories: directories.prefault({}),
+  limits: limits.prefault({}),
+  log: log.prefault({}),
+})
+
+/** The whole configuration, every value present and in its bounds. docs/configuration.md lists it. */
+export type Config = Readonly<z.infer<typeof schema>>
+
+/** One configuration file. */
+export interface ConfigFile {
+  /** Named in errors. */
+  readonly file: string
+  /** TOML. */
+  readonly text: string
+}
+
+/**
+ * Parses a configuration of several files: a key in a later one replaces that of an earlier one.
+ *
+ * @throws MetabindError CONFIG_INVALID with file, line, key and reason
+ */
+export function parseConfig(files: readonly ConfigFile[]): Config {
+  const documents = files.map(({ file, text }) => ({ file, ...parseToml(text, file) }))
+  const parsed = schema.safeParse(documents.map(({ value }) => value).reduce(merge, {}))
+  if (parsed.success) return Object.freeze(parsed.data)
+  const issue = parsed.error.issues[0]
+  if (issue === undefined) throw new MetabindError('CONFIG_INVALID')
+  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
+  const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(keyPart)
+  const at = documents.findLast((document) => document.has(path)) ?? documents.at(-1)
+  const reason = unknown === undefined ? issue.message : 'unknown key'
+  const place = `${at?.file}:${at?.lineOf(path) ?? 1}`
+  throw new MetabindError('CONFIG_INVALID', `${place}: ${path.join('.')}: ${reason}.`)
+}
+
+/**
+ * Reads and parses configuration files. One that is not there is an error: it was asked for.
+ *
+ * @throws MetabindError CONFIG_UNREADABLE, CONFIG_INVALID
+ */
+export function readConfig(files: readonly string[]): Config {
+  return parseConfig(files.map(readOne))
+}
+
+function readOne(file: string): ConfigFile {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new MetabindError('CONFIG_UNREADABLE', file, error)
+  }
+  if (text.length > CONFIG_BYTES_MAX) throw new MetabindError('CONFIG_INVALID', `${file}: too long`)
+  return { file, text }
+}
+
+/** Tables are merged key by key, everything else is replaced. */
+function merge(earlier: unknown, later: unknown): unknown {
+  if (!isTable(earlier) || !isTable(later)) return later
+  const merged = new Map(Object.entries(earlier))
+  for (const [key, value] of Object.entries(later)) merged.set(key, merge(merged.get(key), value))
+  return Object.fromEntries(merged)
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function keyPart(part: PropertyKey): string | number {
+  return typeof part === 'symbol' ? String(part) : part
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env node
+import { existsSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { disableCoreDumps, notify, setNotDumpable } from 'tpm2-js/linux'
+import { type Agent, startAgent } from './agent.ts'
+import { CONFIG_FILE, type Config, readConfig } from './config.ts'
+import { causeChain, ERRORS, MetabindError } from './errors.ts'
+import { type Log, openLog } from './log.ts'
+import { VERSION } from './version.ts'
+
+const HELP = `Usage: metabindd [--config FILE]...
+
+The metabind agent: session tokens bound to this instance's TPM, and its metadata on a Unix socket.
+
+  --config FILE  the configuration (default ${CONFIG_FILE}, if there is one); given more than once,
+                 a key in a later file replaces that of an earlier one
+  --version      print the version
+  --help         print this text
+
+Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the agent.
+`
+
+// How long requests under way may take when the agent ends.
+const DRAIN_MS_MAX = 10_000
+
+/** Reads the command line. @returns the configuration files, or undefined where all has been said */
+function readArguments(): readonly string[] | undefined {
+  const { values } = parseArgs({
+    options: {
+      config: { type: 'string', multiple: true },
+      version: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) process.stdout.write(HELP)
+  else if (values.version) process.stdout.write(`metabindd ${VERSION}\n`)
+  else return values.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : [])
+  return undefined
+}
+
+/** Keys of this process must not reach a core file or a debugger of the same user. */
+function hardenProcess(): void {
+  setNotDumpable()
+  disableCoreDumps()
+}
+
+function endOn(signal: NodeJS.Signals, agent: Agent, log: Log): void {
+  process.once(signal, () => {
+    notify('STOPPING=1')
+    log.info({ signal }, 'ending')
+    setTimeout(() => process.exit(0), DRAIN_MS_MAX).unref()
+    void agent.drain().then(() => process.exit(0))
+  })
+}
+
+function reloadOnHangup(files: readonly string[], agent: Agent, log: Log): void {
+  process.on('SIGHUP', () => {
+    try {
+      agent.reload(readConfig(files))
+      log.info('configuration reloaded; sections but token and log need a restart')
+    } catch (error) {
+      log.error({ cause: causeChain(error) }, 'configuration not reloaded; the old one stays')
+    }
+  })
+}
+
+function fail(error: unknown): never {
+  const remedy = error instanceof MetabindError ? ` ${ERRORS[error.code].remedy}` : ''
+  process.stderr.write(`metabindd: ${causeChain(error)}${remedy}\n`)
+  process.exit(1)
+}
+
+function run(files: readonly string[], config: Config): void {
+  hardenProcess()
+  process.title = 'metabindd'
+  const log = openLog(config.log.level)
+  log.info({ version: VERSION, node: process.version, config: files }, 'starting')
+  const agent = startAgent(config, log, {
+    ready: () => notify('READY=1'),
+    status: (text) => notify(`STATUS=${text.replaceAll('\n', ' ')}`),
+  })
+  endOn('SIGTERM', agent, log)
+  endOn('SIGINT', agent, log)
+  reloadOnHangup(files, agent, log)
+  agent.started.catch((error: unknown) => {
+    if (error instanceof Error && error.name === 'AbortError') return
+    log.error({ cause: causeChain(error) }, 'cannot go on')
+    fail(error)
+  })
+}
+
+function main(): void {
+  let files: ReturnType<typeof readArguments>
+  try {
+    files = readArguments()
+  } catch (error) {
+    process.stderr.write(`metabindd: ${causeChain(error)} (try metabindd --help)\n`)
+    process.exit(2)
+  }
+  if (files === undefined) return
+  try {
+    run(files, readConfig(files))
+  } catch (error) {
+    fail(error)
+  }
+}
+
+main()

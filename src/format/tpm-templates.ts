@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto'
+
+/**
+ * The public areas (TPMT_PUBLIC, TPM 2.0 Library Part 2, 12.2.4) that this agent's primary keys are
+ * made from, as wire bytes. A primary is derived from its hierarchy's seed and the whole template:
+ * one bit changed here is another key, and another identity, on every instance.
+ */
+
+// TPMA_OBJECT bits, Part 2, 8.3.
+const FIXED_TPM = 0x2
+const FIXED_PARENT = 0x10
+const SENSITIVE_DATA_ORIGIN = 0x20
+const USER_WITH_AUTH = 0x40
+// No dictionary-attack protection: a lockout caused by somebody else must not stop the agent.
+const NO_DA = 0x400
+const RESTRICTED = 0x10000
+const SIGN = 0x40000
+
+const OWN = FIXED_TPM | FIXED_PARENT | SENSITIVE_DATA_ORIGIN | USER_WITH_AUTH | NO_DA
+
+// PolicySecret(TPM_RH_ENDORSEMENT), EK credential profile 2.5, annex B.
+const POLICY_A_SHA256 = '837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa'
+const POLICY_B_SHA384 =
+  'b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12'
+
+/** A kind of endorsement key, with the NV index of its certificate (EK credential profile 2.5, 2.2). */
+export interface EkTemplate {
+  readonly kind: 'P-256' | 'P-384' | 'RSA-2048'
+  readonly certificateIndex: number
+  readonly publicArea: Buffer
+}
+
+/** The default EK templates in order of preference: elliptic curves first, RSA where there is no other. */
+export const EK_TEMPLATES: readonly EkTemplate[] = [
+  {
+    kind: 'P-256',
+    certificateIndex: 0x01c0000a,
+    // Template L-2.
+    publicArea: bytes(
+      '0023 000b 000300b2 0020',
+      POLICY_A_SHA256,
+      '0006 0080 0043 0010 0003 0010',
+      `0020 ${'00'.repeat(32)} 0020 ${'00'.repeat(32)}`,
+    ),
+  },
+  {
+    kind: 'P-384',
+    certificateIndex: 0x01c00016,
+    // Template H-3.
+    publicArea: bytes(
+      '0023 000c 000300f2 0030',
+      POLICY_B_SHA384,
+      '0006 0100 0043 0010 0004 0010 0000 0000',
+    ),
+  },
+  {
+    kind: 'RSA-2048',
+    certificateIndex: 0x01c00002,
+    // Template L-1.
+    publicArea: bytes(
+      '0001 000b 000300b2 0020',
+      POLICY_A_SHA256,
+      '0006 0080 0043 0010 0800 00000000',
+      `0100 ${'00'.repeat(256)}`,
+    ),
+  },
+]
+
+/** Attestation key: restricted, so that it signs only what the TPM itself says. */
+export const AK_TEMPLATE = signingKey(OWN | RESTRICTED | SIGN, 'metabind ak v1')
+
+/** Signing key of identity tokens: unrestricted, signs any digest. */
+export const SK_TEMPLATE = signingKey(OWN | SIGN, 'metabind sk v1')
+
+/** Root of token keys, in the endorsement hierarchy: the same for the life of this TPM's identity. */
+export const RK_TEMPLATE = hmacKey('metabind rk v1')
+
+/** Root of token keys for one boot, in the null hierarchy: another after every TPM reset. */
+export const BK_TEMPLATE = hmacKey('metabind bk v1')
+
+/** ECC P-256, ECDSA with SHA-256, no policy. `label` keeps two keys of one shape apart. */
+function signingKey(attributes: number, label: string): Buffer {
+  const unique = createHash('sha256').update(label).digest('hex')
+  return bytes(
+    `0023 000b ${attributes.toString(16).padStart(8, '0')} 0000`,
+    '0010 0018 000b 0003 0010',
+    `0020 ${unique} 0000`,
+  )
+}
+
+/** Keyed hash, HMAC with SHA-256, no policy. */
+function hmacKey(label: string): Buffer {
+  const unique = createHash('sha256').update(label).digest('hex')
+  return bytes(
+    `0008 000b ${(OWN | SIGN).toString(16).padStart(8, '0')} 0000`,
+    `0005 000b 0020 ${unique}`,
+  )
+}
+
+function bytes(...hex: string[]): Buffer {
+  return Buffer.from(hex.join('').replaceAll(' ', ''), 'hex')
+}

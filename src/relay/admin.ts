@@ -1,0 +1,148 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import { answerError, asMetabindError } from './answer-error.ts'
+import type { Audit } from './audit.ts'
+import { callerOf } from './caller.ts'
+import { type HttpBounds, httpServer } from './http-server.ts'
+import type { TokenAuthority } from './token.ts'
+
+/** What the admin socket can do. Who may connect is decided by the mode and group of the socket. */
+export interface AdminParts {
+  readonly bounds: HttpBounds
+  readonly status: () => AgentStatus
+  /** The running agent, or undefined before it is ready. */
+  readonly running: () => RunningAgent | undefined
+  readonly audit: Audit
+  readonly logFault: (error: MetabindError) => void
+}
+
+/** What the admin socket needs of an agent that is ready. */
+export interface RunningAgent {
+  readonly iid: string
+  readonly tokens: TokenAuthority
+  readonly bootTimeMs: () => number
+  /** @throws MetabindError AGENT_STOPPED */
+  readonly requireRunning: () => void
+  revokeAll(): Promise<void>
+  revokeToken(random: string, expiresAtMs: number): void
+}
+
+/** The answer of /metabind/v1/status. */
+export interface AgentStatus {
+  readonly version: string
+  readonly state: 'opening-tpm' | 'asking-source' | 'deriving-keys' | 'ready' | 'stopped'
+  readonly ready: boolean
+  /** What it waits for or stopped on. */
+  readonly problem?: {
+    readonly code: ErrorCode
+    readonly sentence: string
+    readonly remedy: string
+  }
+  readonly identity?: {
+    readonly dialect: string
+    readonly instanceId: string
+    readonly iid: string
+    readonly ekName: string
+    readonly akName: string
+  }
+  readonly tpm: { readonly tcti: string; readonly ek?: string }
+  readonly source: { readonly dialect: string; readonly endpoint: string }
+  readonly sockets: { readonly metadata: string; readonly admin: string }
+}
+
+/** The answer of /metabind/v1/inspect. */
+export type Inspection =
+  | {
+      readonly valid: true
+      readonly iid: string
+      readonly uid: number
+      readonly boundToUid: boolean
+      readonly secondsLeft: number
+    }
+  | {
+      readonly valid: false
+      readonly code: ErrorCode
+      readonly sentence: string
+      readonly detail?: string
+    }
+
+const tokenBody = z.strictObject({ token: z.string().max(4096) })
+const revokeBody = z.union([z.strictObject({ all: z.literal(true) }), tokenBody])
+
+/** The admin socket: status, inspect, revoke, healthz. */
+export function admin(parts: AdminParts): FastifyInstance {
+  const app = httpServer(parts.bounds, 'json')
+  app.get('/metabind/v1/status', () => parts.status())
+  app.get('/metabind/v1/healthz', (_request, reply) => healthz(parts, reply))
+  app.post('/metabind/v1/inspect', (request) => inspect(parts, request))
+  app.post('/metabind/v1/revoke', (request) => revoke(parts, request))
+  app.setNotFoundHandler(() => {
+    throw new MetabindError('ADMIN_ABSENT')
+  })
+  app.setErrorHandler((error, _request, reply) => {
+    const known = asMetabindError(error)
+    if (known.code === 'INTERNAL') parts.logFault(known)
+    return answerError(reply, known, {})
+  })
+  return app
+}
+
+function healthz(parts: AdminParts, reply: FastifyReply): FastifyReply {
+  const { ready, state } = parts.status()
+  return reply
+    .code(ready ? 200 : 503)
+    .type('text/plain')
+    .send(state)
+}
+
+function inspect(parts: AdminParts, request: FastifyRequest): Inspection {
+  const agent = requireRunning(parts)
+  agent.requireRunning()
+  const { token } = parse(tokenBody, request.body)
+  const caller = callerOf(request.raw.socket)
+  try {
+    const claims = agent.tokens.redeem(token, caller)
+    return {
+      valid: true,
+      iid: agent.iid,
+      uid: claims.uid,
+      boundToUid: claims.boundTo.uid,
+      secondsLeft: Math.ceil((claims.expiresAtMs - agent.bootTimeMs()) / 1000),
+    }
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    const { code, detail } = error
+    if (code === 'TOKEN_FOREIGN') parts.audit({ event: 'token.foreign', caller, code, detail })
+    const { sentence } = ERRORS[code]
+    return { valid: false, code, sentence, ...(detail === undefined ? {} : { detail }) }
+  }
+}
+
+async function revoke(parts: AdminParts, request: FastifyRequest): Promise<{ revoked: string }> {
+  const agent = requireRunning(parts)
+  const asked = parse(revokeBody, request.body)
+  const caller = callerOf(request.raw.socket)
+  if ('all' in asked) {
+    await agent.revokeAll()
+  } else {
+    // The holder's uid does not matter to whoever revokes; everything else of the token does.
+    const claims = agent.tokens.verify(asked.token)
+    agent.revokeToken(claims.random, claims.expiresAtMs)
+  }
+  const revoked = 'all' in asked ? 'all' : 'one'
+  parts.audit({ event: 'token.revoked', caller, detail: revoked })
+  return { revoked }
+}
+
+function requireRunning(parts: AdminParts): RunningAgent {
+  const agent = parts.running()
+  if (agent === undefined) throw new MetabindError('AGENT_NOT_READY')
+  return agent
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body)
+  if (!parsed.success) throw new MetabindError('ADMIN_REQUEST')
+  return parsed.data
+}

@@ -1,0 +1,48 @@
+import type { FastifyReply } from 'fastify'
+import { ERRORS, type ErrorCode, MetabindError, outsideCode } from '../errors.ts'
+
+/** Seconds that callers are told to wait after a refusal that will pass. */
+const RETRY_AFTER_SECONDS = '1'
+// After these the peer and we may disagree on where the next request begins, or it floods us.
+const CLOSING = new Set<ErrorCode>([
+  'REQUEST_MALFORMED',
+  'REQUEST_HEADERS',
+  'REQUEST_PATH',
+  'REQUEST_TIMEOUT',
+  'REQUEST_BODY',
+  'REQUEST_TOO_LARGE',
+])
+
+/**
+ * Answers a failed request: the status of the dialect, a code and a sentence, nothing else. SDKs
+ * copy this body into their own logs, so it never holds a detail.
+ */
+export function answerError(
+  reply: FastifyReply,
+  error: MetabindError,
+  statuses: Readonly<Partial<Record<ErrorCode, number>>>,
+): FastifyReply {
+  const code = outsideCode(error.code)
+  const status = statuses[code] ?? ERRORS[code].status
+  if (status === 503 || status === 429) reply.header('Retry-After', RETRY_AFTER_SECONDS)
+  if (CLOSING.has(code)) reply.header('Connection', 'close')
+  return reply
+    .code(status)
+    .type('text/plain; charset=utf-8')
+    .header('Cache-Control', 'no-store')
+    .send(`${code}: ${ERRORS[code].sentence}`)
+}
+
+/** What fastify and node:http raise by themselves, in our words; anything else is our own fault. */
+export function asMetabindError(error: unknown): MetabindError {
+  if (error instanceof MetabindError) return error
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new MetabindError('REQUEST_BODY')
+  if (code === 'FST_ERR_BAD_URL' || code === 'FST_ERR_MAX_PARAM_LENGTH') {
+    return new MetabindError('REQUEST_PATH')
+  }
+  if (code.startsWith('FST_ERR_CTP_') || code === 'ECONNRESET') {
+    return new MetabindError('REQUEST_MALFORMED', code)
+  }
+  return new MetabindError('INTERNAL', undefined, error)
+}

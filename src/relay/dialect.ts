@@ -1,0 +1,27 @@
+import type { ErrorCode } from '../errors.ts'
+import { aliyun } from './dialect-aliyun.ts'
+
+/** The words of one cloud's metadata service: all that differs between clouds, as data. */
+export interface Dialect {
+  readonly name: DialectName
+  /** Where the service is on an instance. */
+  readonly endpoint: string
+  /** The first path segments that hold metadata; anything else does not exist. */
+  readonly versions: readonly string[]
+  /** Where PUT makes a session token. */
+  readonly tokenPath: string
+  /** Header that carries a token on reads, in lower case. */
+  readonly tokenHeader: string
+  /** Header that carries a token's lifetime in seconds, as it is written on answers. */
+  readonly ttlHeader: string
+  /** What names the instance. */
+  readonly instanceIdPath: string
+  /** Paths that take the query `audience=VALUE`; every other query is refused. */
+  readonly audiencePaths: readonly string[]
+  /** Where this cloud answers with another status than errors.ts says. */
+  readonly status: Readonly<Partial<Record<ErrorCode, number>>>
+}
+
+export type DialectName = 'aliyun'
+
+export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { aliyun }

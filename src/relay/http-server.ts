@@ -1,0 +1,69 @@
+import type { Duplex } from 'node:stream'
+import { type FastifyInstance, fastify } from 'fastify'
+import { ERRORS, type ErrorCode } from '../errors.ts'
+import { identifyCaller } from './caller.ts'
+
+/** Bounds that every connection is held to. */
+export interface HttpBounds {
+  readonly connections: number
+  readonly headerBytesMax: number
+  readonly bodyBytesMax: number
+  readonly requestTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+// What node:http reports before there is a request to answer.
+const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'REQUEST_TOO_LARGE',
+  ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT',
+}
+
+/**
+ * An HTTP server that knows its callers and bounds them. node:http parses, strictly; fastify routes.
+ * The router is not asked to normalise anything: each route sees the target as it came.
+ */
+export function httpServer(bounds: HttpBounds, bodies: 'drop' | 'json' = 'drop'): FastifyInstance {
+  const app = fastify({
+    logger: false,
+    bodyLimit: bounds.bodyBytesMax,
+    requestTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: bounds.idleTimeoutMs,
+    connectionTimeout: bounds.idleTimeoutMs,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    http: {
+      maxHeaderSize: bounds.headerBytesMax,
+      headersTimeout: bounds.requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
+      insecureHTTPParser: false,
+    },
+    clientErrorHandler: (error, socket) => refuseRaw(socket, CLIENT_ERRORS[error.code ?? '']),
+  })
+  app.server.maxConnections = bounds.connections
+  app.server.on('connection', identifyCaller)
+  app.server.on('connect', (_request, socket) => refuseRaw(socket, 'REQUEST_METHOD'))
+  if (bodies === 'drop') dropBodies(app)
+  return app
+}
+
+/** Bodies mean nothing here: a small one is read and dropped, whatever its type says. */
+function dropBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => {
+    done(null, undefined)
+  })
+}
+
+/** Answers on the bare connection, where no request could be made of what came, and closes it. */
+function refuseRaw(socket: Duplex, code?: ErrorCode): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const { status, sentence } = ERRORS[code ?? 'REQUEST_MALFORMED']
+  const body = `${code ?? 'REQUEST_MALFORMED'}: ${sentence}`
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: text/plain; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
+}

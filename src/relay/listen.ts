@@ -1,0 +1,43 @@
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { connect } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { MetabindError } from '../errors.ts'
+
+/**
+ * Listens on a Unix socket that is at `path` with `mode` from its first moment on. A socket left
+ * behind by an agent that was killed is removed; one that somebody answers on is not touched.
+ *
+ * @throws MetabindError LISTEN_FAILED
+ */
+export async function listenOn(app: FastifyInstance, path: string, mode: number): Promise<void> {
+  await removeStale(path)
+  // Nobody may connect between bind and chmod, so the socket is made for its owner alone.
+  const umaskBefore = process.umask(0o177)
+  try {
+    await app.listen({ path })
+    chmodSync(path, mode)
+  } catch (error) {
+    throw new MetabindError('LISTEN_FAILED', path, error)
+  } finally {
+    process.umask(umaskBefore)
+  }
+}
+
+async function removeStale(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return
+  if (!stat.isSocket()) throw new MetabindError('LISTEN_FAILED', `${path} is not a socket.`)
+  if (await answers(path)) throw new MetabindError('LISTEN_FAILED', `${path} is in use.`)
+  unlinkSync(path)
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

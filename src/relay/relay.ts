@@ -1,0 +1,153 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { MetabindError } from '../errors.ts'
+import { type CanonicalTarget, canonicalTarget } from '../format/canonical-path.ts'
+import { answerError, asMetabindError } from './answer-error.ts'
+import type { Audit } from './audit.ts'
+import { type Caller, callerOf } from './caller.ts'
+import type { Dialect } from './dialect.ts'
+import { type HttpBounds, httpServer } from './http-server.ts'
+import type { Metadata } from './metadata.ts'
+import { judgeHeaders, judgeQuery, parseTtlSeconds, type RequestHeaders } from './request-rules.ts'
+import type { TokenAuthority } from './token.ts'
+
+/** What the relay is made of. All of it is ready before the relay listens. */
+export interface RelayParts {
+  readonly dialect: Dialect
+  readonly tokens: TokenAuthority
+  readonly metadata: Metadata
+  readonly audit: Audit
+  readonly bounds: HttpBounds
+  readonly ttlSecondsMax: () => number
+  /** @throws MetabindError AGENT_STOPPED while tokens are neither issued nor accepted */
+  readonly requireRunning: () => void
+  /** A fault of our own, once, with its cause. */
+  readonly logFault: (error: MetabindError) => void
+}
+
+/** What is known of a request before its body is looked at. */
+interface Asked {
+  readonly caller: Caller
+  readonly headers: RequestHeaders
+  readonly target: CanonicalTarget
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    asked: Asked | undefined
+  }
+}
+
+const WHOAMI_PATH = '/metabind/v1/whoami'
+
+/** The metadata socket: caller, headers, path, method, token, answer, in this order. */
+export function relay(parts: RelayParts): FastifyInstance {
+  const app = httpServer(parts.bounds)
+  app.decorateRequest('asked', undefined)
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.asked = judge(request, parts.dialect)
+    done()
+  })
+  const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const asked = request.asked ?? judge(request, parts.dialect)
+    return asked.target.path === parts.dialect.tokenPath
+      ? issueToken(parts, asked, request, reply)
+      : readMetadata(parts, asked, request, reply)
+  }
+  app.all('/*', answer)
+  app.setNotFoundHandler(answer)
+  app.setErrorHandler((error, request, reply) => {
+    const known = asMetabindError(error)
+    if (known.code === 'INTERNAL') parts.logFault(known)
+    auditRefusal(parts, known, request)
+    return answerError(reply, known, parts.dialect.status)
+  })
+  return app
+}
+
+/** Everything that can be said of a request before asking what it wants. */
+function judge(request: FastifyRequest, dialect: Dialect): Asked {
+  const caller = callerOf(request.raw.socket)
+  const headers = judgeHeaders(request.raw.rawHeaders, dialect)
+  const target = canonicalTarget(request.raw.url ?? '')
+  judgeQuery(target.path, target.query, dialect)
+  return { caller, headers, target }
+}
+
+function issueToken(
+  parts: RelayParts,
+  asked: Asked,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  requireMethod(request, reply, ['PUT'])
+  const ttlSeconds = parseTtlSeconds(asked.headers.ttl, parts.ttlSecondsMax())
+  parts.requireRunning()
+  const token = parts.tokens.issue(ttlSeconds, asked.caller)
+  parts.audit({ event: 'token.issued', caller: asked.caller, ttlSeconds })
+  // No line end: clients put the body into a header as it is.
+  return reply
+    .type('text/plain')
+    .header(parts.dialect.ttlHeader, String(ttlSeconds))
+    .header('Cache-Control', 'no-store')
+    .send(token.reveal())
+}
+
+async function readMetadata(
+  parts: RelayParts,
+  asked: Asked,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  requireMethod(request, reply, ['GET', 'HEAD'])
+  if (asked.headers.token === undefined) throw new MetabindError('TOKEN_MISSING')
+  parts.requireRunning()
+  parts.tokens.redeem(asked.headers.token, asked.caller)
+  if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
+  requireVersion(asked.target.path, parts.dialect)
+  const item = await parts.metadata.read(asked.target.path, asked.target.query)
+  return reply.type(item.contentType).send(item.body)
+}
+
+function requireMethod(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  allowed: readonly string[],
+): void {
+  if (allowed.includes(request.method)) return
+  reply.header('Allow', allowed.join(', '))
+  throw new MetabindError('REQUEST_METHOD')
+}
+
+/** Only the versions of the dialect are relayed, and the root, which lists them. */
+function requireVersion(path: string, dialect: Dialect): void {
+  const first = path.split('/', 2)[1]
+  if (path !== '/' && !dialect.versions.includes(first ?? '')) {
+    throw new MetabindError('METADATA_ABSENT')
+  }
+}
+
+/** Records refusals of tokens and forwarded requests; a mistyped path is nobody's concern. */
+function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyRequest): void {
+  const { code, detail } = error
+  const event =
+    code === 'TOKEN_FOREIGN'
+      ? 'token.foreign'
+      : code.startsWith('TOKEN_')
+        ? 'token.refused'
+        : code === 'REQUEST_FORWARDED' || code === 'REQUEST_BROWSER'
+          ? 'request.refused'
+          : undefined
+  if (event === undefined) return
+  const caller = quietCaller(request)
+  // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
+  const path = (request.raw.url ?? '').split('?', 1)[0]?.slice(0, 256) ?? ''
+  parts.audit({ event, code, detail, caller, path })
+}
+
+function quietCaller(request: FastifyRequest): Caller | undefined {
+  try {
+    return callerOf(request.raw.socket)
+  } catch {
+    return undefined
+  }
+}

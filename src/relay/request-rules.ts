@@ -1,0 +1,75 @@
+import { MetabindError } from '../errors.ts'
+import { TTL_SECONDS_MIN } from '../format/token-claims.ts'
+import type { Dialect } from './dialect.ts'
+
+/** The two headers of a request that the relay reads. Everything else of it is only judged. */
+export interface RequestHeaders {
+  readonly token: string | undefined
+  readonly ttl: string | undefined
+}
+
+// A proxy between the caller and us would hide who asks (rule R5 of the source names X-Forwarded-For
+// on token requests; refusing the others, on every route, is ours). Presence counts, not the value:
+// a peer of ours let an empty header through.
+const FORWARDING = new Set(['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip'])
+// What only a web page's request carries: DNS rebinding and cross-site requests end here.
+const BROWSER = new Set(['origin', 'referer'])
+
+/**
+ * Judges the headers of a request, as they came: names in any case, repeated ones apart (Node joins
+ * or drops repeated headers in its parsed form, which would hide a second token or Host).
+ *
+ * @param rawHeaders name, value, name, value…
+ * @throws MetabindError REQUEST_FORWARDED before all else, then REQUEST_BROWSER, REQUEST_HEADERS, TOKEN_TTL
+ */
+export function judgeHeaders(rawHeaders: readonly string[], dialect: Dialect): RequestHeaders {
+  const names: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) names.push((rawHeaders[at] ?? '').toLowerCase())
+  if (names.some(isForwarding)) throw new MetabindError('REQUEST_FORWARDED')
+  if (names.some(isBrowser)) throw new MetabindError('REQUEST_BROWSER')
+  if (names.includes('upgrade')) throw new MetabindError('REQUEST_HEADERS', 'upgrade')
+  const only = (name: string): string | undefined => {
+    const at = names.indexOf(name)
+    if (at < 0) return undefined
+    if (names.indexOf(name, at + 1) >= 0) throw new MetabindError('REQUEST_HEADERS', name)
+    return rawHeaders[2 * at + 1] ?? ''
+  }
+  only('host')
+  return { token: only(dialect.tokenHeader), ttl: only(dialect.ttlHeader.toLowerCase()) }
+}
+
+function isForwarding(name: string): boolean {
+  return name.startsWith('x-forwarded') || FORWARDING.has(name)
+}
+
+function isBrowser(name: string): boolean {
+  return BROWSER.has(name) || name.startsWith('sec-fetch-')
+}
+
+const WHOLE_NUMBER = /^[1-9][0-9]{0,4}$/
+
+/**
+ * Reads the lifetime of a token request: digits only, no sign, no leading zero (rule R2).
+ *
+ * @param text the header's value, undefined where it was not sent
+ * @param ttlSecondsMax the longest lifetime given out
+ * @throws MetabindError TOKEN_TTL
+ */
+export function parseTtlSeconds(text: string | undefined, ttlSecondsMax: number): number {
+  const seconds = text !== undefined && WHOLE_NUMBER.test(text) ? Number(text) : 0
+  if (seconds < TTL_SECONDS_MIN || seconds > ttlSecondsMax) throw new MetabindError('TOKEN_TTL')
+  return seconds
+}
+
+// Unreserved characters and base64url, and the comma, colon and braces' escapes that callers use for
+// structured audiences are left out on purpose: how the source escapes them inside the signed JSON
+// is not documented, and a value that must be escaped could close the string it stands in.
+const AUDIENCE = /^audience=[A-Za-z0-9._~-]{1,256}$/
+
+/** Lets through the one query that means something: an audience on a path that takes one. */
+export function judgeQuery(path: string, query: string | undefined, dialect: Dialect): void {
+  if (query === undefined) return
+  if (!dialect.audiencePaths.includes(path) || !AUDIENCE.test(query)) {
+    throw new MetabindError('REQUEST_QUERY')
+  }
+}

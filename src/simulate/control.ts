@@ -1,0 +1,64 @@
+/** `/_simulator/`: the simulator's own interface over HTTP, for what has no access to its process. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { text as readText } from 'node:stream/consumers'
+import { type Answer, splitTarget } from './answer.ts'
+import { send } from './deliver.ts'
+import { parseFault } from './faults.ts'
+import type { Simulator } from './simulator.ts'
+
+export const CONTROL_PREFIX = '/_simulator/'
+
+type Action = (simulator: Controlled, body: string) => Answer
+type Controlled = Pick<Simulator, 'faults' | 'requests' | 'certificatePem' | 'rotateCredentials'>
+
+const ACTIONS: Readonly<Record<string, Action>> = {
+  'GET faults': (simulator) => json(200, simulator.faults.list()),
+  'POST faults': setFault,
+  'DELETE faults': (simulator) => {
+    simulator.faults.clear()
+    return done()
+  },
+  'GET requests': (simulator) => json(200, simulator.requests),
+  'POST rotate': (simulator) => {
+    simulator.rotateCredentials()
+    return done()
+  },
+  'GET certificate': (simulator) => text(200, simulator.certificatePem),
+}
+
+export async function serveControl(
+  simulator: Controlled,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const path = splitTarget(request.url ?? '').path.slice(CONTROL_PREFIX.length)
+  const action = `${request.method} ${path}`
+  const run = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
+  send(response, run ? run(simulator, await readText(request)) : unknownAction())
+}
+
+function unknownAction(): Answer {
+  return text(404, `there is: ${Object.keys(ACTIONS).join(', ')}\n`)
+}
+
+function setFault(simulator: Controlled, body: string): Answer {
+  try {
+    simulator.faults.set(parseFault(body))
+  } catch (cause) {
+    return text(400, `${cause instanceof Error ? cause.message : cause}\n`)
+  }
+  return done()
+}
+
+function done(): Answer {
+  return { status: 204, headers: {}, body: Buffer.alloc(0) }
+}
+
+function text(status: number, body: string): Answer {
+  return { status, headers: { 'Content-Type': 'text/plain' }, body: Buffer.from(body) }
+}
+
+function json(status: number, value: unknown): Answer {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`)
+  return { status, headers: { 'Content-Type': 'application/json' }, body }
+}

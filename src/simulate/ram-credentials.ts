@@ -1,0 +1,72 @@
+/** The STS credentials of the instance's RAM role (reference/protocol.md 1.7). */
+import { randomBytes } from 'node:crypto'
+
+/** The members of the answer, in its order. */
+export interface RamCredentials {
+  readonly AccessKeyId: string
+  readonly AccessKeySecret: string
+  readonly Expiration: string
+  readonly SecurityToken: string
+  readonly LastUpdated: string
+  readonly Code: string
+}
+
+export const CREDENTIAL_LIFETIME_SECONDS = 21_600
+/** A new credential appears at least this long before the old one ends. */
+const OVERLAP_SECONDS = 1_800
+
+export interface CredentialSource {
+  /** The current credentials as JSON: the same bytes until they rotate. */
+  read(): string
+  rotate(): void
+}
+
+export function ramCredentials(lifetimeSeconds: number, now: () => number): CredentialSource {
+  const overlapSeconds = Math.min(OVERLAP_SECONDS, lifetimeSeconds / 2)
+  const issue = () => {
+    const renewAtMs = now() + (lifetimeSeconds - overlapSeconds) * 1000
+    return { json: toEcsJson(newCredentials(now(), lifetimeSeconds)), renewAtMs }
+  }
+  let current = issue()
+  const rotate = () => {
+    current = issue()
+  }
+  const read = () => {
+    if (now() >= current.renewAtMs) rotate()
+    return current.json
+  }
+  return { read, rotate }
+}
+
+/** Spacing of the vendor's sample: `"Key" : "value"`, a member a line. */
+export function toEcsJson(credentials: Readonly<Record<string, unknown>> | RamCredentials): string {
+  const members = Object.entries(credentials)
+  const lines = members.map(
+    ([name, value]) => `  ${JSON.stringify(name)} : ${JSON.stringify(value)}`,
+  )
+  return `{\n${lines.join(',\n')}\n}`
+}
+
+/** `YYYY-MM-DDThh:mm:ssZ`: the Go and Python clients refuse a fraction of a second. */
+export function ecsTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
+}
+
+function newCredentials(nowMs: number, lifetimeSeconds: number): RamCredentials {
+  return {
+    AccessKeyId: `STS.${randomText(25)}`,
+    AccessKeySecret: randomText(44),
+    Expiration: ecsTime(nowMs + lifetimeSeconds * 1000),
+    SecurityToken: `CAIS${randomBytes(384).toString('base64')}`,
+    LastUpdated: ecsTime(nowMs),
+    Code: 'Success',
+  }
+}
+
+/** Letters and digits, as the vendor's keys are. */
+function randomText(length: number): string {
+  const text = randomBytes(length * 2)
+    .toString('base64')
+    .replaceAll(/[+/=]/g, '')
+  return text.slice(0, length)
+}

@@ -1,0 +1,41 @@
+/** A request from its arrival to its answer: record, faults, rules, delivery. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import { alterAnswer } from './altered-answer.ts'
+import { type Answer, answerRequest, type MetadataService, splitTarget } from './answer.ts'
+import { deliver, hidesStatus } from './deliver.ts'
+import type { Fault, FaultList } from './faults.ts'
+import type { RequestLog } from './request-log.ts'
+
+export interface Serving {
+  readonly service: MetadataService
+  readonly faults: FaultList
+  readonly log: RequestLog
+  readonly now: () => number
+  /** Aborts what waits when the simulator closes. */
+  readonly closing: AbortSignal
+}
+
+export async function serveMetadata(
+  serving: Serving,
+  incoming: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { method = '', url: target = '', rawHeaders } = incoming
+  const request = { method, target, rawHeaders }
+  const record = serving.log.add(request)
+  const met = serving.faults.take(method, splitTarget(target).path)
+  await wait(met, serving.closing)
+  if (met.some((fault) => fault.kind === 'reject-tokens')) serving.service.sessions.closeAll()
+  const alter = (answer: Answer, fault: Fault) => alterAnswer(answer, fault, serving.now())
+  const answer = met.reduce(alter, answerRequest(request, serving.service))
+  if (!met.some(hidesStatus)) record.status = answer.status
+  await deliver(response, answer, met)
+}
+
+async function wait(faults: readonly Fault[], signal: AbortSignal): Promise<void> {
+  const latencies = faults.map((fault) => (fault.kind === 'latency' ? fault.ms : 0))
+  const ms = latencies.reduce((sum, one) => sum + one, 0)
+  // Even a timer of 0 ms waits for the next millisecond.
+  if (ms > 0) await delay(ms, undefined, { signal })
+}

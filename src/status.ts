@@ -1,0 +1,54 @@
+import type { BootState } from './boot/boot.ts'
+import type { InstanceIdentity } from './boot/identity.ts'
+import { iidOf } from './boot/identity.ts'
+import type { Config } from './config.ts'
+import { ERRORS, type MetabindError } from './errors.ts'
+import type { AgentStatus } from './relay/admin.ts'
+import { VERSION } from './version.ts'
+
+/**
+ * What the agent says about itself.
+ *
+ * @param problem what boot waits for, or why issuing and accepting have stopped
+ */
+export function agentStatus(
+  config: Config,
+  endpoint: string,
+  state: BootState,
+  problem: MetabindError | undefined,
+): AgentStatus {
+  const ready = state.at === 'ready' && problem === undefined
+  const identity = identityIn(state)
+  return {
+    version: VERSION,
+    state: state.at === 'ready' && !ready ? 'stopped' : state.at,
+    ready,
+    ...(problem === undefined ? {} : { problem: problemStatus(problem) }),
+    ...(identity === undefined ? {} : { identity: identityStatus(identity) }),
+    tpm: {
+      tcti: config.tpm.tcti,
+      ...('keys' in state ? { ek: state.keys.ekTemplate.kind } : {}),
+    },
+    source: { dialect: config.source.dialect, endpoint },
+    sockets: { metadata: config.listen.metadata_socket, admin: config.listen.admin_socket },
+  }
+}
+
+function identityIn(state: BootState): InstanceIdentity | undefined {
+  if (state.at === 'ready') return state.tokenKeys.identity
+  return state.at === 'deriving-keys' ? state.identity : undefined
+}
+
+function problemStatus(problem: MetabindError): NonNullable<AgentStatus['problem']> {
+  return { code: problem.code, sentence: problem.message, remedy: ERRORS[problem.code].remedy }
+}
+
+function identityStatus(identity: InstanceIdentity): NonNullable<AgentStatus['identity']> {
+  return {
+    dialect: identity.dialect,
+    instanceId: identity.instanceId,
+    iid: iidOf(identity).toString('hex'),
+    ekName: identity.ekName.toString('hex'),
+    akName: identity.akName.toString('hex'),
+  }
+}

@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
+// swtpm makes keys in milliseconds; a loaded machine is given more.
+const READY_MS = 30_000
+const STOP_MS = 15_000
+
+/** One line of the agent's log. */
+export type LogRecord = Readonly<Record<string, unknown>> & { readonly msg?: string }
+
+/** A real agent in a process of its own. */
+export interface AgentProcess {
+  readonly child: ChildProcess
+  /** Every log record so far. */
+  readonly records: readonly LogRecord[]
+  /** Everything that it wrote to standard output and standard error, as text. */
+  output(): string
+  /** The first record, past or future, that fits. */
+  until(fits: (record: LogRecord) => boolean, waitMs?: number): Promise<LogRecord>
+  ready(): Promise<LogRecord>
+  /** Sends a signal and waits for the end. @returns the exit code */
+  stop(signal?: NodeJS.Signals): Promise<number | null>
+}
+
+export interface AgentOptions {
+  readonly logFile?: string
+  readonly uid?: number
+  readonly env?: NodeJS.ProcessEnv
+  /** A command that the agent is started through, such as `unshare --time`. */
+  readonly through?: readonly string[]
+}
+
+/** Starts `metabindd --config FILE...`; it need not be ready yet. */
+export function startAgentProcess(
+  configs: readonly string[],
+  options: AgentOptions = {},
+): AgentProcess {
+  const args = [DAEMON, ...configs.flatMap((file) => ['--config', file])]
+  const [command = process.execPath, ...before] = [...(options.through ?? []), process.execPath]
+  const child = spawn(command, [...before, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+  })
+  // No test leaves an agent behind by failing.
+  const killChild = () => child.kill('SIGKILL')
+  process.once('exit', killChild)
+  child.once('exit', () => process.removeListener('exit', killChild))
+  return watch(child, options.logFile)
+}
+
+function watch(child: ChildProcess, logFile: string | undefined): AgentProcess {
+  const records: LogRecord[] = []
+  const waiting = new Set<() => void>()
+  let output = ''
+  let rest = ''
+  const file = logFile === undefined ? undefined : createWriteStream(logFile, { flags: 'a' })
+  const wake = () => {
+    for (const look of waiting) look()
+  }
+  child.stdout?.on('data', (chunk: Buffer) => {
+    file?.write(chunk)
+    output += chunk
+    rest += chunk
+    const lines = rest.split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) records.push(parseRecord(line))
+    wake()
+  })
+  child.stderr?.on('data', (chunk: Buffer) => {
+    file?.write(chunk)
+    output += chunk
+  })
+  child.once('exit', () => {
+    file?.end()
+    wake()
+  })
+  const until: AgentProcess['until'] = (fits, waitMs = READY_MS) =>
+    new Promise((resolve, reject) => {
+      const finish = (settle: () => void) => {
+        clearTimeout(timer)
+        waiting.delete(look)
+        settle()
+      }
+      const look = () => {
+        const found = records.find(fits)
+        if (found !== undefined) finish(() => resolve(found))
+        else if (ended(child)) finish(() => reject(new Error(`the agent ended:\n${output}`)))
+      }
+      const timer = setTimeout(
+        () => finish(() => reject(new Error(`no such record in ${waitMs} ms:\n${output}`))),
+        waitMs,
+      )
+      waiting.add(look)
+      look()
+    })
+  return {
+    child,
+    records,
+    output: () => output,
+    until,
+    ready: () => until((record) => record.msg === 'ready'),
+    stop: (signal = 'SIGTERM') => stop(child, signal),
+  }
+}
+
+function parseRecord(line: string): LogRecord {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return { msg: line, unparsed: true }
+  }
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (!ended(child)) {
+    const exit = once(child, 'exit')
+    child.kill(signal)
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+    await exit
+    clearTimeout(timer)
+  }
+  return child.exitCode
+}
+
+function ended(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
+}

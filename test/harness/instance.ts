@@ -1,0 +1,127 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
+import { type AgentOptions, type AgentProcess, startAgentProcess } from './agent.ts'
+
+/** A whole instance on this machine: a TPM, a metadata server of the cloud, and an agent. */
+export interface Instance {
+  readonly directory: string
+  readonly metadataSocket: string
+  readonly adminSocket: string
+  readonly runtimeDirectory: string
+  readonly stateDirectory: string
+  readonly tpm: Swtpm
+  /** The cloud's metadata server; undefined where another one was named. */
+  readonly cloud: Simulator | undefined
+  readonly agent: AgentProcess
+  /** Ends the agent, by SIGTERM unless told otherwise, and starts another on the same everything. */
+  restartAgent(signal?: NodeJS.Signals): Promise<void>
+  /** As a reboot does: the agent ends, the runtime directory is lost, the TPM is reset. */
+  reboot(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface InstanceOptions {
+  readonly instanceId?: string | undefined
+  /** More configuration, as TOML: keys in it win. */
+  readonly config?: string
+  /** More configuration files, after that. */
+  readonly configFiles?: readonly string[]
+  /** Another metadata server than one of its own. */
+  readonly source?: string | undefined
+  readonly role?: string
+  readonly agent?: AgentOptions
+}
+
+/** Starts an instance in `directory`, on what is there from before, and waits until it is ready. */
+export async function startInstance(
+  directory: string,
+  options: InstanceOptions = {},
+): Promise<Instance> {
+  const at = (name: string) => join(directory, name)
+  for (const name of ['tpm', 'run', 'state']) await mkdir(at(name), { recursive: true })
+  const tpm = await startSwtpm({ dir: at('tpm') })
+  const cloud =
+    options.source === undefined
+      ? await startSimulator({
+          instanceId: options.instanceId,
+          role: options.role ?? 'demo-role',
+          control: true,
+        })
+      : undefined
+  const configs = await writeConfigs(directory, options, tpm.tcti, options.source ?? cloud?.url)
+  const launch = () => startAgentProcess(configs, { logFile: at('agent.log'), ...options.agent })
+  let agent = launch()
+  const restarted = async (): Promise<void> => {
+    agent = launch()
+    await agent.ready()
+  }
+  const stop = async (): Promise<void> => {
+    await agent.stop()
+    await cloud?.close()
+    await tpm.stop()
+  }
+  try {
+    await agent.ready()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    directory,
+    metadataSocket: at('metadata.sock'),
+    adminSocket: at('admin.sock'),
+    runtimeDirectory: at('run'),
+    stateDirectory: at('state'),
+    tpm,
+    cloud,
+    get agent() {
+      return agent
+    },
+    restartAgent: async (signal) => {
+      await agent.stop(signal)
+      await restarted()
+    },
+    reboot: async () => {
+      await agent.stop()
+      await rm(at('run'), { recursive: true })
+      await mkdir(at('run'))
+      await tpm.reset()
+      await restarted()
+    },
+    stop,
+  }
+}
+
+async function writeConfigs(
+  directory: string,
+  options: InstanceOptions,
+  tcti: string,
+  endpoint: string | undefined,
+): Promise<string[]> {
+  const own = join(directory, 'instance.toml')
+  await writeFile(own, instanceConfig(directory, tcti, endpoint ?? ''))
+  if (options.config === undefined) return [own, ...(options.configFiles ?? [])]
+  const more = join(directory, 'more.toml')
+  await writeFile(more, options.config)
+  return [own, more, ...(options.configFiles ?? [])]
+}
+
+function instanceConfig(directory: string, tcti: string, endpoint: string): string {
+  const quoted = (path: string) => JSON.stringify(join(directory, path))
+  return `[tpm]
+tcti = ${JSON.stringify(tcti)}
+
+[source]
+endpoint = ${JSON.stringify(endpoint)}
+
+[listen]
+metadata_socket = ${quoted('metadata.sock')}
+admin_socket = ${quoted('admin.sock')}
+
+[directories]
+runtime = ${quoted('run')}
+state = ${quoted('state')}
+`
+}

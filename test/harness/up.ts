@@ -1,0 +1,83 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { parseArgs } from 'node:util'
+import { type Instance, startInstance } from './instance.ts'
+
+/**
+ * `./dev up NAME`: one instance in the foreground. Another terminal tells it to restart its agent or
+ * to reboot (tell.ts) over the socket `up.sock` in its directory.
+ */
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
+
+interface Asked {
+  readonly directory: string
+  readonly instanceId: string | undefined
+  readonly source: string | undefined
+  readonly configFiles: readonly string[]
+}
+
+function readArguments(args: readonly string[]): Asked {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      'instance-id': { type: 'string' },
+      config: { type: 'string', multiple: true },
+      source: { type: 'string' },
+    },
+  })
+  const [root = '.dev', name] = positionals
+  if (name === undefined || !NAME.test(name) || positionals.length > 2) {
+    throw new Error('usage: ./dev up NAME [--instance-id ID] [--config FILE] [--source URL]')
+  }
+  const { 'instance-id': instanceId, source, config = [] } = values
+  return { directory: join(root, name), instanceId, source, configFiles: config }
+}
+
+/** Carries out `restart` and `reboot`, one at a time. Stale sockets of a killed run are replaced. */
+async function listenForOrders(path: string, instance: Instance): Promise<() => void> {
+  await rm(path, { force: true })
+  let last: Promise<void> = Promise.resolve()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => socket.destroy())
+    last = last
+      .then(async () => obey(await text(socket), instance))
+      .then(
+        () => void socket.end('done'),
+        (error: unknown) => void socket.end(String(error)),
+      )
+  })
+  await new Promise<void>((resolve) => server.listen(path, resolve))
+  return () => server.close()
+}
+
+async function obey(order: string, instance: Instance): Promise<void> {
+  if (order === 'restart') await instance.restartAgent()
+  else if (order === 'reboot') await instance.reboot()
+  else throw new Error(`unknown order ${JSON.stringify(order)}`)
+}
+
+async function main(): Promise<void> {
+  const asked = readArguments(process.argv.slice(2))
+  await mkdir(asked.directory, { recursive: true })
+  const ended = new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  const instance = await startInstance(asked.directory, asked)
+  const stopListening = await listenForOrders(join(asked.directory, 'up.sock'), instance)
+  process.stdout.write('ready\n')
+  await ended
+  stopListening()
+  await instance.stop()
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`dev up: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,27 @@
+import { defineConfig } from 'vitest/config'
+
+const bounds = { testTimeout: 30_000, hookTimeout: 60_000, pool: 'forks' } as const
+
+// `fast` is what ./dev check runs: values in, values out, and single parts. `whole` starts agents,
+// TPMs and clouds as processes. Two cores are enough for two files at a time.
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          ...bounds,
+          name: 'fast',
+          include: ['test/{format,relay,boot,verify,documents}/**/*.test.ts'],
+        },
+      },
+      {
+        test: {
+          ...bounds,
+          name: 'whole',
+          include: ['test/{flow,cli,simulate}/**/*.test.ts', 'native/test/**/*.test.ts'],
+        },
+      },
+    ],
+  },
+})
