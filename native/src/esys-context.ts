@@ -18,6 +18,12 @@ import { callOnWorker, refuseMoreStuckCalls, withDeadline } from './worker-call.
 /** ESAPI's own number for an object or session; never a TPM handle. */
 export type EsysTr = number
 
+/** A `handle` occupies a slot of the TPM and must be flushed; a `reference` only exists in ESAPI. */
+interface Held {
+  readonly kind: 'handle' | 'reference'
+  readonly tpmHandle: number
+}
+
 export interface EsysContext {
   /** Why the context accepts no more calls, or undefined while it does. */
   failure(): TpmError | undefined
@@ -68,8 +74,7 @@ async function openTransport(tcti: Tcti, timeoutMs: number): Promise<bigint> {
 function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysContext {
   const tss = tssLibraries()
   const enqueue = makeQueue()
-  /** Handle in the TPM of everything that must be flushed; undefined for references. */
-  const held = new Map<EsysTr, number | undefined>()
+  const held = new Map<EsysTr, Held>()
   let failure: TpmError | undefined
   let running: Promise<unknown> = Promise.resolve()
   let ended: Promise<void> | undefined
@@ -115,16 +120,12 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
   }
 
   function hold(output: Output): void {
+    if (output.kind !== 'handle' && output.kind !== 'reference') return
     const tr = Number(output.cell[0])
-    if (output.kind === 'handle') held.set(tr, tpmHandleOf(tr))
-    if (output.kind === 'reference') held.set(tr, undefined)
-  }
-
-  /** The TPM's handle, or undefined when ESAPI does not know `tr` (any more). */
-  function tpmHandleOf(tr: EsysTr): number | undefined {
-    const cell: [number] = [0]
-    const rc: number = tss.esysGetTpmHandle(esys, tr, cell)
-    return rc === 0 ? cell[0] : undefined
+    const tpmHandle: [number] = [0]
+    const rc: number = tss.esysGetTpmHandle(esys, tr, tpmHandle)
+    if (rc !== 0) throw errorOfRc('Esys_TR_GetTpmHandle', rc, tss.rcDecode(rc))
+    held.set(tr, { kind: output.kind, tpmHandle: tpmHandle[0] })
   }
 
   function nameOf(tr: EsysTr): Uint8Array {
@@ -142,10 +143,10 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
   function flush(tr: EsysTr): Promise<void> {
     return enqueue(async () => {
       if (failure !== undefined) throw failure
-      const isReference = held.has(tr) && held.get(tr) === undefined
-      if (!held.delete(tr)) return
-      if (isReference) tss.esysClose(esys, [tr])
-      else await flushInTpm(tr)
+      const kind = held.get(tr)?.kind
+      held.delete(tr)
+      if (kind === 'reference') tss.esysClose(esys, [tr])
+      if (kind === 'handle') await flushInTpm(tr)
     })
   }
 
@@ -168,8 +169,9 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
   }
 
   function end(): Promise<void> {
-    ended ??= running.then(flushBelowEsys).then(() => {
+    ended ??= running.then(async () => {
       tss.esysFinalize([esys])
+      await flushLeftovers([...held.values()].filter(({ kind }) => kind === 'handle'))
       tss.tctiFinalize([transport])
     })
     return ended
@@ -177,16 +179,20 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
 
   /**
    * A TPM without resource manager keeps what a broken context leaves behind, and has three slots.
-   * ESAPI accepts nothing more in that state; SAPI below it does.
+   * The layer below ESAPI flushes by TPM handle, through a fresh context on the same transport.
    */
-  async function flushBelowEsys(): Promise<void> {
-    const cell: [bigint] = [0n]
-    if (held.size === 0 || tss.esysGetSysContext(esys, cell) !== 0) return
-    for (const handle of held.values()) {
-      if (handle === undefined) continue
-      const rc = await callOnWorker(tss.sysFlushContext, cell[0], handle)
-      if (rc > 0xffff) return
+  async function flushLeftovers(leftovers: readonly Held[]): Promise<void> {
+    const fresh: [bigint] = [0n]
+    const sys: [bigint] = [0n]
+    if (leftovers.length === 0 || tss.esysInitialize(fresh, transport, null) !== 0) return
+    if (tss.esysGetSysContext(fresh[0], sys) === 0) {
+      for (const { tpmHandle } of leftovers) {
+        const rc = await callOnWorker(tss.sysFlushContext, sys[0], tpmHandle)
+        const isAnswer = rc <= 0xffff
+        if (!isAnswer) break
+      }
     }
+    tss.esysFinalize(fresh)
   }
 
   async function release(): Promise<void> {

@@ -40,16 +40,21 @@ export type StructType =
 export function toStruct(type: StructType, wire: Uint8Array, argument: string): Struct {
   const struct = Buffer.alloc(STRUCT_BYTES)
   const rc: number = tssLibraries().unmarshal(type)(wire, wire.length, [0], struct)
-  if (rc !== 0 || !Buffer.from(fromStruct(type, struct)).equals(wire)) {
-    throw new TpmError('TPM_ARGUMENT', `${argument}: not a well-formed ${type}`)
-  }
-  return struct
+  if (rc === 0 && isWireFormOf(type, struct, wire)) return struct
+  throw new TpmError('TPM_ARGUMENT', `${argument}: not a well-formed ${type}`)
 }
 
-/** Converts a structure in our memory or at a native address. The result is a copy. */
-export function fromStruct(type: StructType, source: Struct | bigint): Uint8Array {
+function isWireFormOf(type: StructType, struct: Struct, wire: Uint8Array): boolean {
   const scratch = Buffer.alloc(STRUCT_BYTES)
-  const offset = [0]
+  const offset: [number] = [0]
+  const rc: number = tssLibraries().marshal(type)(struct, scratch, scratch.length, offset)
+  return rc === 0 && scratch.subarray(0, offset[0]).equals(wire)
+}
+
+/** Converts a structure at a native address. The result is a copy. */
+export function fromStruct(type: StructType, source: bigint): Uint8Array {
+  const scratch = Buffer.alloc(STRUCT_BYTES)
+  const offset: [number] = [0]
   const rc: number = tssLibraries().marshal(type)(source, scratch, scratch.length, offset)
   if (rc !== 0) throw new TpmError('TPM_LIBRARY', `cannot marshal ${type}`, { rc })
   const wire = Uint8Array.from(scratch.subarray(0, offset[0]))

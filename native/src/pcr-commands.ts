@@ -1,7 +1,7 @@
 import type { PcrBank, PcrSelection, TpmCommands } from './commands.ts'
 import { ESYS_TR } from './esys-prototypes.ts'
 import { numberOutput, structureOutput } from './output.ts'
-import { decodePcrSelection, pcrSelectionStruct } from './pcr-selection.ts'
+import { decodePcrSelection, encodePcrSelection, pcrSelectionStruct } from './pcr-selection.ts'
 import type { Scope } from './scope.ts'
 import { TpmError } from './tpm-error.ts'
 
@@ -12,6 +12,7 @@ type PcrCommands = Pick<TpmCommands, 'pcrRead'>
 
 export function pcrCommands(scope: Scope): PcrCommands {
   const pcrRead: PcrCommands['pcrRead'] = async (selection) => {
+    encodePcrSelection(selection)
     for (let reading = 0; reading < READINGS_MAX; reading++) {
       const result = await readOnce(scope, selection)
       if (result !== undefined) return result

@@ -28,7 +28,8 @@ export interface OpenOptions {
 export interface Tpm {
   /**
    * Runs `steps` with nobody else's command in between, in the order of asking. Everything that
-   * they created or started is flushed at the end, in success and in failure.
+   * they created or started is flushed at the end, in success and in failure. A sequence inside a
+   * sequence would wait for itself.
    *
    * @throws what `steps` throws; TpmError TPM_CLOSED after close(); the error that broke the
    * context (TPM_TIMEOUT, TPM_TRANSPORT, TPM_RESPONSE, TPM_LIBRARY): open a new one then.

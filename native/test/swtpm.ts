@@ -1,0 +1,158 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+
+/**
+ * A real software TPM for tests: one swtpm process on a Unix socket, in a directory of its own
+ * under /tmp (a socket path has at most 107 bytes).
+ */
+
+const run = promisify(execFile)
+
+/** Bound of every wait in here. swtpm answers in milliseconds; key generation of swtpm_setup in seconds. */
+const WAIT_MS = 15_000
+
+export interface SwtpmOptions {
+  /** State directory to continue with; a new one, removed by stop(), when left out. */
+  readonly dir?: string
+  /**
+   * Manufacture with swtpm_setup: EKs with certificates in NV, platform certificate. The chain is
+   * `ca/issuercert.pem` under `ca/swtpm-localca-rootca-cert.pem` in the state directory.
+   */
+  readonly setup?: boolean
+}
+
+export interface Swtpm {
+  readonly dir: string
+  readonly socketPath: string
+  /** For openTpm and for `tpm2_… -T`. */
+  readonly tcti: string
+  readonly pid: number
+  /** TPM Reset: power off without a shutdown command, power on, Startup(CLEAR). New null seed. */
+  reset(): Promise<void>
+  /** TPM Restart: Shutdown(STATE), power cycle, Startup(CLEAR). The null seed survives. */
+  restartState(): Promise<void>
+  /** SIGKILL; the state stays. */
+  kill(): Promise<void>
+  /** A new process on the same state and socket, after kill(). */
+  start(): Promise<void>
+  /** SIGSTOP: it accepts connections and never answers. */
+  pause(): void
+  resume(): void
+  /** Ends the process and removes a directory that startSwtpm made. */
+  stop(): Promise<void>
+}
+
+export async function startSwtpm(options: SwtpmOptions = {}): Promise<Swtpm> {
+  const dir = options.dir ?? (await mkdtemp('/tmp/swtpm-'))
+  if (options.setup === true) await manufacture(dir)
+  const socketPath = join(dir, 's')
+  const tcti = `swtpm:path=${socketPath}`
+  let child = await launch(dir, socketPath)
+
+  const kill = async () => {
+    const exited = hasExited(child) ? undefined : once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+  }
+  const start = async () => {
+    child = await launch(dir, socketPath)
+  }
+  return {
+    dir,
+    socketPath,
+    tcti,
+    get pid() {
+      return child.pid ?? 0
+    },
+    kill,
+    start,
+    reset: async () => {
+      await kill()
+      await start()
+    },
+    restartState: async () => {
+      await run('tpm2_shutdown', ['-T', tcti], { timeout: WAIT_MS })
+      await kill()
+      await start()
+    },
+    pause: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
+    stop: async () => {
+      await kill()
+      if (options.dir === undefined) await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function launch(dir: string, socketPath: string): Promise<ChildProcess> {
+  await Promise.all([socketPath, `${socketPath}.ctrl`].map((path) => rm(path, { force: true })))
+  // No TPM outlives its test process, however that ends (prctl(2), PR_SET_PDEATHSIG).
+  const child = spawn(
+    'setpriv',
+    [
+      ...['--pdeathsig', 'KILL', 'swtpm', 'socket'],
+      '--tpm2',
+      ...['--tpmstate', `dir=${dir}`],
+      ...['--server', `type=unixio,path=${socketPath}`],
+      ...['--ctrl', `type=unixio,path=${socketPath}.ctrl`],
+      ...['--flags', 'not-need-init,startup-clear'],
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  )
+  await untilListening(child, `${socketPath}.ctrl`)
+  return child
+}
+
+/** swtpm says nothing when it is ready; the control socket is the last one that it opens. */
+async function untilListening(child: ChildProcess, path: string): Promise<void> {
+  const deadline = AbortSignal.timeout(WAIT_MS)
+  while (!(await accepts(path))) {
+    if (hasExited(child)) throw new Error(`swtpm ended with ${child.exitCode}`)
+    if (deadline.aborted) throw new Error('swtpm did not start')
+    await delay(5)
+  }
+}
+
+async function accepts(path: string): Promise<boolean> {
+  const socket = createConnection(path)
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
+function hasExited(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
+}
+
+/** With a certificate authority of its own, as the one of the machine belongs to root. */
+async function manufacture(dir: string): Promise<void> {
+  const ca = join(dir, 'ca')
+  await mkdir(ca, { recursive: true })
+  const localca = [
+    `statedir = ${ca}`,
+    `signingkey = ${ca}/signkey.pem`,
+    `issuercert = ${ca}/issuercert.pem`,
+    `certserial = ${ca}/certserial`,
+  ]
+  const setup = [
+    'create_certs_tool = swtpm_localca',
+    `create_certs_tool_config = ${ca}/localca.conf`,
+    'create_certs_tool_options = /etc/swtpm-localca.options',
+    'active_pcr_banks = sha256',
+  ]
+  await writeFile(`${ca}/localca.conf`, `${localca.join('\n')}\n`)
+  await writeFile(`${ca}/setup.conf`, `${setup.join('\n')}\n`)
+  const flags = ['--tpm2', '--config', `${ca}/setup.conf`, '--tpmstate', dir]
+  const make = ['--create-ek-cert', '--create-platform-cert', '--lock-nvram', '--overwrite']
+  await run('swtpm_setup', [...flags, ...make], { timeout: WAIT_MS })
+}
