@@ -50,7 +50,7 @@ export function isValidToken(
   const bytes = Buffer.from(token, 'base64url')
   const claims = bytes.subarray(0, CLAIMS_BYTES)
   if (!timingSafeEqual(mac(key, instanceId, claims), bytes.subarray(CLAIMS_BYTES))) return false
-  return nowMs <= claims.readUIntBE(0, 6)
+  return nowMs < claims.readUIntBE(0, 6)
 }
 
 function mac(key: Buffer, instanceId: string, claims: Buffer): Buffer {

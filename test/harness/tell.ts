@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 /** `./dev restart NAME` and `./dev reboot NAME`: tells a running `./dev up NAME`. */
 const [root = '.dev', order = '', name = ''] = process.argv.slice(2)
 const socket = connect(join(root, name, 'up.sock'))
-socket.end(order)
+socket.write(order)
 try {
   const answer = await text(socket)
   if (answer !== 'done') throw new Error(answer)

@@ -1,7 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { type Instance, startInstance } from './instance.ts'
 
@@ -37,21 +36,30 @@ function readArguments(args: readonly string[]): Asked {
   return { directory: join(root, name), instanceId, source, configFiles: config }
 }
 
-/** Carries out `restart` and `reboot`, one at a time. Stale sockets of a killed run are replaced. */
-async function listenForOrders(path: string, instance: Instance): Promise<() => void> {
+/**
+ * Carries out `restart` and `reboot`, one at a time. The socket of a killed run is replaced.
+ *
+ * @returns ends the listening when the order under way is carried out
+ */
+async function listenForOrders(path: string, instance: Instance): Promise<() => Promise<void>> {
   await rm(path, { force: true })
   let last: Promise<void> = Promise.resolve()
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const server = createServer((socket) => {
     socket.on('error', () => socket.destroy())
-    last = last
-      .then(async () => obey(await text(socket), instance))
-      .then(
-        () => void socket.end('done'),
-        (error: unknown) => void socket.end(String(error)),
-      )
+    socket.once('data', (order) => {
+      last = last
+        .then(() => obey(order.toString(), instance))
+        .then(
+          () => void socket.end('done'),
+          (error: unknown) => void socket.end(String(error)),
+        )
+    })
   })
   await new Promise<void>((resolve) => server.listen(path, resolve))
-  return () => server.close()
+  return () => {
+    server.close()
+    return last
+  }
 }
 
 async function obey(order: string, instance: Instance): Promise<void> {
@@ -71,7 +79,7 @@ async function main(): Promise<void> {
   const stopListening = await listenForOrders(join(asked.directory, 'up.sock'), instance)
   process.stdout.write('ready\n')
   await ended
-  stopListening()
+  await stopListening()
   await instance.stop()
 }
 

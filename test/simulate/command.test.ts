@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { simulate } from '../../src/cli/simulate.ts'
 import { UsageError } from '../../src/errors.ts'
 import { get } from './request.ts'
@@ -20,10 +20,17 @@ beforeAll(async () => {
 })
 afterAll(() => rm(directory, { recursive: true }))
 
+/** What a failed test leaves behind would outlive the test run. */
+const children: ChildProcess[] = []
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
+})
+
 async function launch(...args: string[]) {
   const child = spawn(process.execPath, ['--input-type=module', '-e', MAIN, '--', ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  children.push(child)
   const lines: string[] = []
   const reader = createInterface(child.stdout).on('line', (line) => lines.push(line))
   await once(reader, 'line')
