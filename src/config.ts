@@ -40,7 +40,7 @@ const tpm = z.strictObject({
 
 const source = z.strictObject({
   /** The cloud whose metadata service is relayed, and in whose words callers are answered. */
-  dialect: z.enum(['aliyun']).default('aliyun'),
+  dialect: z.enum(['aliyun', 'ec2']).default('aliyun'),
   /** Where the metadata service is. Empty: the address of the dialect. */
   endpoint: z
     .url({ protocol: /^http$/, error: 'must be an http:// URL' })

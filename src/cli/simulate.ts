@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { MetabindError, UsageError } from '../errors.ts'
+import type { CloudName } from '../simulate/cloud.ts'
 import { type Fault, parseFault } from '../simulate/faults.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulate/simulator.ts'
 import type { Verb } from './verb.ts'
@@ -13,11 +14,12 @@ An ECS instance metadata server for development and tests. It needs no TPM and n
 value and credential it hands out is made up. It prints where it listens and runs until SIGINT or
 SIGTERM.
 
+  --cloud aliyun|ec2             whose service it plays (default aliyun)
   --port N                       TCP port; 0 takes a free one (default 0)
   --host ADDRESS                 address to listen on (default 127.0.0.1)
   --socket PATH                  listen on a Unix socket instead
   --instance-id ID               the instance that it plays (default: a random one)
-  --region ID                    its region (default cn-hangzhou)
+  --region ID                    its region (default cn-hangzhou, or eu-central-1)
   --role NAME                    its RAM role (default ${DEFAULT_ROLE})
   --no-role                      it has no RAM role
   --tag KEY=VALUE                an instance tag; can be repeated
@@ -32,6 +34,7 @@ SIGTERM.
 `
 
 const OPTIONS = {
+  cloud: { type: 'string' },
   port: { type: 'string' },
   host: { type: 'string' },
   socket: { type: 'string' },
@@ -83,6 +86,7 @@ async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {
     throw new UsageError('--role and --no-role exclude each other')
   const lifetime = flags['credential-lifetime'] ?? '21600'
   return {
+    cloud: cloudName(flags.cloud ?? 'aliyun'),
     listen: listenOptions(flags),
     instanceId: flags['instance-id'],
     regionId: flags.region,
@@ -114,6 +118,11 @@ function wholeNumber(flag: string, text: string, min: number, max: number): numb
 function tokenMode(text: string): 'required' | 'optional' {
   if (text === 'required' || text === 'optional') return text
   throw new UsageError(`--tokens is required or optional, not "${text}"`)
+}
+
+function cloudName(text: string): CloudName {
+  if (text === 'aliyun' || text === 'ec2') return text
+  throw new UsageError(`--cloud is aliyun or ec2, not "${text}"`)
 }
 
 function tagOf(text: string): [string, string] {

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.ts'
 import { aliyun } from './dialect-aliyun.ts'
+import { ec2 } from './dialect-ec2.ts'
 
 /** The words of one cloud's metadata service: all that differs between clouds, as data. */
 export interface Dialect {
@@ -22,6 +23,6 @@ export interface Dialect {
   readonly status: Readonly<Partial<Record<ErrorCode, number>>>
 }
 
-export type DialectName = 'aliyun'
+export type DialectName = 'aliyun' | 'ec2'
 
-export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { aliyun }
+export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { aliyun, ec2 }

@@ -1,7 +1,8 @@
 /**
  * What the metadata server answers to a request: a pure function of the request, the tree and the
- * open sessions. Rules and status codes are those of reference/protocol.md 1.2, 1.3 and 1.5.
+ * open sessions. Rules and status codes are those of the ECS user guide, "View instance metadata"; docs/simulate.md says where it is silent.
  */
+import type { Cloud } from './cloud.ts'
 import { MAX_TTL_SECONDS, type Sessions } from './session-token.ts'
 import { type Directory, isDirectory, type Leaf, list, lookUp, read } from './tree.ts'
 
@@ -19,16 +20,13 @@ export interface Answer {
 }
 
 export interface MetadataService {
+  readonly cloud: Cloud
   readonly tokens: 'required' | 'optional'
   readonly sessions: Sessions
   readonly listed: Directory
   readonly unlisted: ReadonlyMap<string, Leaf>
 }
 
-const VERSIONS = ['2016-01-01', 'latest']
-const TOKEN_PATH = '/latest/api/token'
-const TOKEN_HEADER = 'X-aliyun-ecs-metadata-token'
-const TTL_HEADER = 'X-aliyun-ecs-metadata-token-ttl-seconds'
 const TEXT = { 'Content-Type': 'text/plain' }
 
 /** The reason phrases of the vendor's documentation are the bodies; 404 and 405 are HTTP's own. */
@@ -43,7 +41,7 @@ const REFUSALS = {
 export function answerRequest(request: MetadataRequest, service: MetadataService): Answer {
   if (!request.target.startsWith('/')) return refuse(400)
   const { path, query } = splitTarget(request.target)
-  if (path === TOKEN_PATH) return answerTokenRequest(request, service.sessions)
+  if (path === service.cloud.tokenPath) return answerTokenRequest(request, service)
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return refuse(405, { Allow: 'GET, HEAD' })
   }
@@ -60,14 +58,15 @@ export function splitTarget(target: string): { path: string; query: URLSearchPar
   return { path: path.replaceAll(/\/{2,}/g, '/'), query }
 }
 
-function answerTokenRequest(request: MetadataRequest, sessions: Sessions): Answer {
+function answerTokenRequest(request: MetadataRequest, service: MetadataService): Answer {
+  const { ttlHeader } = service.cloud
   if (request.method !== 'PUT') return refuse(405, { Allow: 'PUT' })
   // Presence counts, not value, and before the TTL: the vendor's 403 example carries no TTL.
   if (headerValues(request, 'X-Forwarded-For').length > 0) return refuse(403)
-  const ttlSeconds = parseTtl(headerValues(request, TTL_HEADER))
+  const ttlSeconds = parseTtl(headerValues(request, ttlHeader))
   if (ttlSeconds === undefined) return refuse(400)
-  const headers = { ...TEXT, [TTL_HEADER]: String(ttlSeconds), 'Cache-Control': 'no-store' }
-  return { status: 200, headers, body: Buffer.from(sessions.open(ttlSeconds)) }
+  const headers = { ...TEXT, [ttlHeader]: String(ttlSeconds), 'Cache-Control': 'no-store' }
+  return { status: 200, headers, body: Buffer.from(service.sessions.open(ttlSeconds)) }
 }
 
 function parseTtl(values: readonly string[]): number | undefined {
@@ -79,17 +78,24 @@ function parseTtl(values: readonly string[]): number | undefined {
 
 /** The refusal, or undefined for a request that may read. */
 function checkToken(request: MetadataRequest, service: MetadataService): Answer | undefined {
-  const [token, second] = headerValues(request, TOKEN_HEADER)
-  if (token === undefined) return service.tokens === 'required' ? refuse(403) : undefined
+  const { tokenHeader, statusWithoutToken, refusesForwardedReads } = service.cloud
+  if (refusesForwardedReads && headerValues(request, 'X-Forwarded-For').length > 0) {
+    return refuse(403)
+  }
+  const [token, second] = headerValues(request, tokenHeader)
+  if (token === undefined) {
+    return service.tokens === 'required' ? refuse(statusWithoutToken) : undefined
+  }
   const accepted = second === undefined && service.sessions.isOpen(token)
   return accepted ? undefined : refuse(401)
 }
 
 function readPath(path: string, query: URLSearchParams, service: MetadataService): Answer {
   // The versions are listed without a slash, unlike any other directory.
-  if (path === '/') return value(Buffer.from(VERSIONS.join('\n')))
+  const { versions } = service.cloud
+  if (path === '/') return value(Buffer.from(versions.join('\n')))
   const [, version = '', ...names] = path.split('/')
-  if (!VERSIONS.includes(version)) return refuse(404)
+  if (!versions.includes(version)) return refuse(404)
   const inVersion = names.join('/')
   const node = service.unlisted.get(inVersion) ?? lookUp(service.listed, inVersion)
   if (node === undefined) return refuse(404)

@@ -1,6 +1,6 @@
 /**
  * The self-signed certificate of the simulator's key, with the fields of the vendor's
- * (reference/protocol.md 1.6): six-part name, four-byte serial, a subject key identifier, no CA.
+ * (ECS user guide, "Instance identity"): six-part name, four-byte serial, a subject key identifier, no CA.
  */
 import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
 import { type AsnType, BitString, Set as DerSet, Integer, PrintableString, UTCTime } from 'asn1js'

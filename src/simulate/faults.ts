@@ -67,6 +67,9 @@ const fault = z.discriminatedUnion('kind', [
         'SecurityToken',
         'LastUpdated',
         'Code',
+        // The names of the ec2 service.
+        'SecretAccessKey',
+        'Token',
       ])
       .optional(),
     /** The value of the member Code. */

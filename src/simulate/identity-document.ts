@@ -2,7 +2,7 @@ import type { Instance } from './instance.ts'
 
 /**
  * The instance identity document: one line, no blanks, keys in the order of the vendor's sample
- * (reference/protocol.md 1.6). An audience is the last member of what PKCS7 signs.
+ * (ECS user guide, "Instance identity"). An audience is the last member of what PKCS7 signs.
  */
 export function identityDocument(instance: Instance, audience?: string): string {
   return JSON.stringify({

@@ -1,7 +1,7 @@
 import type { MetadataService } from './answer.ts'
-import { identityDocument } from './identity-document.ts'
+import { CLOUDS } from './cloud.ts'
 import { describeInstance } from './instance.ts'
-import { listedTree, unlistedPaths } from './metadata.ts'
+import type { RamCredentials } from './ram-credentials.ts'
 import { sessionsOf } from './session-token.ts'
 import type { Signer } from './signer.ts'
 import type { SimulatorOptions } from './simulator.ts'
@@ -11,27 +11,34 @@ export function metadataService(
   instanceId: string,
   options: SimulatorOptions,
   signer: Signer,
-  credentials: () => string,
+  credentials: () => RamCredentials,
 ): MetadataService {
-  const { regionId = 'cn-hangzhou', tokens = 'required', role, tags = {} } = options
-  const instance = describeInstance(instanceId, regionId, options.zoneId ?? `${regionId}-i`)
+  const { tokens = 'required', role, tags = {} } = options
+  const cloud = CLOUDS[options.cloud ?? 'aliyun']
+  const regionId = options.regionId ?? cloud.regionId
+  const zoneId = options.zoneId ?? cloud.zoneOf(regionId)
+  const instance = describeInstance(instanceId, regionId, zoneId)
   for (const name of [...Object.keys(tags), ...(role === undefined ? [] : [role])]) {
     checkName(name)
   }
   const equipment = {
-    role: role === undefined ? undefined : { name: role, credentials },
+    role:
+      role === undefined
+        ? undefined
+        : { name: role, credentials: () => cloud.credentialsJson(credentials()) },
     tags,
     spotTerminationTime: options.spotTerminationTime,
     userData: options.userData,
     vendorData: options.vendorData,
   }
   const pkcs7 = (query: URLSearchParams) =>
-    signer.signPkcs7(identityDocument(instance, query.get('audience') ?? undefined))
+    signer.signPkcs7(cloud.document(instance, query.get('audience') ?? undefined))
   return {
+    cloud,
     tokens,
     sessions: sessionsOf(instanceId, options.monotonicNow ?? (() => performance.now())),
-    listed: listedTree(instance, equipment, pkcs7),
-    unlisted: unlistedPaths(instance, equipment),
+    listed: cloud.listed(instance, equipment, pkcs7),
+    unlisted: cloud.unlisted(instance, equipment),
   }
 }
 

@@ -1,4 +1,4 @@
-/** What an ECS instance says about itself: every path of reference/protocol.md 1.5. */
+/** What an ECS instance says about itself: every path of the ECS user guide, "Instance metadata items". */
 import { identityDocument } from './identity-document.ts'
 import type { Instance } from './instance.ts'
 import { type Directory, directory, directoryOf, type Leaf, toJson } from './tree.ts'

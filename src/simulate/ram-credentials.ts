@@ -1,4 +1,4 @@
-/** The STS credentials of the instance's RAM role (reference/protocol.md 1.7). */
+/** The STS credentials of the instance's RAM role (ECS user guide, "Instance RAM roles"). */
 import { randomBytes } from 'node:crypto'
 
 /** The members of the answer, in its order. */
@@ -16,8 +16,8 @@ export const CREDENTIAL_LIFETIME_SECONDS = 21_600
 const OVERLAP_SECONDS = 1_800
 
 export interface CredentialSource {
-  /** The current credentials as JSON: the same bytes until they rotate. */
-  read(): string
+  /** The current credentials: the same until they rotate. */
+  read(): RamCredentials
   rotate(): void
 }
 
@@ -25,7 +25,7 @@ export function ramCredentials(lifetimeSeconds: number, now: () => number): Cred
   const overlapSeconds = Math.min(OVERLAP_SECONDS, lifetimeSeconds / 2)
   const issue = () => {
     const renewAtMs = now() + (lifetimeSeconds - overlapSeconds) * 1000
-    return { json: toEcsJson(newCredentials(now(), lifetimeSeconds)), renewAtMs }
+    return { credentials: newCredentials(now(), lifetimeSeconds), renewAtMs }
   }
   let current = issue()
   const rotate = () => {
@@ -33,7 +33,7 @@ export function ramCredentials(lifetimeSeconds: number, now: () => number): Cred
   }
   const read = () => {
     if (now() >= current.renewAtMs) rotate()
-    return current.json
+    return current.credentials
   }
   return { read, rotate }
 }

@@ -1,5 +1,5 @@
 /**
- * The key that signs identity documents, and the vendor's PKCS7 (reference/protocol.md 1.6),
+ * The key that signs identity documents, and the vendor's PKCS7 (ECS user guide, "Instance identity"),
  * written out member by member because its shape is not what CMS libraries make: SHA-1, content
  * attached, no certificates, no signed attributes.
  */

@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { ListenOptions } from 'node:net'
+import type { CloudName } from './cloud.ts'
 import { CONTROL_PREFIX, serveControl } from './control.ts'
 import { type Fault, faultList } from './faults.ts'
 import { randomInstanceId } from './instance.ts'
@@ -16,6 +17,8 @@ import { serveMetadata } from './serve.ts'
 import { type Signer, sharedSigner } from './signer.ts'
 
 export interface SimulatorOptions {
+  /** Whose metadata service it plays; `aliyun` if absent. */
+  readonly cloud?: CloudName | undefined
   /** A random one if absent. All other facts about the instance follow from it. */
   readonly instanceId?: string | undefined
   readonly regionId?: string | undefined

@@ -1,5 +1,5 @@
 /**
- * The metadata tree as a value (reference/protocol.md 1.5): directories are maps, leaves are text,
+ * The metadata tree as a value (ECS user guide, "Instance metadata items"): directories are maps, leaves are text,
  * bytes, or a function for what changes from one read to the next.
  */
 

@@ -1,6 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import type { CloudName } from '../../src/simulate/cloud.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 import { type AgentOptions, type AgentProcess, startAgentProcess } from './agent.ts'
 
@@ -31,6 +32,8 @@ export interface InstanceOptions {
   /** Another metadata server than one of its own. */
   readonly source?: string | undefined
   readonly role?: string
+  /** The cloud that it is an instance of; `aliyun` when left out. */
+  readonly cloud?: CloudName
   readonly agent?: AgentOptions
 }
 
@@ -45,6 +48,7 @@ export async function startInstance(
   const cloud =
     options.source === undefined
       ? await startSimulator({
+          cloud: options.cloud,
           instanceId: options.instanceId,
           role: options.role ?? 'demo-role',
           control: true,
@@ -101,19 +105,25 @@ async function writeConfigs(
   endpoint: string | undefined,
 ): Promise<string[]> {
   const own = join(directory, 'instance.toml')
-  await writeFile(own, instanceConfig(directory, tcti, endpoint ?? ''))
+  await writeFile(own, instanceConfig(directory, tcti, options.cloud ?? 'aliyun', endpoint ?? ''))
   if (options.config === undefined) return [own, ...(options.configFiles ?? [])]
   const more = join(directory, 'more.toml')
   await writeFile(more, options.config)
   return [own, more, ...(options.configFiles ?? [])]
 }
 
-function instanceConfig(directory: string, tcti: string, endpoint: string): string {
+function instanceConfig(
+  directory: string,
+  tcti: string,
+  cloud: CloudName,
+  endpoint: string,
+): string {
   const quoted = (path: string) => JSON.stringify(join(directory, path))
   return `[tpm]
 tcti = ${JSON.stringify(tcti)}
 
 [source]
+dialect = ${JSON.stringify(cloud)}
 endpoint = ${JSON.stringify(endpoint)}
 
 [listen]

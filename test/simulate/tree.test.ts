@@ -29,7 +29,7 @@ async function walk(path: string): Promise<Map<string, string>> {
   return leaves
 }
 
-/** Every leaf of reference/protocol.md 1.5, with the shape of its value. */
+/** Every leaf of the documented tree, with the shape of its value. */
 function documentedLeaves(mac: string, diskSerial: string): Record<string, RegExp> {
   const nic = `meta-data/network/interfaces/macs/${mac}`
   const cidr = /^192\.0\.2\.0\/2[45]$/

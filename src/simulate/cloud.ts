@@ -1,0 +1,33 @@
+import { ec2 } from './cloud-ec2.ts'
+import { ecs } from './cloud-ecs.ts'
+import type { Instance } from './instance.ts'
+import type { Equipment } from './metadata.ts'
+import type { RamCredentials } from './ram-credentials.ts'
+import type { Directory, Leaf } from './tree.ts'
+
+/** The words, statuses and tree of one cloud's metadata service: all that differs, as data. */
+export interface Cloud {
+  readonly versions: readonly string[]
+  readonly tokenPath: string
+  readonly tokenHeader: string
+  readonly ttlHeader: string
+  /** How a read without a token is refused where tokens are required. */
+  readonly statusWithoutToken: 401 | 403
+  /** Whether a read with X-Forwarded-For is refused too; a token request always is. */
+  readonly refusesForwardedReads: boolean
+  readonly regionId: string
+  /** The zone of a region when none was given. */
+  readonly zoneOf: (regionId: string) => string
+  /** Everything that the listings below one version lead to. */
+  readonly listed: (instance: Instance, equipment: Equipment, pkcs7: Leaf) => Directory
+  /** Paths that answer although no listing names them. */
+  readonly unlisted: (instance: Instance, equipment: Equipment) => ReadonlyMap<string, Leaf>
+  /** What a role's path answers. */
+  readonly credentialsJson: (credentials: RamCredentials) => string
+  /** The identity document that PKCS7 signs. */
+  readonly document: (instance: Instance, audience: string | undefined) => string
+}
+
+export type CloudName = 'aliyun' | 'ec2'
+
+export const CLOUDS: Readonly<Record<CloudName, Cloud>> = { aliyun: ecs, ec2 }
