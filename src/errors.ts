@@ -263,13 +263,254 @@ export const ERRORS = {
     sentence: 'The file cannot be used.',
     remedy: 'Check its path, kind and permissions.',
   },
+  // Refusals of the verifier (src/verify), which serves nobody: the status stands for "refused".
+  VERIFY_SIZE: {
+    status: 403,
+    sentence: 'The document is larger than any genuine one.',
+    remedy: 'Check that this is the right file.',
+  },
+  VERIFY_FORMAT: {
+    status: 403,
+    sentence: 'The document is not of the format that was expected.',
+    remedy: 'Have it made again, and hand it over unchanged.',
+  },
+  VERIFY_VERSION: {
+    status: 403,
+    sentence: 'The document has a version that this verifier does not know.',
+    remedy: 'Use a verifier of the version of the agent.',
+  },
+  VERIFY_STRUCTURE: {
+    status: 403,
+    sentence: 'A structure of the TPM is malformed.',
+    remedy: 'Have the evidence made again, and hand it over unchanged.',
+  },
+  VERIFY_NONCE: {
+    status: 403,
+    sentence: 'The evidence was made for another nonce.',
+    remedy: 'Give the nonce that you sent; make a new one for each evidence.',
+  },
+  VERIFY_INSTANCE_ID: {
+    status: 403,
+    sentence: 'The evidence is of another instance than the one expected.',
+    remedy: 'Check the instance id, and where the evidence came from.',
+  },
+  VERIFY_EK_PUBLIC: {
+    status: 403,
+    sentence: 'The endorsement key is not made from a default template.',
+    remedy: 'Take evidence from an instance whose TPM has a default endorsement key.',
+  },
+  VERIFY_UNANCHORED: {
+    status: 403,
+    sentence: 'Nothing vouches for the TPM: no certificate chain, no pinned key.',
+    remedy: "Give the anchors of the TPM's maker or cloud, or pin its endorsement key.",
+  },
+  VERIFY_CERTIFICATE: {
+    status: 403,
+    sentence: 'A certificate is malformed.',
+    remedy: 'Have the evidence made again, and hand it over unchanged.',
+  },
+  VERIFY_CERTIFICATE_KEY: {
+    status: 403,
+    sentence: 'The certificate is of another key than the evidence.',
+    remedy: 'The certificate belongs to another TPM: find out where it came from.',
+  },
+  VERIFY_CERTIFICATE_PROFILE: {
+    status: 403,
+    sentence: 'The certificate is not of the kind that a TPM key has.',
+    remedy: 'See the detail; a certificate of another purpose proves nothing here.',
+  },
+  VERIFY_CERTIFICATE_ISSUER: {
+    status: 403,
+    sentence: 'The certificate does not lead to an anchor.',
+    remedy: 'Give the right anchors, and the certificates between, if the TPM has none.',
+  },
+  VERIFY_CERTIFICATE_SIGNATURE: {
+    status: 403,
+    sentence: 'The signature of a certificate does not verify.',
+    remedy: 'The certificate is forged or altered.',
+  },
+  VERIFY_CERTIFICATE_ALGORITHM: {
+    status: 403,
+    sentence: 'A certificate uses a weak or unknown algorithm.',
+    remedy: 'SHA-256 or better, RSA of 2048 bits or better, or a NIST curve is needed.',
+  },
+  VERIFY_CERTIFICATE_TIME: {
+    status: 403,
+    sentence: 'A certificate is not valid at this time.',
+    remedy: 'Check the clock; otherwise the certificate has expired.',
+  },
+  VERIFY_CERTIFICATE_CA: {
+    status: 403,
+    sentence: 'A certificate was issued by something that is no authority.',
+    remedy: 'The certificate is forged.',
+  },
+  VERIFY_CERTIFICATE_PATH_LENGTH: {
+    status: 403,
+    sentence: 'A chain of certificates is longer than its authority allows.',
+    remedy: 'The certificate is forged, or its authority made an error.',
+  },
+  VERIFY_CERTIFICATE_KEY_USAGE: {
+    status: 403,
+    sentence: 'A key signed a certificate that may not sign certificates.',
+    remedy: 'The certificate is forged, or its authority made an error.',
+  },
+  VERIFY_CERTIFICATE_EXTENSION: {
+    status: 403,
+    sentence: 'A certificate has a critical extension that this verifier does not know.',
+    remedy: 'Use a newer verifier.',
+  },
+  VERIFY_EK_INSTANCE: {
+    status: 403,
+    sentence: 'The endorsement certificate names another instance.',
+    remedy: 'Find out whether the instance was cloned or the evidence was moved.',
+  },
+  VERIFY_AK_PUBLIC: {
+    status: 403,
+    sentence: 'The attestation key has not exactly the attributes that it must have.',
+    remedy: 'The key proves nothing: it may be unrestricted, or be known outside a TPM.',
+  },
+  VERIFY_KEY_PUBLIC: {
+    status: 403,
+    sentence: 'A certified key has not exactly the attributes that it must have.',
+    remedy: 'The key may be known outside a TPM; do not trust what it signs.',
+  },
+  VERIFY_SIGNATURE_ALGORITHM: {
+    status: 403,
+    sentence: 'An attestation is signed with another algorithm than its key has.',
+    remedy: 'Only the scheme of the attestation key is accepted, never SHA-1.',
+  },
+  VERIFY_SIGNATURE: {
+    status: 403,
+    sentence: 'The signature of an attestation does not verify.',
+    remedy: 'The attestation is altered, or another key made it.',
+  },
+  VERIFY_MAGIC: {
+    status: 403,
+    sentence: 'What was signed does not come from inside a TPM.',
+    remedy: 'The attestation is forged.',
+  },
+  VERIFY_TYPE: {
+    status: 403,
+    sentence: 'The attestation is of another type.',
+    remedy: 'The attestation is forged: one kind is passed off as another.',
+  },
+  VERIFY_EXTRA_DATA: {
+    status: 403,
+    sentence: 'The attestation was made for another nonce or another purpose.',
+    remedy: 'It is a replay, or belongs elsewhere; ask for evidence with a new nonce.',
+  },
+  VERIFY_SIGNER: {
+    status: 403,
+    sentence: 'The attestation key is not a primary key of the endorsement hierarchy.',
+    remedy: 'The evidence was not made by a metabind agent.',
+  },
+  VERIFY_NAME: {
+    status: 403,
+    sentence: 'The certification is of another key.',
+    remedy: 'The evidence was put together from parts that do not belong together.',
+  },
+  VERIFY_HIERARCHY: {
+    status: 403,
+    sentence: 'A certified key is in another hierarchy than it must be in.',
+    remedy: 'The evidence was not made by a metabind agent.',
+  },
+  VERIFY_PCR_SELECTION: {
+    status: 403,
+    sentence: 'The quote is not over exactly the PCRs that are shown or demanded.',
+    remedy: 'Have the evidence made over the PCRs that are demanded, in one bank.',
+  },
+  VERIFY_PCR_DIGEST: {
+    status: 403,
+    sentence: 'The PCR values are not the ones that were quoted.',
+    remedy: 'The values are altered, or changed while they were read; ask again.',
+  },
+  VERIFY_CLOCK: {
+    status: 403,
+    sentence: 'The counters of the TPM went back, or differ within the evidence.',
+    remedy: 'The TPM was cleared, rolled back or cloned: enrol it anew.',
+  },
+  VERIFY_EVENT_LOG: {
+    status: 403,
+    sentence: 'The event log does not lead to the PCR values.',
+    remedy: 'The log is altered or incomplete; do not draw conclusions from it.',
+  },
+  VERIFY_PCR_POLICY: {
+    status: 403,
+    sentence: 'A PCR has a value that the policy does not allow, or is not quoted.',
+    remedy: 'Find out what booted; if it is right, add the value to the policy.',
+  },
+  VERIFY_PCR_POLICY_FILE: {
+    status: 403,
+    sentence: 'The PCR policy is not valid.',
+    remedy: 'Correct it; docs/verify.md says what it holds.',
+  },
+  VERIFY_DOCUMENT_ABSENT: {
+    status: 403,
+    sentence: 'The evidence has no identity document of the cloud.',
+    remedy: 'Let the agent reach the metadata service, or do not demand the document.',
+  },
+  VERIFY_DOCUMENT: {
+    status: 403,
+    sentence: 'The identity document of the cloud is malformed.',
+    remedy: 'Have the evidence made again, and hand it over unchanged.',
+  },
+  VERIFY_DOCUMENT_SIGNATURE: {
+    status: 403,
+    sentence: 'The signature of the identity document does not verify.',
+    remedy: 'The document is forged, or the cloud has a new key: give its certificate.',
+  },
+  VERIFY_DOCUMENT_AUDIENCE: {
+    status: 403,
+    sentence: 'The identity document was made for another audience.',
+    remedy: 'It is a replay; ask for evidence with a new nonce.',
+  },
+  VERIFY_DOCUMENT_INSTANCE: {
+    status: 403,
+    sentence: 'The identity document is of another instance.',
+    remedy: 'The evidence was put together from parts of two instances.',
+  },
+  VERIFY_CHALLENGE: {
+    status: 403,
+    sentence: 'The answer belongs to another challenge, or the challenge to other evidence.',
+    remedy: 'Finish with the secret that was kept with this very challenge.',
+  },
+  VERIFY_CHALLENGE_EXPIRED: {
+    status: 403,
+    sentence: 'The challenge was made too long ago.',
+    remedy: 'Make a new challenge.',
+  },
+  VERIFY_ACTIVATION: {
+    status: 403,
+    sentence: 'The attestation key is not proven to be in the TPM of the endorsement key.',
+    remedy: 'Make a challenge and have the instance answer it; a wrong answer is a forgery.',
+  },
+  VERIFY_TOKEN: {
+    status: 403,
+    sentence: 'The identity token is malformed.',
+    remedy: 'Have it made again, and hand it over unchanged.',
+  },
+  VERIFY_TOKEN_SIGNATURE: {
+    status: 403,
+    sentence: 'The signature of the identity token does not verify.',
+    remedy: 'It was made by another instance, or is altered.',
+  },
+  VERIFY_TOKEN_CLAIMS: {
+    status: 403,
+    sentence: 'The identity token is for another instance, audience or time.',
+    remedy: 'Ask for a new token for your audience.',
+  },
+  VERIFY_ANCHOR: {
+    status: 403,
+    sentence: 'An anchor cannot be used.',
+    remedy: 'Anchors are certificates in PEM or DER, or SHA-256 fingerprints in hex.',
+  },
 } as const satisfies Record<string, ErrorEntry>
 
 export type ErrorCode = keyof typeof ERRORS
 
 /** A failure with a code of the table. `detail` is for the log and the command line, never for a caller. */
 export class MetabindError extends Error {
-  override readonly name = 'MetabindError'
+  override readonly name: string = 'MetabindError'
   readonly code: ErrorCode
   readonly detail: string | undefined
 

@@ -1,8 +1,8 @@
 import type { BootState } from './boot/boot.ts'
-import type { InstanceIdentity } from './boot/identity.ts'
-import { iidOf } from './boot/identity.ts'
 import type { Config } from './config.ts'
 import { ERRORS, type MetabindError } from './errors.ts'
+import type { InstanceIdentity } from './format/instance-identity.ts'
+import { iidOf } from './format/instance-identity.ts'
 import type { AgentStatus } from './relay/admin.ts'
 import { VERSION } from './version.ts'
 

@@ -1,5 +1,5 @@
 import { MetabindError } from '../errors.ts'
-import type { InstanceIdentity } from './identity.ts'
+import type { InstanceIdentity } from '../format/instance-identity.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from './token-keys.ts'
 import { createInstanceKeys, type InstanceKeys, type InstanceTpm, rootHmacs } from './tpm.ts'
 

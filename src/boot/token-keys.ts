@@ -1,6 +1,6 @@
+import { type InstanceIdentity, iidOf, keyContext } from '../format/instance-identity.ts'
 import type { Secret } from '../format/secret.ts'
 import { type DeriveRoots, type EpochKeys, epochKeys } from './epochs.ts'
-import { type InstanceIdentity, iidOf, keyContext } from './identity.ts'
 import type { Revocations } from './revocations.ts'
 
 /** The token keys of the running agent: those of the present generation, and what was revoked. */

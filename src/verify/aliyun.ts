@@ -1,0 +1,69 @@
+/** What Alibaba Cloud publishes, and metabind therefore knows without being told. */
+
+/**
+ * "Aliyun TPM Root CA": SHA-256 of the certificate. Its bytes are not here; a chain that brings them
+ * along, or brings the intermediate, ends at a pin.
+ */
+const ALIYUN_TPM_ROOT = '870d6e888c3531b69983f0aebb7b9802aa097065ae01a825913ad398ce96252f'
+
+/** "Aliyun TPM EKMF CA", issuer of EK certificates, 2021-09-16 to 2030-12-31: SHA-256 of the certificate. */
+const ALIYUN_TPM_EKMF = '141805f04cd9b89bfbcd30cb792d5ca3a0a2382db6ee35720e6e27e4189e43a0'
+
+/** For Trust.ekAnchorFingerprints. */
+export const ALIYUN_EK_ANCHORS: readonly string[] = [ALIYUN_TPM_ROOT, ALIYUN_TPM_EKMF]
+
+/** The intermediate itself, for Trust.intermediates: the TPMs of instances may not hold it. */
+export const ALIYUN_EKMF_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIEZDCCA0ygAwIBAgIBAjANBgkqhkiG9w0BAQwFADBYMQswCQYDVQQGEwJDTjEP
+MA0GA1UECgwGQWxpeXVuMRswGQYDVQQLDBJBbGl5dW4gVFBNIFJvb3QgQ0ExGzAZ
+BgNVBAMMEkFsaXl1biBUUE0gUm9vdCBDQTAgFw0yMTA5MTYwNTQ4MjRaGA8yMDMw
+MTIzMTIzNTk1OVowbzELMAkGA1UEBhMCQ04xDzANBgNVBAoMBkFsaXl1bjEyMDAG
+A1UECwwpQWxpeXVuIFRQTSBFbmRvcnNlbWVudCBLZXkgTWFudWZhY3R1cmUgQ0Ex
+GzAZBgNVBAMMEkFsaXl1biBUUE0gRUtNRiBDQTCCASIwDQYJKoZIhvcNAQEBBQAD
+ggEPADCCAQoCggEBAOVZJCvDrDJHcXYRv9PFwwUTB4GoOkuaw7R/eam8V8BOA4jr
+31ACFImfudSnvPY0L2kF9Bsh9HHN8F4LCk67EBTNF0aOPyY9qYDMyUqlToIQzwhN
+gptaoLDkvmKgVjfQzW01hZeU4Wv/n+5nvNH8+XDnU72Ay+ythsf9ohq12D8u7bwb
+7NaYkHM5H/zVm38p6cDSsoO7sMol3d3fXv9FftG/fpOvLXXRh/B99Ln3Rr/05HQy
+mg+aDdxDokNsmw1YGjxvOGJnmvm8Kkf2A7KLSEElOYVXxqWESg20HRniJKpuj2qV
+Bn1gS07Mv250UpNXOrkUDoVUNSx1UaVEff4h4ncCAwEAAaOCAR4wggEaMGAGCCsG
+AQUFBwEBBFQwUjBQBggrBgEFBQcwAoZEaHR0cHM6Ly9hbGl5dW4tdHBtLWNhLm9z
+cy1jbi1iZWlqaW5nLmFsaXl1bmNzLmNvbS9wa2kwMDEvcm9vdC1jYS5jcnQwVQYD
+VR0fBE4wTDBKoEigRoZEaHR0cHM6Ly9hbGl5dW4tdHBtLWNhLm9zcy1jbi1iZWlq
+aW5nLmFsaXl1bmNzLmNvbS9wa2kwMDEvcm9vdC1jYS5jcmwwDgYDVR0PAQH/BAQD
+AgEGMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFIGqmmSSiP8HBwdQms+XTv9m
+WVDIMB8GA1UdIwQYMBaAFFgzepzQ6MNhIWdDkT78IX1jgZsdMA0GCSqGSIb3DQEB
+DAUAA4IBAQCeAwSUF4icjyOBmpXDIS2ebmzjGAh8Laos3YcdCjCpfx92gzeottSO
+2Wi45lNF5ltB0TU0ESEElRO3Iwbi6E8YIknMquC5nO3GcpPHB667O5MZ1Lhmvx0D
+gs3j7OAKuiund7D6ERuE5u0ICzLcvkpw2bc5Yhbkt1JcKpTYKv5V9MdiZvpUZyx7
+j3DVEjOXrsyrh2l9Zk6CG+DpT22kUh4G6YNuoeBfJAnWN2AMKOzNlbBqBmBb0g7J
+LDThTXwdjOxhzuE215DARLRSgIl3MTZ9c92vRMyXgVsHrn/039i2Lx3zZd71L8Aq
+Jt4Eufnz78SXN2e2/PV74sr9XIKvsVAa
+-----END CERTIFICATE-----
+`
+
+/**
+ * The one certificate, of all regions, whose key signs instance identity documents; printed in the
+ * vendor's documentation. Self-signed and no authority: the key is pinned, not a chain.
+ */
+export const ALIYUN_IDENTITY_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIDdzCCAl+gAwIBAgIEZmbRhzANBgkqhkiG9w0BAQsFADBsMRAwDgYDVQQGEwdV
+bmtub3duMRAwDgYDVQQIEwdVbmtub3duMRAwDgYDVQQHEwdVbmtub3duMRAwDgYD
+VQQKEwdVbmtub3duMRAwDgYDVQQLEwdVbmtub3duMRAwDgYDVQQDEwdVbmtub3du
+MB4XDTE4MDIyMzAxMjkzOFoXDTM4MDIxODAxMjkzOFowbDEQMA4GA1UEBhMHVW5r
+bm93bjEQMA4GA1UECBMHVW5rbm93bjEQMA4GA1UEBxMHVW5rbm93bjEQMA4GA1UE
+ChMHVW5rbm93bjEQMA4GA1UECxMHVW5rbm93bjEQMA4GA1UEAxMHVW5rbm93bjCC
+ASIwDQYJKoZIhvcNAQEBBQADggEPADCCAQoCggEBAIJwy5sbZDiNyX4mvdP32pqM
+YMK4k7+5lRnVR2Fky/5uwyGSPbddNXaXzwEm+u4wIsJiaAN3OZgJpYIoCGik+9lG
+5gVAIr0+/3rZ61IbeVE+vDenDd8g/m/YIdYBfC2IbzgS9EVGAf/gJdtDODXrDfQj
+Fk2rQsvpftVOUs3Vpl9O+jeCQLoRbZYm0c5v7jP/L2lK0MjhiywPF2kpDeisMtnD
+/ArkSPIlg1qVYm3F19v3pa6ZioM2hnwXg5DibYlgVvsIBGhvYqdQ1KosNVcVGGQa
+HCUuVGdS7vHJYp3byH0vQYYygzxUJT2TqvK7pD57eYMN5drc7e19oyRQvbPQ3kkC
+AwEAAaMhMB8wHQYDVR0OBBYEFAwwrnHlRgFvPGo+UD5zS1xAkC91MA0GCSqGSIb3
+DQEBCwUAA4IBAQBBLhDRgezd/OOppuYEVNB9+XiJ9dNmcuHUhjNTnjiKQWVk/YDA
+v+T2V3t9yl8L8o61tRIVKQ++lDhjlVmur/mbBN25/UNRpJllfpUH6oOaqvQAze4a
+nRgyTnBwVBZkdJ0d1sivL9NZ4pKelJF3Ylw6rp0YMqV+cwkt/vRtzRJ31ZEeBhs7
+vKh7F6BiGCHL5ZAwEUYe8O3akQwjgrMUcfuiFs4/sAeDMnmgN6Uq8DFEBXDpAxVN
+sV/6Hockdfinx85RV2AUwJGfClcVcu4hMhOvKROpcH27xu9bBIeMuY0vvzP2VyOm
+DoJeqU7qZjyCaUBkPimsz/1eRod6d4P5qxTj
+-----END CERTIFICATE-----
+`

@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import { Certificate as PkiCertificate } from 'pkijs'
+import { MetabindError } from '../errors.ts'
+import { CERTIFICATE_BYTES_MAX } from '../format/evidence.ts'
+import { type DerNode, parseDer } from './der.ts'
+
+/** An extension, its value still DER (RFC 5280 4.2). */
+export interface CertificateExtension {
+  readonly critical: boolean
+  readonly value: Buffer
+}
+
+/** An X.509 certificate, taken apart. Nothing in it is verified. */
+export interface Certificate {
+  readonly der: Buffer
+  /** SHA-256 of the DER, in hex. */
+  readonly fingerprint: string
+  /** 1 to 3. */
+  readonly version: number
+  /** Names as DER: they are compared byte for byte, which refuses more than RFC 5280 7.1 would. */
+  readonly subject: Buffer
+  readonly issuer: Buffer
+  readonly serialNumber: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** SubjectPublicKeyInfo as DER. */
+  readonly publicKey: Buffer
+  readonly signatureAlgorithm: string
+  /** What the signature is over, as it stands in the certificate. */
+  readonly tbs: Buffer
+  readonly signature: Buffer
+  readonly extensions: ReadonlyMap<string, CertificateExtension>
+}
+
+/**
+ * Parses a DER certificate.
+ *
+ * @throws MetabindError VERIFY_CERTIFICATE
+ */
+export function parseCertificate(der: Uint8Array): Certificate {
+  if (der.length > CERTIFICATE_BYTES_MAX) malformed('too long')
+  const root = parseDer(der)
+  const parsed = parseWithLibrary(der)
+  const fields = tbsFields(root)
+  const { notBefore, notAfter, serialNumber, signatureValue } = parsed
+  return {
+    der: Buffer.from(der),
+    fingerprint: createHash('sha256').update(der).digest('hex'),
+    version: parsed.version + 1,
+    ...fields,
+    serialNumber: Buffer.from(serialNumber.valueBlock.valueHexView).toString('hex'),
+    notBefore: dateOf(notBefore.value),
+    notAfter: dateOf(notAfter.value),
+    signatureAlgorithm: signatureAlgorithmOf(root, parsed),
+    signature: Buffer.from(signatureValue.valueBlock.valueHexView),
+    extensions: extensionsOf(parsed),
+  }
+}
+
+function parseWithLibrary(der: Uint8Array): PkiCertificate {
+  try {
+    return PkiCertificate.fromBER(Uint8Array.from(der))
+  } catch (error) {
+    throw new MetabindError('VERIFY_CERTIFICATE', 'It is no X.509 certificate.', error)
+  }
+}
+
+/** TBSCertificate: [0] version, serialNumber, signature, issuer, validity, subject, publicKey, … */
+function tbsFields(root: DerNode): Pick<Certificate, 'tbs' | 'subject' | 'issuer' | 'publicKey'> {
+  const [tbs] = root.children
+  const hasVersion = tbs?.children[0]?.tag === 0xa0
+  const [, , issuer, , subject, publicKey] = tbs?.children.slice(hasVersion ? 1 : 0) ?? []
+  if (!tbs || !issuer || !subject || !publicKey) malformed('fields are missing')
+  return {
+    tbs: tbs.bytes,
+    subject: subject.bytes,
+    issuer: issuer.bytes,
+    publicKey: publicKey.bytes,
+  }
+}
+
+/** The algorithm is named twice, inside and outside of what is signed; RFC 5280 4.1.1.2 wants one. */
+function signatureAlgorithmOf(root: DerNode, parsed: PkiCertificate): string {
+  const [tbs, outer] = root.children
+  const inner = tbs?.children[tbs.children[0]?.tag === 0xa0 ? 2 : 1]
+  if (!outer || !inner?.bytes.equals(outer.bytes)) malformed('two signature algorithms')
+  return parsed.signatureAlgorithm.algorithmId
+}
+
+function extensionsOf(parsed: PkiCertificate): Map<string, CertificateExtension> {
+  const extensions = new Map<string, CertificateExtension>()
+  for (const { extnID, critical, extnValue } of parsed.extensions ?? []) {
+    if (extensions.has(extnID)) malformed('an extension stands twice')
+    extensions.set(extnID, { critical, value: Buffer.from(extnValue.valueBlock.valueHexView) })
+  }
+  return extensions
+}
+
+function dateOf(date: Date): Date {
+  if (Number.isNaN(date.getTime())) malformed('a date is none')
+  return date
+}
+
+function malformed(why: string): never {
+  throw new MetabindError('VERIFY_CERTIFICATE', `${why}.`)
+}
+
+/**
+ * The certificates in a file: PEM, several of them and with any text around them, or one in DER.
+ *
+ * @throws MetabindError VERIFY_CERTIFICATE
+ */
+export function certificatesIn(file: Uint8Array): Certificate[] {
+  if (file[0] === 0x30) return [parseCertificate(file)]
+  const text = Buffer.from(file).toString('latin1')
+  const blocks = text.matchAll(
+    /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE/g,
+  )
+  return [...blocks].map(([, base64 = '']) => parseCertificate(Buffer.from(base64, 'base64')))
+}

@@ -1,0 +1,181 @@
+import { MetabindError } from '../errors.ts'
+import type { Certificate } from './certificate.ts'
+import {
+  authorityKeyIdentifier,
+  basicConstraints,
+  EXTENSION,
+  hasKeyUsage,
+  KEY_USAGE,
+  subjectKeyIdentifier,
+} from './certificate-extensions.ts'
+import { requireSignature, requireStrongSignature } from './certificate-signature.ts'
+import type { VerifyCode } from './verify-error.ts'
+
+/**
+ * Path validation of RFC 5280 6.1 for the short chains of TPM keys: small, strict, offline. What it
+ * does not know it refuses: name constraints, policy constraints, every other critical extension.
+ * Revocation is not looked at.
+ */
+
+/** Leaf, two authorities between, anchor. */
+export const PATH_MAX = 4
+// Names may match in many ways where somebody wants them to; genuine chains have one path.
+const PATHS_MAX = 16
+
+/** Certificates that end a path, by SHA-256 of their DER. */
+export interface Anchors {
+  readonly fingerprints: ReadonlySet<string>
+  /** Certificates to build paths with: anchors themselves, and intermediates. Hostile ones may be among them. */
+  readonly pool: readonly Certificate[]
+}
+
+/** One rule that every path must keep, leaf first and anchor last. */
+interface PathRule {
+  readonly code: VerifyCode
+  readonly check: (path: readonly Certificate[], now: Date) => void
+}
+
+/** In this order. The cheap and bounding ones come before a signature is computed. */
+const RULES: readonly PathRule[] = [
+  { code: 'VERIFY_CERTIFICATE_ALGORITHM', check: (path) => forLinks(path, requireStrongSignature) },
+  { code: 'VERIFY_CERTIFICATE_SIGNATURE', check: (path) => forLinks(path, requireSignature) },
+  { code: 'VERIFY_CERTIFICATE_TIME', check: requireValidity },
+  { code: 'VERIFY_CERTIFICATE_CA', check: requireAuthorities },
+  { code: 'VERIFY_CERTIFICATE_PATH_LENGTH', check: requirePathLengths },
+  { code: 'VERIFY_CERTIFICATE_KEY_USAGE', check: requireCertSign },
+  { code: 'VERIFY_CERTIFICATE_EXTENSION', check: requireKnownExtensions },
+]
+
+/** Every code that validatePath refuses with, in order. */
+export const PATH_CODES: readonly VerifyCode[] = [
+  'VERIFY_CERTIFICATE',
+  'VERIFY_CERTIFICATE_ISSUER',
+  ...RULES.map(({ code }) => code),
+]
+
+/**
+ * Finds a path from the leaf to an anchor that keeps every rule.
+ *
+ * @returns the path, leaf first, anchor last
+ * @throws MetabindError one of PATH_CODES: of the first path, where none is good
+ */
+export function validatePath(
+  leaf: Certificate,
+  presented: readonly Certificate[],
+  anchors: Anchors,
+  now: Date,
+): readonly Certificate[] {
+  let failure: unknown
+  let tried = 0
+  for (const path of namedPaths([leaf], [...anchors.pool, ...presented], anchors.fingerprints)) {
+    try {
+      for (const rule of RULES) rule.check(path, now)
+      return path
+    } catch (error) {
+      failure ??= error
+    }
+    tried += 1
+    if (tried === PATHS_MAX) break
+  }
+  throw failure ?? new MetabindError('VERIFY_CERTIFICATE_ISSUER')
+}
+
+/** Paths that end at an anchor, by names and key identifiers alone: nothing is verified in them yet. */
+function* namedPaths(
+  path: readonly Certificate[],
+  pool: readonly Certificate[],
+  fingerprints: ReadonlySet<string>,
+): Generator<readonly Certificate[]> {
+  const last = path.at(-1)
+  if (last === undefined) return
+  if (fingerprints.has(last.fingerprint)) yield path
+  if (path.length === PATH_MAX) return
+  const used = new Set(path.map(({ fingerprint }) => fingerprint))
+  for (const issuer of pool) {
+    if (used.has(issuer.fingerprint) || !isNamedIssuer(last, issuer)) continue
+    used.add(issuer.fingerprint)
+    yield* namedPaths([...path, issuer], pool, fingerprints)
+  }
+}
+
+function isNamedIssuer(certificate: Certificate, issuer: Certificate): boolean {
+  if (!certificate.issuer.equals(issuer.subject)) return false
+  const wanted = authorityKeyIdentifier(certificate)
+  const has = subjectKeyIdentifier(issuer)
+  return !wanted || wanted.length === 0 || !has || wanted.equals(has)
+}
+
+function forLinks(
+  path: readonly Certificate[],
+  check: (certificate: Certificate, issuer: Certificate) => void,
+): void {
+  for (const [at, issuer] of path.slice(1).entries()) {
+    const certificate = path[at]
+    if (certificate !== undefined) check(certificate, issuer)
+  }
+}
+
+/** RFC 5280 6.1.3 (a)(2). The anchor's own validity counts too. */
+function requireValidity(path: readonly Certificate[], now: Date): void {
+  for (const { notBefore, notAfter } of path) {
+    if (now < notBefore) refuse('VERIFY_CERTIFICATE_TIME', `Not before ${isoOf(notBefore)}.`)
+    if (now > notAfter) refuse('VERIFY_CERTIFICATE_TIME', `Not after ${isoOf(notAfter)}.`)
+  }
+}
+
+/** RFC 5280 6.1.4 (k): without this, any EK certificate could issue another. */
+function requireAuthorities(path: readonly Certificate[]): void {
+  for (const issuer of path.slice(1)) {
+    if (basicConstraints(issuer)?.ca !== true) refuse('VERIFY_CERTIFICATE_CA')
+  }
+}
+
+/** RFC 5280 6.1.4 (l) and (m); self-issued certificates between do not count. */
+function requirePathLengths(path: readonly Certificate[]): void {
+  let between = 0
+  for (const issuer of path.slice(1)) {
+    const allowed = basicConstraints(issuer)?.pathLength
+    if (allowed !== undefined && between > allowed) {
+      refuse('VERIFY_CERTIFICATE_PATH_LENGTH', `${between} below, ${allowed} allowed.`)
+    }
+    if (!issuer.subject.equals(issuer.issuer)) between += 1
+  }
+}
+
+/** RFC 5280 6.1.4 (n). */
+function requireCertSign(path: readonly Certificate[]): void {
+  for (const issuer of path.slice(1)) {
+    if (hasKeyUsage(issuer, KEY_USAGE.keyCertSign) === false) {
+      refuse('VERIFY_CERTIFICATE_KEY_USAGE')
+    }
+  }
+}
+
+/** Critical extensions that mean something here, or whose meaning changes nothing here. */
+const KNOWN: ReadonlySet<string> = new Set([
+  EXTENSION.basicConstraints,
+  EXTENSION.keyUsage,
+  EXTENSION.extKeyUsage,
+  EXTENSION.subjectAltName,
+  EXTENSION.certificatePolicies,
+])
+
+/** RFC 5280 6.1.4 (o), 6.1.5 (f). Name constraints are refused even where not critical: they are not applied. */
+function requireKnownExtensions(path: readonly Certificate[]): void {
+  for (const { extensions } of path) {
+    for (const [oid, { critical }] of extensions) {
+      const isUnknown = critical && !KNOWN.has(oid)
+      if (isUnknown || oid === EXTENSION.nameConstraints) {
+        refuse('VERIFY_CERTIFICATE_EXTENSION', `Found: ${oid}.`)
+      }
+    }
+  }
+}
+
+function refuse(code: VerifyCode, detail?: string): never {
+  throw new MetabindError(code, detail)
+}
+
+function isoOf(date: Date): string {
+  return date.toISOString()
+}

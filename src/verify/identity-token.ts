@@ -1,0 +1,92 @@
+import { createPublicKey, verify } from 'node:crypto'
+import { z } from 'zod'
+import {
+  IDENTITY_TOKEN_CHARACTERS_MAX,
+  IDENTITY_TOKEN_SECONDS_MAX,
+  type IdentityClaims,
+  identityClaimsSchema,
+} from '../format/identity-token.ts'
+import type { PublicJwk } from './tpm-key.ts'
+import { type VerifyCode, VerifyError } from './verify-error.ts'
+
+/** Clocks of two machines differ; a token may seem to be from the future by this much. */
+const SKEW_SECONDS = 60
+
+/** What a token is checked against. All of it is required: a token for somebody else proves nothing. */
+export interface ExpectedToken {
+  /** The key that signs: `sk.jwk` of a verified evidence. */
+  readonly sk: PublicJwk
+  readonly audience: string
+  /** Of the verified evidence that `sk` is from. */
+  readonly instanceId: string
+  readonly iid: string
+  readonly now: Date
+}
+
+/** Other members are refused: `jwk`, `jku` or `crit` would let the token choose how it is checked. */
+const headerSchema = z.strictObject({
+  alg: z.literal('ES256'),
+  typ: z.literal('JWT').optional(),
+  kid: z.string().optional(),
+})
+
+/**
+ * Verifies an identity token (a JWT signed by the SK of an instance).
+ *
+ * @returns its claims
+ * @throws VerifyError VERIFY_TOKEN, VERIFY_TOKEN_SIGNATURE, VERIFY_TOKEN_CLAIMS
+ */
+export function verifyIdentityToken(token: string, expected: ExpectedToken): IdentityClaims {
+  if (token.length > IDENTITY_TOKEN_CHARACTERS_MAX) refuse('VERIFY_TOKEN', 'too long')
+  const parts = token.split('.')
+  const [header = '', payload = '', signature = ''] = parts
+  if (parts.length !== 3) refuse('VERIFY_TOKEN', 'not three parts')
+  if (!headerSchema.safeParse(jsonOf(header)).success) refuse('VERIFY_TOKEN', 'another header')
+  requireSignature(`${header}.${payload}`, decode(signature), expected.sk)
+  const claims = identityClaimsSchema.safeParse(jsonOf(payload))
+  if (!claims.success) refuse('VERIFY_TOKEN', 'claims are missing')
+  requireClaims(claims.data, expected)
+  return claims.data
+}
+
+function requireSignature(input: string, signature: Buffer, sk: PublicJwk): void {
+  const key = createPublicKey({ key: sk, format: 'jwk' })
+  const isP256 = key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
+  const isGood =
+    isP256 &&
+    signature.length === 64 &&
+    verify('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }, signature)
+  if (!isGood) throw new VerifyError('VERIFY_TOKEN_SIGNATURE', 'identity token')
+}
+
+function requireClaims(claims: IdentityClaims, expected: ExpectedToken): void {
+  const nowSeconds = expected.now.getTime() / 1000
+  const isOfInstance = claims.sub === expected.instanceId && claims.iid === expected.iid
+  if (!isOfInstance) refuse('VERIFY_TOKEN_CLAIMS', 'another instance')
+  if (claims.aud !== expected.audience) refuse('VERIFY_TOKEN_CLAIMS', 'another audience')
+  if (claims.exp <= nowSeconds) refuse('VERIFY_TOKEN_CLAIMS', 'expired')
+  if (claims.iat > nowSeconds + SKEW_SECONDS) refuse('VERIFY_TOKEN_CLAIMS', 'from the future')
+  if (claims.exp - claims.iat > IDENTITY_TOKEN_SECONDS_MAX) {
+    refuse('VERIFY_TOKEN_CLAIMS', 'valid for too long')
+  }
+}
+
+function jsonOf(part: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(decode(part)))
+  } catch (error) {
+    if (error instanceof VerifyError) throw error
+    return refuse('VERIFY_TOKEN', 'not JSON')
+  }
+}
+
+/** Canonical base64url: a second spelling of one token is refused. */
+function decode(part: string): Buffer {
+  const bytes = Buffer.from(part, 'base64url')
+  if (bytes.toString('base64url') !== part) refuse('VERIFY_TOKEN', 'not base64url')
+  return bytes
+}
+
+function refuse(code: VerifyCode, why: string): never {
+  throw new VerifyError(code, 'identity token', `Found: ${why}.`)
+}

@@ -1,0 +1,90 @@
+import { MetabindError } from '../errors.ts'
+import type { TpmPublic } from '../format/tpm-public.ts'
+import type { Certificate } from './certificate.ts'
+import {
+  authorityKeyIdentifier,
+  basicConstraints,
+  directoryNames,
+  EXTENSION,
+  extKeyUsages,
+  hasKeyUsage,
+  KEY_USAGE,
+  type NameAttributes,
+  subjectAttributes,
+} from './certificate-extensions.ts'
+import { isSameKey } from './spki.ts'
+
+/** TCG EK credential profile 2.5, 3.2: OIDs of extended key usage and of the TPM's attributes. */
+const EKU_EK = '2.23.133.8.1'
+const EKU_AIK = '2.23.133.8.3'
+const TPM_ATTRIBUTES = ['2.23.133.2.1', '2.23.133.2.2', '2.23.133.2.3']
+const COMMON_NAME = '2.5.4.3'
+const EMPTY_NAME = Buffer.from('3000', 'hex')
+
+/** @throws MetabindError VERIFY_CERTIFICATE_KEY where the certificate is of another TPM's key */
+export function requireSameKey(certificate: Certificate, key: TpmPublic): void {
+  if (!isSameKey(certificate.publicKey, key)) throw new MetabindError('VERIFY_CERTIFICATE_KEY')
+}
+
+/**
+ * The profile of EK certificates (reference: EK credential profile 2.5, 3.2). Old certificates have
+ * no extended key usage; where it stands, it must name EK certificates.
+ *
+ * @throws MetabindError VERIFY_CERTIFICATE_PROFILE
+ */
+export function requireEkProfile(certificate: Certificate, ek: TpmPublic): void {
+  requireEndEntity(certificate)
+  const usage = ek.type === 'rsa' ? 'keyEncipherment' : 'keyAgreement'
+  if (hasKeyUsage(certificate, KEY_USAGE[usage]) !== true) refuse(`keyUsage without ${usage}`)
+  const purposes = extKeyUsages(certificate)
+  if (purposes !== undefined && !purposes.includes(EKU_EK)) refuse(`no ${EKU_EK} in extKeyUsage`)
+  requireTpmName(certificate)
+}
+
+/**
+ * The profile of AK certificates: for clouds that certify attestation keys (TCG AK certificate
+ * profile; the EKU is what keeps an ordinary certificate of the same authority from passing).
+ *
+ * @throws MetabindError VERIFY_CERTIFICATE_PROFILE
+ */
+export function requireAkProfile(certificate: Certificate): void {
+  requireEndEntity(certificate)
+  if (hasKeyUsage(certificate, KEY_USAGE.digitalSignature) !== true) {
+    refuse('keyUsage without digitalSignature')
+  }
+  if (extKeyUsages(certificate)?.includes(EKU_AIK) !== true) refuse(`no ${EKU_AIK} in extKeyUsage`)
+}
+
+function requireEndEntity(certificate: Certificate): void {
+  if (certificate.version !== 3) refuse(`version ${certificate.version}`)
+  if (basicConstraints(certificate)?.ca === true) refuse('it is an authority')
+  const hasAki = authorityKeyIdentifier(certificate) !== undefined
+  if (!hasAki) refuse('no authorityKeyIdentifier')
+}
+
+/** Where the TPM is named, one directoryName names it; it is critical where it stands for the subject. */
+function requireTpmName(certificate: Certificate): void {
+  const names = directoryNames(certificate)
+  const isNameless = certificate.subject.equals(EMPTY_NAME)
+  if (names === undefined) {
+    if (isNameless) refuse('neither subject nor subjectAltName')
+    return
+  }
+  const isCritical = certificate.extensions.get(EXTENSION.subjectAltName)?.critical === true
+  if (isNameless && !isCritical) refuse('subjectAltName stands for the subject and is not critical')
+  const [name] = names
+  if (names.length !== 1 || name === undefined) refuse(`${names.length} directory names`)
+  for (const oid of TPM_ATTRIBUTES) {
+    if (name.filter(([found]) => found === oid).length !== 1) refuse(`no single ${oid}`)
+  }
+}
+
+/** The first common name of the subject: on Alibaba Cloud, the instance id. */
+export function commonName(certificate: Certificate): string | undefined {
+  const attributes: NameAttributes = subjectAttributes(certificate)
+  return attributes.find(([oid]) => oid === COMMON_NAME)?.[1]
+}
+
+function refuse(why: string): never {
+  throw new MetabindError('VERIFY_CERTIFICATE_PROFILE', `Found: ${why}.`)
+}

@@ -1,0 +1,52 @@
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
+import { MetabindError } from '../errors.ts'
+import { hexOf, tpmCurve } from '../format/tpm-algorithms.ts'
+import type { TpmPublic } from '../format/tpm-public.ts'
+
+/** A public key as JSON Web Key (RFC 7517, 7518 6). */
+export type PublicJwk =
+  | { readonly kty: 'EC'; readonly crv: string; readonly x: string; readonly y: string }
+  | { readonly kty: 'RSA'; readonly n: string; readonly e: string }
+
+/** JSON Web Key of an asymmetric TPM key. An exponent of 0 stands for 65537 (Part 2, 12.2.3.5). */
+export function jwkOf(key: TpmPublic): PublicJwk {
+  if (key.type === 'rsa') {
+    const e = Buffer.alloc(4)
+    e.writeUInt32BE(key.exponent === 0 ? 65537 : key.exponent)
+    const exponent = e.subarray(e.findIndex((byte) => byte !== 0))
+    return { kty: 'RSA', n: key.modulus.toString('base64url'), e: exponent.toString('base64url') }
+  }
+  if (key.type === 'keyedhash') return unusable('a keyed hash has no public key')
+  const curve = tpmCurve(key.curve)
+  if (curve === undefined) return unusable(`curve ${hexOf(key.curve)}`)
+  const x = leftPad(key.x, curve.bytes).toString('base64url')
+  return { kty: 'EC', crv: curve.jwk, x, y: leftPad(key.y, curve.bytes).toString('base64url') }
+}
+
+/** The key for node:crypto. A point that is not on its curve is refused. @throws MetabindError VERIFY_STRUCTURE */
+export function keyObjectOf(key: TpmPublic): KeyObject {
+  const isWhole = key.type !== 'rsa' || key.modulus.length * 8 === key.keyBits
+  if (!isWhole) return unusable('the modulus is not of the length that it says')
+  const jwk = jwkOf(key)
+  try {
+    return createPublicKey({ key: jwk, format: 'jwk' })
+  } catch (error) {
+    throw new MetabindError('VERIFY_STRUCTURE', 'TPMT_PUBLIC: not a point of its curve.', error)
+  }
+}
+
+/** SHA-256 of the SubjectPublicKeyInfo, in hex: what an endorsement key is pinned by. */
+export function spkiDigest(key: TpmPublic): string {
+  const spki = keyObjectOf(key).export({ type: 'spki', format: 'der' })
+  return createHash('sha256').update(spki).digest('hex')
+}
+
+/** TPMs leave leading zero bytes of coordinates and signature halves out. */
+export function leftPad(bytes: Buffer, length: number): Buffer {
+  if (bytes.length > length) return unusable(`${bytes.length} bytes where ${length} fit`)
+  return Buffer.concat([Buffer.alloc(length - bytes.length), bytes])
+}
+
+function unusable(why: string): never {
+  throw new MetabindError('VERIFY_STRUCTURE', `TPMT_PUBLIC: ${why}.`)
+}

@@ -1,0 +1,76 @@
+import { MetabindError } from '../errors.ts'
+import { ALIYUN_IDENTITY_CERTIFICATE } from './aliyun.ts'
+import { type Certificate, certificatesIn } from './certificate.ts'
+import type { Anchors } from './chain.ts'
+
+/** Whom the verifier believes. Each file is PEM (several certificates, any text around) or DER. */
+export interface Trust {
+  /** Files of certificates that EK certificates must lead to. */
+  readonly ekAnchors?: readonly Uint8Array[]
+  /** The same by SHA-256 of the DER in hex, for anchors that come within the evidence. */
+  readonly ekAnchorFingerprints?: readonly string[]
+  /** Files of certificates between, that the TPM does not have. They are not trusted. */
+  readonly intermediates?: readonly Uint8Array[]
+  /** Endorsement keys known by themselves: SHA-256 of SubjectPublicKeyInfo in hex. */
+  readonly ekPins?: readonly string[]
+  /** Files of certificates that AK certificates must lead to, for clouds that make such. */
+  readonly akAnchors?: readonly Uint8Array[]
+  /** The certificate whose key signs identity documents; Alibaba Cloud's, when left out. */
+  readonly identityCertificate?: Uint8Array
+}
+
+/** Trust, parsed. */
+export interface ParsedTrust {
+  readonly ek: Anchors
+  readonly ak: Anchors
+  readonly ekPins: ReadonlySet<string>
+  readonly identityCertificate: Certificate
+}
+
+const FINGERPRINT = /^[0-9a-f]{64}$/
+
+/** @throws MetabindError VERIFY_ANCHOR */
+export function parseTrust(trust: Trust): ParsedTrust {
+  const between = certificates(trust.intermediates)
+  const fingerprints = hexDigests(trust.ekAnchorFingerprints)
+  const [identityCertificate] = certificates([
+    trust.identityCertificate ?? Buffer.from(ALIYUN_IDENTITY_CERTIFICATE),
+  ])
+  if (identityCertificate === undefined) throw new MetabindError('VERIFY_ANCHOR')
+  return {
+    ek: anchorsOf(certificates(trust.ekAnchors), between, fingerprints),
+    ak: anchorsOf(certificates(trust.akAnchors), between, []),
+    ekPins: new Set(hexDigests(trust.ekPins)),
+    identityCertificate,
+  }
+}
+
+function anchorsOf(
+  anchors: readonly Certificate[],
+  between: readonly Certificate[],
+  fingerprints: readonly string[],
+): Anchors {
+  const own = anchors.map(({ fingerprint }) => fingerprint)
+  return { fingerprints: new Set([...own, ...fingerprints]), pool: [...anchors, ...between] }
+}
+
+/** A file without a certificate is a mistake: trusting nothing from it would be noticed too late. */
+function certificates(files: readonly Uint8Array[] = []): Certificate[] {
+  return files.flatMap((file) => {
+    try {
+      const found = certificatesIn(file)
+      if (found.length > 0) return found
+    } catch (error) {
+      throw new MetabindError('VERIFY_ANCHOR', 'A file is not what it should be.', error)
+    }
+    throw new MetabindError('VERIFY_ANCHOR', 'A file holds no certificate.')
+  })
+}
+
+function hexDigests(digests: readonly string[] = []): string[] {
+  return digests.map((digest) => {
+    const plain = digest.replaceAll(':', '').toLowerCase()
+    if (!FINGERPRINT.test(plain)) throw new MetabindError('VERIFY_ANCHOR', 'No SHA-256 in hex.')
+    return plain
+  })
+}
