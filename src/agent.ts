@@ -31,6 +31,8 @@ export interface Supervisor {
 export interface Agent {
   /** Resolves when the agent serves; rejects where only a new process can help. */
   readonly started: Promise<void>
+  /** Rejects where only a new process can help, once the agent serves. Never resolves. */
+  readonly failed: Promise<never>
   /** Takes over what may change while running: tokens' settings and the log level. */
   reload(config: Config): void
   /** Answers what is under way, then closes everything and wipes the keys. */
@@ -56,6 +58,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   let running: RunningAgent | undefined
   let keeper: Keeper | undefined
   const ending = new AbortController()
+  const failed = Promise.withResolvers<never>()
   const servers: FastifyInstance[] = []
 
   const dialect = DIALECTS[config.source.dialect]
@@ -106,6 +109,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       onStopped: (why) => {
         audit({ event: 'agent.stopped', code: why.code, detail: causeChain(why) })
         supervisor.status(`stopped: ${why.message}`)
+        if (FATAL.includes(why.code)) failed.reject(why)
       },
       onResumed: () => {
         audit({ event: 'agent.resumed' })
@@ -141,6 +145,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
 
   return {
     started: start(),
+    failed: failed.promise,
     reload: (next) => {
       config = { ...config, token: next.token, log: next.log }
       log.level = next.log.level

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { disableCoreDumps, notify, setNotDumpable } from 'tpm2-js/linux'
+import { disableCoreDumps, exitAtOnce, notify, setNotDumpable } from 'tpm2-js/linux'
 import { type Agent, startAgent } from './agent.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { causeChain, ERRORS, MetabindError } from './errors.ts'
@@ -48,8 +48,9 @@ function endOn(signal: NodeJS.Signals, agent: Agent, log: Log): void {
   process.once(signal, () => {
     notify('STOPPING=1')
     log.info({ signal }, 'ending')
-    setTimeout(() => process.exit(0), DRAIN_MS_MAX).unref()
-    void agent.drain().then(() => process.exit(0))
+    // Not process.exit(): that waits for a TPM that never answers.
+    setTimeout(() => exitAtOnce(0), DRAIN_MS_MAX).unref()
+    void agent.drain().then(() => exitAtOnce(0))
   })
 }
 
@@ -67,7 +68,7 @@ function reloadOnHangup(files: readonly string[], agent: Agent, log: Log): void 
 function fail(error: unknown): never {
   const remedy = error instanceof MetabindError ? ` ${ERRORS[error.code].remedy}` : ''
   process.stderr.write(`metabindd: ${causeChain(error)}${remedy}\n`)
-  process.exit(1)
+  exitAtOnce(1)
 }
 
 function run(files: readonly string[], config: Config): void {
@@ -82,11 +83,13 @@ function run(files: readonly string[], config: Config): void {
   endOn('SIGTERM', agent, log)
   endOn('SIGINT', agent, log)
   reloadOnHangup(files, agent, log)
-  agent.started.catch((error: unknown) => {
+  const cannotGoOn = (error: unknown): void => {
     if (error instanceof Error && error.name === 'AbortError') return
     log.error({ cause: causeChain(error) }, 'cannot go on')
     fail(error)
-  })
+  }
+  agent.started.catch(cannotGoOn)
+  agent.failed.catch(cannotGoOn)
 }
 
 function main(): void {
