@@ -35,10 +35,12 @@ export function keepKeys(parts: KeeperParts): Keeper {
   let checking: Promise<void> | undefined
   let ended = false
 
+  const turnMs = Math.min(TURN_MS, parts.recheckMs)
+  // At the next turn it would be too late.
   const isDue = (): boolean =>
     stopped !== undefined ||
     !parts.keys.isCurrent() ||
-    parts.bootTimeMs() - provenAtMs >= parts.recheckMs
+    parts.bootTimeMs() - provenAtMs + turnMs >= parts.recheckMs
 
   const prove = async (): Promise<void> => {
     const failure = await tryRefresh(parts.keys, stopped === undefined ? RETRY_MS : [])
@@ -54,12 +56,9 @@ export function keepKeys(parts: KeeperParts): Keeper {
     })
     return checking
   }
-  const timer = setInterval(
-    () => {
-      if (isDue()) void check()
-    },
-    Math.min(TURN_MS, parts.recheckMs),
-  )
+  const timer = setInterval(() => {
+    if (isDue()) void check()
+  }, turnMs)
   return {
     stoppedBecause: () => stopped,
     check,
