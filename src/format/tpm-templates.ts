@@ -72,7 +72,10 @@ export const AK_TEMPLATE = signingKey(OWN | RESTRICTED | SIGN, 'metabind ak v1')
 /** Signing key of identity tokens: unrestricted, signs any digest. */
 export const SK_TEMPLATE = signingKey(OWN | SIGN, 'metabind sk v1')
 
-/** Root of token keys, in the endorsement hierarchy: the same for the life of this TPM's identity. */
+/**
+ * Root of token keys, in the endorsement hierarchy: the same for the life of this TPM's identity.
+ * TPM2_Clear ends that: it leaves the key, but changes its Name (test/flow/lifetimes.test.ts).
+ */
 export const RK_TEMPLATE = hmacKey('metabind rk v1')
 
 /** Root of token keys for one boot, in the null hierarchy: another after every TPM reset. */
