@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
@@ -64,9 +64,14 @@ function read(path: string): Revoked {
   const bytes = readPrivateFile(path, FILE_BYTES_MAX)
   if (bytes === undefined) return { generation: FIRST_GENERATION, tokens: new Map() }
   const parsed = schema.safeParse(parseJson(bytes))
-  // Not ours to repair, and no reason to revive what it revoked: all tokens of before are over.
-  if (!parsed.success) return { generation: randomBytes(16).toString('hex'), tokens: new Map() }
+  // What it revoked is not known, and nothing of that may revive: all tokens of before are over.
+  // By its digest, so that the tokens made from here on outlive the next start.
+  if (!parsed.success) return { generation: generationOf(bytes), tokens: new Map() }
   return { generation: parsed.data.generation, tokens: new Map(parsed.data.tokens) }
+}
+
+function generationOf(corrupt: Buffer): string {
+  return createHash('sha256').update(corrupt).digest('hex').slice(0, 32)
 }
 
 function parseJson(bytes: Buffer): unknown {
