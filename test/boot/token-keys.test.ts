@@ -3,9 +3,9 @@ import { openTpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import { flushTools, heldHandles, tpm2 } from '../../native/test/tools.ts'
-import { keyContext } from '../../src/boot/identity.ts'
 import { FIRST_GENERATION, type Revocations } from '../../src/boot/revocations.ts'
 import { instanceTpm } from '../../src/boot/tpm.ts'
+import { keyContext } from '../../src/format/instance-identity.ts'
 import { Secret } from '../../src/format/secret.ts'
 import {
   AK_TEMPLATE,

@@ -1,5 +1,4 @@
 import { bootTimeMs } from 'tpm2-js/linux'
-import type { InstanceIdentity } from '../../src/boot/identity.ts'
 import { FIRST_GENERATION, type Revocations } from '../../src/boot/revocations.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from '../../src/boot/token-keys.ts'
 import {
@@ -8,6 +7,7 @@ import {
   instanceTpm,
   rootHmacs,
 } from '../../src/boot/tpm.ts'
+import type { InstanceIdentity } from '../../src/format/instance-identity.ts'
 import { Secret } from '../../src/format/secret.ts'
 
 /** No token was revoked, and none will be. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type InstanceIdentity, iidOf, keyContext } from '../../src/boot/identity.ts'
 import { FIRST_GENERATION } from '../../src/boot/revocations.ts'
+import { type InstanceIdentity, iidOf, keyContext } from '../../src/format/instance-identity.ts'
 
 /**
  * The literals were computed apart from this code, with Python's hashlib:
