@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'tpm2-js/linux'
 import { advance, type BootParts, type BootState, type ReadyState } from './boot/boot.ts'
 import { type Keeper, keepKeys } from './boot/keeper.ts'
+import { keptIn } from './boot/kept.ts'
 import { loadRevocations } from './boot/revocations.ts'
 import { loadSalt } from './boot/salt.ts'
 import { type InstanceTpm, instanceTpm } from './boot/tpm.ts'
@@ -14,10 +15,12 @@ import { admin, type RunningAgent } from './relay/admin.ts'
 import { auditTo } from './relay/audit.ts'
 import { DIALECTS, type Dialect } from './relay/dialect.ts'
 import type { HttpBounds } from './relay/http-server.ts'
+import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
+import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
 import { listenOn } from './relay/listen.ts'
-import { metadataFrom } from './relay/metadata.ts'
+import { type Metadata, metadataFrom } from './relay/metadata.ts'
 import { relay } from './relay/relay.ts'
-import { openSource, type Source } from './relay/source.ts'
+import { openSource } from './relay/source.ts'
 import { tokenAuthority } from './relay/token.ts'
 import { agentStatus } from './status.ts'
 
@@ -42,6 +45,8 @@ export interface Agent {
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
 const RETRY_MS_MIN = 500
 const RETRY_MS_MAX = 15_000
+// How often credentials are looked at. Timers stand still in a suspend, so the clocks are asked.
+const METADATA_TURN_MS = 15_000
 // The same at the next try: a person has to act, and the process says so by ending.
 const FATAL: readonly ErrorCode[] = [
   'DIRECTORY_UNSAFE',
@@ -57,6 +62,8 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   let waitsFor: MetabindError | undefined
   let running: RunningAgent | undefined
   let keeper: Keeper | undefined
+  let items: ItemKeeper | undefined
+  let otherInstance: MetabindError | undefined
   const ending = new AbortController()
   const failed = Promise.withResolvers<never>()
   const servers: FastifyInstance[] = []
@@ -67,11 +74,25 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   const tpm = instanceTpm(config.tpm.tcti, config.tpm.command_timeout_ms)
   const audit = auditTo(log)
   const logFault = (error: MetabindError) => log.error({ cause: causeChain(error) }, error.code)
+  const metadata = metadataFrom({
+    source,
+    lifetimeOf: lifetimesBy(LIFETIME_TABLES[dialect.name]),
+    bounds: { entriesMax: config.cache.entries_max, bytesMax: config.cache.bytes_max },
+    clocks: { bootTimeMs, wallTimeMs: Date.now, random: Math.random },
+    answerWithinMs: config.source.timeout_ms,
+    onSource: (isDown) => {
+      if (isDown) log.warn({ code: 'SOURCE_DOWN' }, 'the source has fallen silent')
+      else log.info('the source answers again')
+    },
+    onKept: () => items?.changed(),
+  })
+  const turning = setInterval(() => metadata.turn(), METADATA_TURN_MS)
+  const stoppedBecause = (): MetabindError | undefined => otherInstance ?? keeper?.stoppedBecause()
 
   const serveAdmin = (): Promise<void> => {
     const app = admin({
       bounds: httpBounds(config),
-      status: () => agentStatus(config, endpoint, state, keeper?.stoppedBecause() ?? waitsFor),
+      status: () => agentStatus(config, endpoint, state, stoppedBecause() ?? waitsFor),
       running: () => running,
       audit,
       logFault,
@@ -81,7 +102,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   }
 
   const boot = async (): Promise<ReadyState> => {
-    const parts = bootParts(config, dialect, tpm, source)
+    const parts = bootParts(config, dialect, tpm, metadata, log)
     for (let failures = 0; state.at !== 'ready'; ) {
       supervisor.status(state.at)
       log.info({ state: state.at }, 'boot')
@@ -120,15 +141,20 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
     const app = relay({
       dialect,
       tokens,
-      metadata: metadataFrom(source),
+      metadata,
       audit,
       bounds: httpBounds(config),
       ttlSecondsMax: () => config.token.max_ttl_seconds,
-      requireRunning: () => requireRunning(kept),
+      requireRunning: () => requireRunning(stoppedBecause()),
       logFault,
     })
     keeper = kept
-    running = { ...keys, tokens, bootTimeMs, requireRunning: () => requireRunning(kept) }
+    running = {
+      ...keys,
+      tokens,
+      bootTimeMs,
+      requireRunning: () => requireRunning(stoppedBecause()),
+    }
     servers.push(app)
     return listenOn(app, config.listen.metadata_socket, config.listen.metadata_mode)
   }
@@ -136,11 +162,31 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   const start = async (): Promise<void> => {
     await serveAdmin()
     const ready = await boot()
+    items = keepMetadata(ready, metadata)
     await serve(ready)
     const { iid, identity } = ready.tokenKeys
     log.info({ iid, instanceId: identity.instanceId }, 'ready')
     supervisor.ready()
     supervisor.status(`ready: ${identity.instanceId}`)
+    if (ready.insteadOfSource === undefined) return
+    log.warn(
+      { cause: causeChain(ready.insteadOfSource) },
+      'running on what this boot proved before',
+    )
+    confirm(identity.instanceId).catch(unlessEnding)
+  }
+
+  /** The source was down at start: when it answers, it has to name the instance that was kept. */
+  const confirm = async (instanceId: string): Promise<void> => {
+    for (let failures = 0; ; failures += 1) {
+      await sleep(backoffMs(failures), undefined, { signal: ending.signal })
+      const named = await readInstanceId(metadata, dialect).catch(() => undefined)
+      if (named === undefined) continue
+      if (named.trim() === instanceId) return log.info('the source confirms the instance')
+      otherInstance = new MetabindError('SOURCE_OTHER', named.trim().slice(0, 128))
+      audit({ event: 'agent.stopped', code: otherInstance.code, detail: otherInstance.detail })
+      return supervisor.status(`stopped: ${otherInstance.message}`)
+    }
   }
 
   return {
@@ -153,24 +199,66 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
     drain: async () => {
       ending.abort()
       keeper?.end()
+      clearInterval(turning)
       await Promise.allSettled(servers.map((server) => server.close()))
+      items?.end()
       if (state.at === 'ready') state.tokenKeys.clear()
+      if ('kept' in state) state.kept.clear()
       await Promise.allSettled([source.close(), tpm.close()])
     },
   }
 }
 
-function bootParts(config: Config, dialect: Dialect, tpm: InstanceTpm, source: Source): BootParts {
+function bootParts(
+  config: Config,
+  dialect: Dialect,
+  tpm: InstanceTpm,
+  metadata: Metadata,
+  log: Log,
+): BootParts {
   const { runtime } = config.directories
   return {
     tpm,
     dialect: dialect.name,
-    readInstanceId: async () => (await source.read(dialect.instanceIdPath)).body.toString('utf8'),
+    readInstanceId: () => readInstanceId(metadata, dialect),
+    openKept: (seal) =>
+      keptIn(runtime, seal, (problem) =>
+        log.warn(
+          { code: problem.code, cause: causeChain(problem) },
+          'kept for a restart: unusable',
+        ),
+      ),
+    onOtherInstance: (before, now) =>
+      log.warn({ before, now }, 'the source names another instance'),
     bootId: readFileSync(BOOT_ID_FILE, 'utf8').trim(),
     salt: loadSalt(runtime),
     revocations: loadRevocations(runtime, bootTimeMs),
     bootTimeMs,
   }
+}
+
+/** Asks the source itself; through the cache, so that the first reader need not ask again. */
+async function readInstanceId(metadata: Metadata, dialect: Dialect): Promise<string> {
+  const { item } = await metadata.read(dialect.instanceIdPath, undefined, true)
+  if (item === undefined) throw new MetabindError('METADATA_ABSENT', dialect.instanceIdPath)
+  return item.body.toString('utf8')
+}
+
+/** Takes over what an earlier process of this boot had fetched, and keeps what this one fetches. */
+function keepMetadata(ready: ReadyState, metadata: Metadata): ItemKeeper {
+  const { kept, tokenKeys } = ready
+  const { instanceId } = tokenKeys.identity
+  const before = kept.read('kept-items')
+  if (before !== undefined) metadata.restore(decodeItems(instanceId, before))
+  const file = { write: (bytes: Buffer) => kept.write('kept-items', bytes) }
+  const items = keepItems(instanceId, () => metadata.kept(), file)
+  items.changed()
+  return items
+}
+
+/** @param error of what runs beside; ending the agent ends it with an AbortError */
+function unlessEnding(error: unknown): void {
+  if (!(error instanceof Error) || error.name !== 'AbortError') throw error
 }
 
 /** What a step failed on, where waiting may help; thrown on where it cannot. */
@@ -190,8 +278,7 @@ function logWait(log: Log, at: string, problem: MetabindError, failures: number)
   log[level]({ state: at, code: problem.code, cause: causeChain(problem), remedy }, 'boot waits')
 }
 
-function requireRunning(keeper: Keeper): void {
-  const why = keeper.stoppedBecause()
+function requireRunning(why: MetabindError | undefined): void {
   if (why !== undefined) throw new MetabindError('AGENT_STOPPED', why.code)
 }
 

@@ -70,8 +70,15 @@ const listen = z.strictObject({
   admin_mode: mode.default(0o660),
 })
 
+const cache = z.strictObject({
+  /** Answers kept at once. An instance has about a hundred paths. */
+  entries_max: z.int().min(64).max(1_048_576).default(4096),
+  /** Their bytes, keys and bookkeeping included. A larger answer is relayed and not kept. */
+  bytes_max: z.int().min(65_536).max(1_073_741_824).default(16_777_216),
+})
+
 const directories = z.strictObject({
-  /** On tmpfs, gone at reboot: the salt of the token keys and what is revoked. */
+  /** On tmpfs, gone at reboot: the salt of the token keys, what is revoked, and, sealed, what is cached. */
   runtime: absolutePath.default('/run/metabind'),
   /** Kept over reboots. Holds nothing secret. */
   state: absolutePath.default('/var/lib/metabind'),
@@ -99,6 +106,7 @@ const schema = z.strictObject({
   source: source.prefault({}),
   token: token.prefault({}),
   listen: listen.prefault({}),
+  cache: cache.prefault({}),
   directories: directories.prefault({}),
   limits: limits.prefault({}),
   log: log.prefault({}),

@@ -147,6 +147,11 @@ export const ERRORS = {
     sentence: 'The metadata service of the cloud gave an answer that cannot be used.',
     remedy: 'Try again; if it lasts, check source.endpoint and source.dialect.',
   },
+  SOURCE_OTHER: {
+    status: 503,
+    sentence: 'The metadata service names another instance than it did earlier in this boot.',
+    remedy: 'Find out why; restarting the agent takes the answer as a new identity.',
+  },
   AGENT_NOT_READY: {
     status: 503,
     sentence: 'The agent is not ready.',
@@ -202,6 +207,12 @@ export const ERRORS = {
     status: 500,
     sentence: 'A file of the agent cannot be read or written.',
     remedy: 'Check the directory, its owner and the free space.',
+  },
+  KEPT_UNUSABLE: {
+    status: 500,
+    sentence: 'What was kept for a restart does not open, and is ignored.',
+    remedy:
+      'Nothing, once: it is another boot’s or damaged, and is replaced. If it lasts, report it.',
   },
   LISTEN_FAILED: {
     status: 500,

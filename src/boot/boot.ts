@@ -1,5 +1,7 @@
-import { MetabindError } from '../errors.ts'
-import type { InstanceIdentity } from '../format/instance-identity.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
+import { type InstanceIdentity, sealContext } from '../format/instance-identity.ts'
+import type { Kept } from './kept.ts'
+import { deriveSeal, type Seal } from './seal.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from './token-keys.ts'
 import { createInstanceKeys, type InstanceKeys, type InstanceTpm, rootHmacs } from './tpm.ts'
 
@@ -10,18 +12,22 @@ import { createInstanceKeys, type InstanceKeys, type InstanceTpm, rootHmacs } fr
  */
 export type BootState =
   | { readonly at: 'opening-tpm' }
-  | { readonly at: 'asking-source'; readonly keys: InstanceKeys }
-  | {
-      readonly at: 'deriving-keys'
-      readonly keys: InstanceKeys
-      readonly identity: InstanceIdentity
-    }
+  | { readonly at: 'asking-source'; readonly keys: InstanceKeys; readonly kept: Kept }
+  | ({ readonly at: 'deriving-keys' } & Proved)
   | ReadyState
 
-/** All that the relay needs. */
-export interface ReadyState {
-  readonly at: 'ready'
+/** Who this instance is, and who says so. */
+interface Proved {
   readonly keys: InstanceKeys
+  readonly kept: Kept
+  readonly identity: InstanceIdentity
+  /** Set where the source failed so, and the identity is the one that it gave earlier in this boot. */
+  readonly insteadOfSource: MetabindError | undefined
+}
+
+/** All that the relay needs. */
+export interface ReadyState extends Omit<Proved, 'identity'> {
+  readonly at: 'ready'
   readonly tokenKeys: BoundKeys
 }
 
@@ -31,9 +37,14 @@ export interface BootParts extends Omit<KeyBinding, 'identity' | 'derive'> {
   readonly dialect: string
   /** Asks the source for the instance id. */
   readonly readInstanceId: () => Promise<string>
+  /** Opens what an earlier process of this boot has kept. */
+  readonly openKept: (seal: Seal) => Kept
+  /** Told that the source has named another instance earlier in this boot. */
+  readonly onOtherInstance: (before: string, now: string) => void
 }
 
 const INSTANCE_ID = /^[A-Za-z0-9._-]{1,128}$/
+const SOURCE_FAILURES: readonly ErrorCode[] = ['SOURCE_DOWN', 'SOURCE_NONSENSE', 'METADATA_ABSENT']
 
 /**
  * Takes one step.
@@ -45,28 +56,60 @@ export async function advance(
   parts: BootParts,
 ): Promise<BootState> {
   switch (state.at) {
-    case 'opening-tpm':
-      return { at: 'asking-source', keys: await createInstanceKeys(parts.tpm) }
+    case 'opening-tpm': {
+      const keys = await createInstanceKeys(parts.tpm)
+      return { at: 'asking-source', keys, kept: await openKept(keys, parts) }
+    }
     case 'asking-source':
-      return { ...state, at: 'deriving-keys', identity: await identify(state.keys, parts) }
+      return { at: 'deriving-keys', ...(await identify(state.keys, state.kept, parts)) }
     case 'deriving-keys': {
-      const { keys, identity } = state
+      const { keys, kept, identity, insteadOfSource } = state
       const derive: KeyBinding['derive'] = (messages) => rootHmacs(parts.tpm, keys, messages)
       const tokenKeys = boundKeys({ ...parts, identity, derive })
       await tokenKeys.refresh()
-      return { at: 'ready', keys, tokenKeys }
+      return { at: 'ready', keys, kept, tokenKeys, insteadOfSource }
     }
   }
 }
 
-async function identify(keys: InstanceKeys, parts: BootParts): Promise<InstanceIdentity> {
-  const instanceId = (await parts.readInstanceId()).trim()
-  if (!INSTANCE_ID.test(instanceId)) {
-    throw new MetabindError('SOURCE_NONSENSE', 'what it calls the instance id is none')
+async function openKept(keys: InstanceKeys, parts: BootParts): Promise<Kept> {
+  const context = sealContext(namesOf(keys, parts), parts.bootId)
+  const derive: KeyBinding['derive'] = (messages) => rootHmacs(parts.tpm, keys, messages)
+  return parts.openKept(await deriveSeal(derive, context, parts.salt))
+}
+
+/** Asks the source, whose answer wins; only where it gives none counts what it said earlier. */
+async function identify(keys: InstanceKeys, kept: Kept, parts: BootParts): Promise<Proved> {
+  const proved = (instanceId: string, insteadOfSource?: MetabindError): Proved => {
+    const identity = { ...namesOf(keys, parts), instanceId }
+    return { keys, kept, identity, insteadOfSource }
   }
+  try {
+    const instanceId = requireInstanceId(await parts.readInstanceId())
+    const before = kept.read('kept-proof')?.toString()
+    if (before !== undefined && before !== instanceId) parts.onOtherInstance(before, instanceId)
+    kept.write('kept-proof', Buffer.from(instanceId))
+    return proved(instanceId)
+  } catch (error) {
+    const before = isSourceFailure(error) ? kept.read('kept-proof')?.toString() : undefined
+    if (before === undefined || !isSourceFailure(error)) throw error
+    return proved(requireInstanceId(before), error)
+  }
+}
+
+function isSourceFailure(error: unknown): error is MetabindError {
+  return error instanceof MetabindError && SOURCE_FAILURES.includes(error.code)
+}
+
+function requireInstanceId(text: string): string {
+  const instanceId = text.trim()
+  if (INSTANCE_ID.test(instanceId)) return instanceId
+  throw new MetabindError('SOURCE_NONSENSE', 'what it calls the instance id is none')
+}
+
+function namesOf(keys: InstanceKeys, parts: BootParts): Omit<InstanceIdentity, 'instanceId'> {
   return {
     dialect: parts.dialect,
-    instanceId,
     ekName: keys.ek.name,
     akName: keys.ak.name,
     rkName: keys.rk.name,

@@ -20,6 +20,19 @@ export function keyContext(identity: InstanceIdentity, bootId: string, generatio
   return digest([...fields(identity), Buffer.from(bootId), Buffer.from(generation)])
 }
 
+/**
+ * The context of the key that kept files are sealed under: as keyContext, without the instance id,
+ * which is learned from such a file when the source is down, and without a generation, since
+ * revoking tokens makes no metadata wrong.
+ */
+export function sealContext(
+  identity: Omit<InstanceIdentity, 'instanceId'>,
+  bootId: string,
+): Buffer {
+  const { dialect, ekName, akName, rkName } = identity
+  return digest([Buffer.from(dialect), ekName, akName, rkName, Buffer.from(bootId)])
+}
+
 /** The iid: 16 bytes that name this instance identity in tokens and logs, the same over reboots. */
 export function iidOf(identity: InstanceIdentity): Buffer {
   return createHash('sha256')

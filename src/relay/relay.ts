@@ -7,7 +7,13 @@ import { type Caller, callerOf } from './caller.ts'
 import type { Dialect } from './dialect.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
 import type { Metadata } from './metadata.ts'
-import { judgeHeaders, judgeQuery, parseTtlSeconds, type RequestHeaders } from './request-rules.ts'
+import {
+  asksForFresh,
+  judgeHeaders,
+  judgeQuery,
+  parseTtlSeconds,
+  type RequestHeaders,
+} from './request-rules.ts'
 import type { TokenAuthority } from './token.ts'
 
 /** What the relay is made of. All of it is ready before the relay listens. */
@@ -104,8 +110,12 @@ async function readMetadata(
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
   requireVersion(asked.target.path, parts.dialect)
-  const item = await parts.metadata.read(asked.target.path, asked.target.query)
-  return reply.type(item.contentType).send(item.body)
+  const fresh = asksForFresh(request.headers['cache-control'], asked.caller.uid)
+  const answered = await parts.metadata.read(asked.target.path, asked.target.query, fresh)
+  reply.header('Age', String(answered.ageSeconds)).header('X-Metabind-Cache', answered.cache)
+  // The two headers stay on the refusal: a 404 has an age as well.
+  if (answered.item === undefined) throw new MetabindError('METADATA_ABSENT')
+  return reply.type(answered.item.contentType).send(answered.item.body)
 }
 
 function requireMethod(

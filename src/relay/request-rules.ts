@@ -61,6 +61,16 @@ export function parseTtlSeconds(text: string | undefined, ttlSecondsMax: number)
   return seconds
 }
 
+const NO_CACHE = /(^|[\s,])no-cache($|[\s,=])/i
+
+/**
+ * Whether a request asks for an answer from the source itself (RFC 9111, 5.2.1.4). Only root's
+ * word counts: from others it would be a way around the cache, and a way to keep the source busy.
+ */
+export function asksForFresh(cacheControl: string | undefined, uid: number): boolean {
+  return cacheControl !== undefined && uid === 0 && NO_CACHE.test(cacheControl)
+}
+
 // Unreserved characters and base64url, and the comma, colon and braces' escapes that callers use for
 // structured audiences are left out on purpose: how the source escapes them inside the signed JSON
 // is not documented, and a value that must be escaped could close the string it stands in.

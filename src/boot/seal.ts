@@ -1,0 +1,35 @@
+import { hkdfSync } from 'node:crypto'
+import { MetabindError } from '../errors.ts'
+import { Secret } from '../format/secret.ts'
+import type { DeriveRoots } from './epochs.ts'
+
+const LABEL = 'metabind seal key v1'
+const KEY_BYTES = 32
+
+/** What kept files are sealed under, and for. */
+export interface Seal {
+  readonly key: Secret<Buffer>
+  /** See sealContext. */
+  readonly context: Buffer
+}
+
+/**
+ * Derives the sealing key as token keys are, from the same roots under another label and in a
+ * context without the instance id: it is asked for before that is known, to find it out.
+ *
+ * @param context see sealContext
+ * @param salt see loadSalt
+ * @throws MetabindError TPM_…
+ */
+export async function deriveSeal(
+  derive: DeriveRoots,
+  context: Buffer,
+  salt: Secret<Buffer>,
+): Promise<Seal> {
+  const [roots] = await derive([Buffer.concat([Buffer.from(LABEL), context])])
+  if (roots === undefined) throw new MetabindError('INTERNAL', 'no sealing key derived')
+  const material = Buffer.concat([roots.fromRoot, roots.fromBoot])
+  const key = Buffer.from(hkdfSync('sha256', material, salt.reveal(), LABEL, KEY_BYTES))
+  for (const used of [material, roots.fromRoot, roots.fromBoot]) used.fill(0)
+  return { key: new Secret(key), context }
+}

@@ -1,0 +1,94 @@
+import type { ErrorCode } from '../errors.ts'
+
+/** What has failed lately, so that a source in trouble is asked little and its callers wait little. */
+export interface Setbacks {
+  /**
+   * Whether to ask the source for this now. A yes must be followed by `answered` or `failed`: while
+   * the source is down it is given to one reader at a time.
+   *
+   * @param hasOld whether an old answer can be given instead; the wait then grows with each failure
+   */
+  mayAsk(target: string, hasOld: boolean): boolean
+  /** Why not, after mayAsk said no. */
+  reason(target: string): ErrorCode
+  /** The source spoke: with a value, with 404, or with an error of this target alone. */
+  answered(target: string): void
+  /** @param silent whether nothing came at all: no connection, or no answer in time */
+  failed(target: string, code: ErrorCode, silent: boolean): void
+  /** Whether the source as a whole is held to be down. */
+  readonly isDown: boolean
+}
+
+interface Setback {
+  readonly code: ErrorCode
+  readonly failures: number
+  readonly atMs: number
+  /** From 0.75 to 1.25: readers and instances do not come back in step. */
+  readonly spread: number
+}
+
+/** A failure is remembered this long before a reader who has nothing else causes another try. */
+export const HOLD_MS = 1000
+/** The longest wait between tries while an old answer serves. */
+export const HOLD_MS_MAX = 15_000
+// Any caller can ask for any number of paths that fail.
+const TARGETS_MAX = 1024
+
+/**
+ * One path that fails is held back by itself. When two paths in a row meet silence, the source is
+ * down, and all paths are held back together; one reader at a time then tries whether it is back.
+ *
+ * @param nowMs a clock that never goes back
+ * @param random from 0 to 1
+ */
+export function setbacks(nowMs: () => number, random: () => number): Setbacks {
+  const targets = new Map<string, Setback>()
+  let source: Setback | undefined
+  let silentTarget: string | undefined
+  let isProbing = false
+
+  const next = (before: Setback | undefined, code: ErrorCode): Setback => ({
+    code,
+    failures: (before?.failures ?? 0) + 1,
+    atMs: nowMs(),
+    spread: 0.75 + random() / 2,
+  })
+  const holds = (setback: Setback | undefined, hasOld: boolean): boolean =>
+    setback !== undefined && nowMs() - setback.atMs < holdMs(setback, hasOld)
+
+  return {
+    mayAsk: (target, hasOld) => {
+      if (holds(targets.get(target), hasOld) || holds(source, hasOld)) return false
+      if (source === undefined) return true
+      if (isProbing) return false
+      isProbing = true
+      return true
+    },
+    reason: (target) => source?.code ?? targets.get(target)?.code ?? 'SOURCE_DOWN',
+    answered: (target) => {
+      targets.delete(target)
+      source = undefined
+      silentTarget = undefined
+      isProbing = false
+    },
+    failed: (target, code, silent) => {
+      const setback = next(targets.get(target), code)
+      targets.delete(target)
+      targets.set(target, setback)
+      if (targets.size > TARGETS_MAX) targets.delete(targets.keys().next().value ?? target)
+      isProbing = false
+      const isDown = silent && (source !== undefined || (silentTarget ?? target) !== target)
+      if (isDown) source = next(source, 'SOURCE_DOWN')
+      else if (!silent) source = undefined
+      silentTarget = silent ? target : undefined
+    },
+    get isDown() {
+      return source !== undefined
+    },
+  }
+}
+
+function holdMs(setback: Setback, hasOld: boolean): number {
+  const ms = hasOld ? Math.min(HOLD_MS * 2 ** (setback.failures - 1), HOLD_MS_MAX) : HOLD_MS
+  return ms * setback.spread
+}
