@@ -2,19 +2,27 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'tpm2-js/linux'
+import { type AttestationParts, attestationOf } from './boot/attestation.ts'
 import { advance, type BootParts, type BootState, type ReadyState } from './boot/boot.ts'
+import { continuityOf } from './boot/continuity.ts'
+import { type InstanceChange, isRemarkable } from './boot/instance-record.ts'
 import { type Keeper, keepKeys } from './boot/keeper.ts'
 import { keptIn } from './boot/kept.ts'
 import { loadRevocations } from './boot/revocations.ts'
 import { loadSalt } from './boot/salt.ts'
+import { skSigner } from './boot/sk-signer.ts'
+import type { BoundKeys } from './boot/token-keys.ts'
 import { type InstanceTpm, instanceTpm } from './boot/tpm.ts'
 import type { Config } from './config.ts'
 import { causeChain, ERRORS, type ErrorCode, MetabindError } from './errors.ts'
+import { decodeChallenge, encodeAnswer } from './format/activation.ts'
+import { encodeEvidence } from './format/evidence.ts'
 import type { Log } from './log.ts'
 import { admin, type RunningAgent } from './relay/admin.ts'
-import { auditTo } from './relay/audit.ts'
+import { type Audit, auditTo } from './relay/audit.ts'
 import { DIALECTS, type Dialect } from './relay/dialect.ts'
 import type { HttpBounds } from './relay/http-server.ts'
+import { identityIssuer } from './relay/identity.ts'
 import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
 import { listenOn } from './relay/listen.ts'
@@ -23,6 +31,8 @@ import { relay } from './relay/relay.ts'
 import { openSource } from './relay/source.ts'
 import { tokenAuthority } from './relay/token.ts'
 import { agentStatus } from './status.ts'
+import { readAkCertificates, readTrust } from './trust-files.ts'
+import type { Trust } from './verify/trust.ts'
 
 /** Whom the agent tells how it is: systemd, in daemon.ts. */
 export interface Supervisor {
@@ -64,6 +74,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   let keeper: Keeper | undefined
   let items: ItemKeeper | undefined
   let otherInstance: MetabindError | undefined
+  let trust = readTrust(config)
   const ending = new AbortController()
   const failed = Promise.withResolvers<never>()
   const servers: FastifyInstance[] = []
@@ -102,7 +113,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   }
 
   const boot = async (): Promise<ReadyState> => {
-    const parts = bootParts(config, dialect, tpm, metadata, log)
+    const parts = bootParts(config, dialect, tpm, metadata, () => trust, log)
     for (let failures = 0; state.at !== 'ready'; ) {
       supervisor.status(state.at)
       log.info({ state: state.at }, 'boot')
@@ -124,7 +135,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   const serve = (ready: ReadyState): Promise<void> => {
     const keys = ready.tokenKeys
     const kept = keepKeys({
-      keys,
+      keys: watched(ready, audit),
       recheckMs: config.tpm.recheck_seconds * 1000,
       bootTimeMs,
       onStopped: (why) => {
@@ -137,11 +148,19 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
         supervisor.status('ready')
       },
     })
+    const signer = skSigner(tpm, ready.keys)
     const tokens = tokenAuthority(keys, bootTimeMs, () => config.token.bind)
     const app = relay({
       dialect,
       tokens,
       metadata,
+      identities: identityIssuer({
+        instanceId: keys.identity.instanceId,
+        iid: keys.iid,
+        lifetimeSeconds: config.identity.lifetime_seconds,
+        sign: signer.sign,
+        wallTimeMs: Date.now,
+      }),
       audit,
       bounds: httpBounds(config),
       ttlSecondsMax: () => config.token.max_ttl_seconds,
@@ -153,6 +172,11 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       ...keys,
       tokens,
       bootTimeMs,
+      evidence: async (nonce) => encodeEvidence(await ready.attestation.evidence(nonce)),
+      activate: async (text) => {
+        const challenge = decodeChallenge(Buffer.from(text))
+        return encodeAnswer(await ready.attestation.activate(challenge))
+      },
       requireRunning: () => requireRunning(stoppedBecause()),
     }
     servers.push(app)
@@ -165,6 +189,9 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
     items = keepMetadata(ready, metadata)
     await serve(ready)
     const { iid, identity } = ready.tokenKeys
+    log.info({ ...ready.selfTest }, 'self-test passed')
+    if (isRemarkable(ready.change))
+      audit({ event: 'instance.changed', detail: inWords(ready.change) })
     log.info({ iid, instanceId: identity.instanceId }, 'ready')
     supervisor.ready()
     supervisor.status(`ready: ${identity.instanceId}`)
@@ -193,6 +220,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
     started: start(),
     failed: failed.promise,
     reload: (next) => {
+      trust = readTrust(next)
       config = { ...config, token: next.token, log: next.log }
       log.level = next.log.level
     },
@@ -214,12 +242,16 @@ function bootParts(
   dialect: Dialect,
   tpm: InstanceTpm,
   metadata: Metadata,
+  trust: () => Trust,
   log: Log,
 ): BootParts {
-  const { runtime } = config.directories
+  const { runtime, state } = config.directories
+  const attestation = attestationParts(config, dialect, tpm, metadata, trust)
   return {
     tpm,
     dialect: dialect.name,
+    attestationOf: (keys, identity) => attestationOf(attestation, keys, identity),
+    continuityOf: (identity) => continuityOf(tpm, identity, state),
     readInstanceId: () => readInstanceId(metadata, dialect),
     openKept: (seal) =>
       keptIn(runtime, seal, (problem) =>
@@ -234,6 +266,75 @@ function bootParts(
     salt: loadSalt(runtime),
     revocations: loadRevocations(runtime, bootTimeMs),
     bootTimeMs,
+  }
+}
+
+function attestationParts(
+  { tpm: settings, source }: Config,
+  dialect: Dialect,
+  tpm: InstanceTpm,
+  metadata: Metadata,
+  trust: () => Trust,
+): AttestationParts {
+  const akCertificates = readAkCertificates(settings)
+  const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(settings.tcti)?.[1]
+  return {
+    tpm,
+    dialect: dialect.name,
+    pcrs: { hash: settings.pcr_bank, pcrs: settings.pcrs },
+    akCertificates,
+    // Another TPM's log would only refute this one's PCRs.
+    eventLogFile: device && `/sys/kernel/security/tpm${device}/binary_bios_measurements`,
+    readIdentityDocument: (audience) => readIdentityDocument(metadata, dialect, audience),
+    policy: () => ({
+      trust: trust(),
+      ekCertificate: settings.ek_certificate,
+      ekInstance: settings.ek_instance,
+      identityDocument: source.identity_document,
+    }),
+  }
+}
+
+/** The cloud's PKCS7 for an audience. A silent source makes none; `require` then refuses. */
+async function readIdentityDocument(
+  metadata: Metadata,
+  dialect: Dialect,
+  audience: string,
+): Promise<Buffer | undefined> {
+  const [path] = dialect.audiencePaths
+  if (path === undefined) return undefined
+  try {
+    const { item } = await metadata.read(path, `audience=${audience}`, true)
+    return item && decodePkcs7(item.body.toString('latin1'))
+  } catch (error) {
+    if (error instanceof MetabindError && error.code === 'SOURCE_DOWN') return undefined
+    throw error
+  }
+}
+
+/** Base64 without armour, blanks allowed. @throws MetabindError SOURCE_NONSENSE */
+function decodePkcs7(text: string): Buffer {
+  const plain = text.replaceAll(/\s/g, '')
+  if (/^[A-Za-z0-9+/]+={0,2}$/.test(plain)) return Buffer.from(plain, 'base64')
+  throw new MetabindError('SOURCE_NONSENSE', 'its identity document is not base64')
+}
+
+/**
+ * Token keys whose refresh also looks whether this is still the same machine: a cleared TPM,
+ * counters that went back or a restored snapshot lead to a new self-test, and a failed one stops
+ * the agent as a failed refresh does.
+ */
+function watched({ tokenKeys, continuity, attestation }: ReadyState, audit: Audit): BoundKeys {
+  return {
+    ...tokenKeys,
+    refresh: async () => {
+      await tokenKeys.refresh()
+      const change = await continuity.look()
+      if (!isRemarkable(change)) return
+      audit({ event: 'instance.changed', detail: change.kind })
+      await attestation.selfTest()
+      audit({ event: 'self-test.passed' })
+    },
   }
 }
 
@@ -259,6 +360,12 @@ function keepMetadata(ready: ReadyState, metadata: Metadata): ItemKeeper {
 /** @param error of what runs beside; ending the agent ends it with an AbortError */
 function unlessEnding(error: unknown): void {
   if (!(error instanceof Error) || error.name !== 'AbortError') throw error
+}
+
+function inWords(change: InstanceChange): string {
+  if (change.kind === 'tpm-changed') return `another TPM; the EK was ${change.ekName}`
+  if (change.kind === 'instance-changed') return `another instance; it was ${change.instanceId}`
+  return change.kind
 }
 
 /** What a step failed on, where waiting may help; thrown on where it cannot. */

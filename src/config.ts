@@ -23,6 +23,11 @@ const socketPath = absolutePath.refine(
 )
 const milliseconds = (most: number) => z.int().min(1).max(most)
 
+const demand = z.enum(['require', 'prefer', 'ignore'])
+const sha256 = z
+  .string()
+  .regex(/^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$/, 'must be a SHA-256 digest in hex')
+
 const tpm = z.strictObject({
   /** How the TPM is reached, as tpm2-tss names it. Never empty: that would try simulators on localhost. */
   tcti: z
@@ -36,6 +41,26 @@ const tpm = z.strictObject({
   command_timeout_ms: milliseconds(120_000).default(30_000),
   /** How often the agent proves that the same TPM is still there. At least once an epoch, an hour. */
   recheck_seconds: z.int().min(1).max(3600).default(3600),
+  /** The bank and the PCRs that evidence quotes. */
+  pcr_bank: z.enum(['sha256', 'sha384', 'sha512']).default('sha256'),
+  pcrs: z
+    .array(z.int().min(0).max(23))
+    .min(1)
+    .max(24)
+    .refine((pcrs) => new Set(pcrs).size === pcrs.length, 'must not name a PCR twice')
+    .default([0, 1, 2, 3, 4, 5, 6, 7]),
+  /** Whether the endorsement key must have a certificate that leads to an anchor. */
+  ek_certificate: demand.default('prefer'),
+  /** A directory of certificates, PEM or DER, that EK certificates may lead to. */
+  ek_anchors: absolutePath.optional(),
+  /** Endorsement keys known by themselves: SHA-256 of SubjectPublicKeyInfo. */
+  ek_pins: z.array(sha256).max(64).default([]),
+  /** Whether the EK certificate must name the instance id. */
+  ek_instance: demand.default('prefer'),
+  /** The certificate of the attestation key, and its issuers, where the cloud or you made one. */
+  ak_certificate: absolutePath.optional(),
+  /** A directory of certificates that it may lead to. */
+  ak_anchors: absolutePath.optional(),
 })
 
 const source = z.strictObject({
@@ -51,6 +76,15 @@ const source = z.strictObject({
   timeout_ms: milliseconds(60_000).default(900),
   /** Largest answer relayed. */
   answer_bytes_max: z.int().min(1024).max(16_777_216).default(1_048_576),
+  /** Whether the cloud must sign an identity document for the agent. */
+  identity_document: demand.default('prefer'),
+  /** The certificate that signs it, PEM or DER, in place of the one of Alibaba Cloud. */
+  identity_certificate: absolutePath.optional(),
+})
+
+const identity = z.strictObject({
+  /** How long an identity token is good. */
+  lifetime_seconds: z.int().min(60).max(3600).default(900),
 })
 
 const token = z.strictObject({
@@ -104,6 +138,7 @@ const log = z.strictObject({
 const schema = z.strictObject({
   tpm: tpm.prefault({}),
   source: source.prefault({}),
+  identity: identity.prefault({}),
   token: token.prefault({}),
   listen: listen.prefault({}),
   cache: cache.prefault({}),

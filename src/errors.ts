@@ -168,6 +168,12 @@ export const ERRORS = {
     sentence: 'Too many connections are open.',
     remedy: 'Close idle connections, or raise limits.connections.',
   },
+  LIMIT_SIGNATURES: {
+    status: 503,
+    sentence: 'Too many signatures of the TPM are waited for.',
+    remedy:
+      'Try again shortly; keep an identity token until it ends rather than asking for another.',
+  },
   LIMIT_REVOCATIONS: {
     status: 507,
     sentence: 'Too many single tokens are revoked.',
@@ -243,6 +249,21 @@ export const ERRORS = {
     status: 503,
     sentence: 'Another TPM answers than the one that this agent started with.',
     remedy: 'Find out why; restarting the agent takes the new TPM as a new identity.',
+  },
+  TPM_NV: {
+    status: 503,
+    sentence: 'What the NV memory of the TPM says of its endorsement key cannot be used.',
+    remedy: 'Ask the provider of the TPM; metabind doctor shows what it holds.',
+  },
+  TPM_PCRS_MOVE: {
+    status: 503,
+    sentence: 'The PCRs changed while they were being quoted.',
+    remedy: 'Try again; if it lasts, see what extends them.',
+  },
+  ACTIVATION_OTHER: {
+    status: 400,
+    sentence: 'The challenge cannot be answered here.',
+    remedy: 'Make a challenge for evidence of this instance, and carry it over unaltered.',
   },
   TPM_STUCK: {
     status: 503,

@@ -27,8 +27,9 @@ export function agentStatus(
     ...(identity === undefined ? {} : { identity: identityStatus(identity) }),
     tpm: {
       tcti: config.tpm.tcti,
-      ...('keys' in state ? { ek: state.keys.ekTemplate.kind } : {}),
+      ...('keys' in state ? { ek: state.keys.endorsement.kind } : {}),
     },
+    ...('selfTest' in state ? { selfTest: state.selfTest } : {}),
     source: { dialect: config.source.dialect, endpoint },
     sockets: { metadata: config.listen.metadata_socket, admin: config.listen.admin_socket },
   }
@@ -36,7 +37,7 @@ export function agentStatus(
 
 function identityIn(state: BootState): InstanceIdentity | undefined {
   if (state.at === 'ready') return state.tokenKeys.identity
-  return state.at === 'deriving-keys' ? state.identity : undefined
+  return 'identity' in state ? state.identity : undefined
 }
 
 function problemStatus(problem: MetabindError): NonNullable<AgentStatus['problem']> {

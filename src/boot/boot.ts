@@ -1,7 +1,11 @@
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type InstanceIdentity, sealContext } from '../format/instance-identity.ts'
+import type { Attestation } from './attestation.ts'
+import type { Continuity } from './continuity.ts'
+import type { InstanceChange } from './instance-record.ts'
 import type { Kept } from './kept.ts'
 import { deriveSeal, type Seal } from './seal.ts'
+import type { SelfTestResult } from './self-test.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from './token-keys.ts'
 import { createInstanceKeys, type InstanceKeys, type InstanceTpm, rootHmacs } from './tpm.ts'
 
@@ -13,7 +17,8 @@ import { createInstanceKeys, type InstanceKeys, type InstanceTpm, rootHmacs } fr
 export type BootState =
   | { readonly at: 'opening-tpm' }
   | { readonly at: 'asking-source'; readonly keys: InstanceKeys; readonly kept: Kept }
-  | ({ readonly at: 'deriving-keys' } & Proved)
+  | ({ readonly at: 'self-testing' } & Proved)
+  | ({ readonly at: 'deriving-keys' } & Tested)
   | ReadyState
 
 /** Who this instance is, and who says so. */
@@ -25,8 +30,16 @@ interface Proved {
   readonly insteadOfSource: MetabindError | undefined
 }
 
+/** That the identity holds, and what has happened to it since the last start. */
+interface Tested extends Proved {
+  readonly attestation: Attestation
+  readonly continuity: Continuity
+  readonly change: InstanceChange
+  readonly selfTest: SelfTestResult
+}
+
 /** All that the relay needs. */
-export interface ReadyState extends Omit<Proved, 'identity'> {
+export interface ReadyState extends Omit<Tested, 'identity'> {
   readonly at: 'ready'
   readonly tokenKeys: BoundKeys
 }
@@ -35,6 +48,8 @@ export interface ReadyState extends Omit<Proved, 'identity'> {
 export interface BootParts extends Omit<KeyBinding, 'identity' | 'derive'> {
   readonly tpm: InstanceTpm
   readonly dialect: string
+  readonly attestationOf: (keys: InstanceKeys, identity: InstanceIdentity) => Attestation
+  readonly continuityOf: (identity: InstanceIdentity) => Continuity
   /** Asks the source for the instance id. */
   readonly readInstanceId: () => Promise<string>
   /** Opens what an earlier process of this boot has kept. */
@@ -61,15 +76,27 @@ export async function advance(
       return { at: 'asking-source', keys, kept: await openKept(keys, parts) }
     }
     case 'asking-source':
-      return { at: 'deriving-keys', ...(await identify(state.keys, state.kept, parts)) }
+      return { at: 'self-testing', ...(await identify(state.keys, state.kept, parts)) }
+    case 'self-testing':
+      return { at: 'deriving-keys', ...(await test(state, parts)) }
     case 'deriving-keys': {
-      const { keys, kept, identity, insteadOfSource } = state
+      const { keys, identity } = state
       const derive: KeyBinding['derive'] = (messages) => rootHmacs(parts.tpm, keys, messages)
       const tokenKeys = boundKeys({ ...parts, identity, derive })
       await tokenKeys.refresh()
-      return { at: 'ready', keys, kept, tokenKeys, insteadOfSource }
+      return { ...state, at: 'ready', tokenKeys }
     }
   }
+}
+
+/** The change is noted only behind the test: a start that fails it is not the last good one. */
+async function test(proved: Proved, parts: BootParts): Promise<Tested> {
+  const { keys, kept, identity, insteadOfSource } = proved
+  const attestation = parts.attestationOf(keys, identity)
+  const selfTest = await attestation.selfTest()
+  const continuity = parts.continuityOf(identity)
+  const change = await continuity.look()
+  return { keys, kept, identity, insteadOfSource, attestation, continuity, change, selfTest }
 }
 
 async function openKept(keys: InstanceKeys, parts: BootParts): Promise<Kept> {

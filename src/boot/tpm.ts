@@ -1,13 +1,7 @@
 import { openTpm, type Tpm, type TpmCommands, TpmError, type TpmObject } from 'tpm2-js'
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import {
-  AK_TEMPLATE,
-  BK_TEMPLATE,
-  EK_TEMPLATES,
-  type EkTemplate,
-  RK_TEMPLATE,
-  SK_TEMPLATE,
-} from '../format/tpm-templates.ts'
+import { AK_TEMPLATE, BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
+import { type Endorsement, findEndorsement } from './endorsement.ts'
 
 /** The instance's TPM. A context that broke is thrown away, and the next call opens another. */
 export interface InstanceTpm {
@@ -26,7 +20,7 @@ export interface PublicKey {
 
 /** The keys of design: all primaries, recreated at each start, none stored or persistent. */
 export interface InstanceKeys {
-  readonly ekTemplate: EkTemplate
+  readonly endorsement: Endorsement
   readonly ek: PublicKey
   readonly ak: PublicKey
   readonly sk: PublicKey
@@ -65,12 +59,12 @@ export function instanceTpm(tcti: string, commandTimeoutMs: number): InstanceTpm
 /** Makes the five primaries, one after the other: a bare TPM has three object slots. */
 export function createInstanceKeys(tpm: InstanceTpm): Promise<InstanceKeys> {
   return tpm.run(async (commands) => {
-    const ekTemplate = await chooseEk(commands)
+    const endorsement = await findEndorsement(commands)
     const make = async (hierarchy: 'endorsement' | 'null', template: Buffer) =>
       publicSide(commands, await commands.createPrimary(hierarchy, template))
     return {
-      ekTemplate,
-      ek: await make('endorsement', ekTemplate.publicArea),
+      endorsement,
+      ek: await make('endorsement', endorsement.template),
       ak: await make('endorsement', AK_TEMPLATE),
       sk: await make('endorsement', SK_TEMPLATE),
       rk: await make('endorsement', RK_TEMPLATE),
@@ -97,7 +91,7 @@ export function rootHmacs(
   messages: readonly Buffer[],
 ): Promise<RootValues[]> {
   return tpm.run(async (commands) => {
-    const ek = await recreate(commands, 'endorsement', keys.ekTemplate.publicArea, keys.ek)
+    const ek = await recreateEk(commands, keys)
     const session = await commands.startAuthSession({ type: 'hmac', tpmKey: ek })
     await commands.flushContext(ek)
     await commands.setSessionAttributes(session, {
@@ -126,7 +120,18 @@ function pair(fromRoot: readonly Buffer[], fromBoot: readonly Buffer[]): RootVal
   })
 }
 
-async function recreate(
+/** The EK, loaded. @throws MetabindError TPM_OTHER */
+export function recreateEk(commands: TpmCommands, keys: InstanceKeys): Promise<TpmObject> {
+  return recreate(commands, 'endorsement', keys.endorsement.template, keys.ek)
+}
+
+/** The AK, loaded. @throws MetabindError TPM_OTHER */
+export function recreateAk(commands: TpmCommands, keys: InstanceKeys): Promise<TpmObject> {
+  return recreate(commands, 'endorsement', AK_TEMPLATE, keys.ak)
+}
+
+/** Makes a primary again. @throws MetabindError TPM_OTHER where it has another Name than at start */
+export async function recreate(
   commands: TpmCommands,
   hierarchy: 'endorsement' | 'null',
   template: Buffer,
@@ -141,28 +146,6 @@ async function publicSide(commands: TpmCommands, object: TpmObject): Promise<Pub
   const side = { name: Buffer.from(object.name), publicArea: Buffer.from(object.publicArea) }
   await commands.flushContext(object)
   return side
-}
-
-/** The EK that has a certificate; without any, P-256. */
-async function chooseEk(commands: TpmCommands): Promise<EkTemplate> {
-  for (const template of EK_TEMPLATES) {
-    if (await hasNvIndex(commands, template.certificateIndex)) return template
-  }
-  const [first] = EK_TEMPLATES
-  if (first === undefined) throw new MetabindError('INTERNAL', 'no EK template')
-  return first
-}
-
-const RC_HANDLE_1 = 0x18b
-
-async function hasNvIndex(commands: TpmCommands, index: number): Promise<boolean> {
-  try {
-    await commands.nvReadPublic(index)
-    return true
-  } catch (error) {
-    if (isTpmError(error) && error.rc === RC_HANDLE_1) return false
-    throw error
-  }
 }
 
 function isTpmError(error: unknown): error is TpmError {

@@ -23,10 +23,14 @@ const POLICY_A_SHA256 = '837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1
 const POLICY_B_SHA384 =
   'b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12'
 
-/** A kind of endorsement key, with the NV index of its certificate (EK credential profile 2.5, 2.2). */
+/** A kind of endorsement key, with its NV indices (EK credential profile 2.5, 2.2). */
 export interface EkTemplate {
   readonly kind: 'P-256' | 'P-384' | 'RSA-2048'
   readonly certificateIndex: number
+  /** Where a template stands that replaces this one. */
+  readonly templateIndex: number
+  /** Where the beginning of `unique` may stand, and where in `publicArea` that is. */
+  readonly nonce?: { readonly index: number; readonly offset: number; readonly bytesMax: number }
   readonly publicArea: Buffer
 }
 
@@ -35,6 +39,9 @@ export const EK_TEMPLATES: readonly EkTemplate[] = [
   {
     kind: 'P-256',
     certificateIndex: 0x01c0000a,
+    templateIndex: 0x01c0000c,
+    // Behind type, nameAlg, attributes, policy, parameters and the size of x.
+    nonce: { index: 0x01c0000b, offset: 56, bytesMax: 32 },
     // Template L-2.
     publicArea: bytes(
       '0023 000b 000300b2 0020',
@@ -46,6 +53,7 @@ export const EK_TEMPLATES: readonly EkTemplate[] = [
   {
     kind: 'P-384',
     certificateIndex: 0x01c00016,
+    templateIndex: 0x01c00017,
     // Template H-3.
     publicArea: bytes(
       '0023 000c 000300f2 0030',
@@ -56,6 +64,8 @@ export const EK_TEMPLATES: readonly EkTemplate[] = [
   {
     kind: 'RSA-2048',
     certificateIndex: 0x01c00002,
+    templateIndex: 0x01c00004,
+    nonce: { index: 0x01c00003, offset: 58, bytesMax: 256 },
     // Template L-1.
     publicArea: bytes(
       '0001 000b 000300b2 0020',

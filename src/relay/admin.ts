@@ -22,6 +22,10 @@ export interface RunningAgent {
   readonly iid: string
   readonly tokens: TokenAuthority
   readonly bootTimeMs: () => number
+  /** Evidence of the instance identity for a nonce, as JSON. */
+  readonly evidence: (nonce: Buffer) => Promise<string>
+  /** The answer to a verifier's challenge, both as JSON. */
+  readonly activate: (challenge: string) => Promise<string>
   /** @throws MetabindError AGENT_STOPPED */
   readonly requireRunning: () => void
   revokeAll(): Promise<void>
@@ -31,7 +35,13 @@ export interface RunningAgent {
 /** The answer of /metabind/v1/status. */
 export interface AgentStatus {
   readonly version: string
-  readonly state: 'opening-tpm' | 'asking-source' | 'deriving-keys' | 'ready' | 'stopped'
+  readonly state:
+    | 'opening-tpm'
+    | 'asking-source'
+    | 'self-testing'
+    | 'deriving-keys'
+    | 'ready'
+    | 'stopped'
   readonly ready: boolean
   /** What it waits for or stopped on. */
   readonly problem?: {
@@ -47,6 +57,12 @@ export interface AgentStatus {
     readonly akName: string
   }
   readonly tpm: { readonly tcti: string; readonly ek?: string }
+  /** What the self-test proved, and what this platform does not have. */
+  readonly selfTest?: {
+    readonly anchor: string
+    readonly proven: readonly string[]
+    readonly lacked: readonly string[]
+  }
   readonly source: { readonly dialect: string; readonly endpoint: string }
   readonly sockets: { readonly metadata: string; readonly admin: string }
 }
@@ -67,16 +83,40 @@ export type Inspection =
       readonly detail?: string
     }
 
+// A challenge is the longest thing that comes in.
+const BODY_BYTES_MAX = 32_768
 const tokenBody = z.strictObject({ token: z.string().max(4096) })
+const NONCE_BYTES_MIN = 16
+const NONCE_BYTES_MAX = 64
+const evidenceBody = z.strictObject({
+  nonce: z
+    .string()
+    .regex(/^([0-9a-f]{2})*$/)
+    .min(2 * NONCE_BYTES_MIN)
+    .max(2 * NONCE_BYTES_MAX),
+})
+const activateBody = z.strictObject({ challenge: z.string().max(16_384) })
 const revokeBody = z.union([z.strictObject({ all: z.literal(true) }), tokenBody])
 
 /** The admin socket: status, inspect, revoke, healthz. */
 export function admin(parts: AdminParts): FastifyInstance {
-  const app = httpServer(parts.bounds, 'json')
+  const app = httpServer({ ...parts.bounds, bodyBytesMax: BODY_BYTES_MAX }, 'json')
   app.get('/metabind/v1/status', () => parts.status())
   app.get('/metabind/v1/healthz', (_request, reply) => healthz(parts, reply))
   app.post('/metabind/v1/inspect', (request) => inspect(parts, request))
   app.post('/metabind/v1/revoke', (request) => revoke(parts, request))
+  app.post('/metabind/v1/evidence', async (request, reply) => {
+    const { nonce } = parse(evidenceBody, request.body)
+    const evidence = await requireRunning(parts).evidence(Buffer.from(nonce, 'hex'))
+    parts.audit({ event: 'evidence.made', caller: callerOf(request.raw.socket) })
+    return reply.type('application/json').send(evidence)
+  })
+  app.post('/metabind/v1/activate', async (request, reply) => {
+    const { challenge } = parse(activateBody, request.body)
+    const answer = await requireRunning(parts).activate(challenge)
+    parts.audit({ event: 'challenge.answered', caller: callerOf(request.raw.socket) })
+    return reply.type('application/json').send(answer)
+  })
   app.setNotFoundHandler(() => {
     throw new MetabindError('ADMIN_ABSENT')
   })

@@ -10,6 +10,11 @@ export interface AuditRecord {
     | 'token.foreign'
     | 'token.revoked'
     | 'request.refused'
+    | 'evidence.made'
+    | 'challenge.answered'
+    | 'identity.issued'
+    | 'instance.changed'
+    | 'self-test.passed'
     | 'agent.stopped'
     | 'agent.resumed'
   readonly caller?: Caller | undefined

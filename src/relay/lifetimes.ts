@@ -69,6 +69,20 @@ export const LIFETIME_TABLES: Readonly<Record<DialectName, LifetimeTable>> = {
     ['meta-data/all', 'brief'],
     ['maintenance/**', 'brief'],
   ],
+  ec2: [
+    ['meta-data/instance-id', 'boot'],
+    ['meta-data/ami-id', 'boot'],
+    ['meta-data/ami-launch-index', 'boot'],
+    ['meta-data/instance-type', 'boot'],
+    ['meta-data/mac', 'boot'],
+    ['meta-data/placement/availability-zone', 'boot'],
+    ['meta-data/placement/region', 'boot'],
+    ['meta-data/reservation-id', 'boot'],
+    ['meta-data/iam/security-credentials/*', 'credentials'],
+    ['meta-data/spot/**', 'brief'],
+    ['meta-data/events/**', 'brief'],
+    ['meta-data/autoscaling/**', 'brief'],
+  ],
 }
 
 /** Which lifetime answers of a path have. */

@@ -6,6 +6,7 @@ import type { Audit } from './audit.ts'
 import { type Caller, callerOf } from './caller.ts'
 import type { Dialect } from './dialect.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
+import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
 import type { Metadata } from './metadata.ts'
 import {
   asksForFresh,
@@ -21,6 +22,7 @@ export interface RelayParts {
   readonly dialect: Dialect
   readonly tokens: TokenAuthority
   readonly metadata: Metadata
+  readonly identities: IdentityIssuer
   readonly audit: Audit
   readonly bounds: HttpBounds
   readonly ttlSecondsMax: () => number
@@ -75,7 +77,7 @@ function judge(request: FastifyRequest, dialect: Dialect): Asked {
   const caller = callerOf(request.raw.socket)
   const headers = judgeHeaders(request.raw.rawHeaders, dialect)
   const target = canonicalTarget(request.raw.url ?? '')
-  judgeQuery(target.path, target.query, dialect)
+  if (target.path !== IDENTITY_PATH) judgeQuery(target.path, target.query, dialect)
   return { caller, headers, target }
 }
 
@@ -109,6 +111,7 @@ async function readMetadata(
   parts.requireRunning()
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
+  if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, reply)
   requireVersion(asked.target.path, parts.dialect)
   const fresh = asksForFresh(request.headers['cache-control'], asked.caller.uid)
   const answered = await parts.metadata.read(asked.target.path, asked.target.query, fresh)
@@ -116,6 +119,18 @@ async function readMetadata(
   // The two headers stay on the refusal: a 404 has an age as well.
   if (answered.item === undefined) throw new MetabindError('METADATA_ABSENT')
   return reply.type(answered.item.contentType).send(answered.item.body)
+}
+
+/** The one answer that the TPM makes while somebody waits for it; its queue is short and bounded. */
+async function issueIdentity(
+  parts: RelayParts,
+  asked: Asked,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const audience = parseAudience(asked.target.query)
+  const token = await parts.identities.issue(audience)
+  parts.audit({ event: 'identity.issued', caller: asked.caller, detail: audience })
+  return reply.type('application/jwt').header('Cache-Control', 'no-store').send(token.reveal())
 }
 
 function requireMethod(

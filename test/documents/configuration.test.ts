@@ -7,7 +7,15 @@ const SECTION = /^## (\w+)$/
 const ROW = /^\| `(\w+)` \| (?:`(.+?)`|.+?) \|/
 
 // Keys whose default is not a value of the file, and what is shown instead.
-const WITHOUT_DEFAULT = ['source.endpoint', 'policy.file', 'audit.file']
+const WITHOUT_DEFAULT = [
+  'source.endpoint',
+  'source.identity_certificate',
+  'tpm.ek_anchors',
+  'tpm.ak_anchors',
+  'tpm.ak_certificate',
+  'policy.file',
+  'audit.file',
+]
 const OCTAL = /_mode$/
 
 function documented(): Map<string, string | undefined> {

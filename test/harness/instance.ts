@@ -31,6 +31,8 @@ export interface InstanceOptions {
   readonly configFiles?: readonly string[]
   /** Another metadata server than one of its own. */
   readonly source?: string | undefined
+  /** Gives a new TPM endorsement certificates, as a manufacturer does. */
+  readonly certified?: boolean
   readonly role?: string
   /** The cloud that it is an instance of; `aliyun` when left out. */
   readonly cloud?: CloudName
@@ -54,7 +56,7 @@ export async function startInstance(
           control: true,
         })
       : undefined
-  const configs = await writeConfigs(directory, options, tpm.tcti, options.source ?? cloud?.url)
+  const configs = await writeConfigs(directory, options, tpm.tcti, cloud)
   const launch = () => startAgentProcess(configs, { logFile: at('agent.log'), ...options.agent })
   let agent = launch()
   const restarted = async (): Promise<void> => {
@@ -102,10 +104,11 @@ async function writeConfigs(
   directory: string,
   options: InstanceOptions,
   tcti: string,
-  endpoint: string | undefined,
+  cloud: Simulator | undefined,
 ): Promise<string[]> {
   const own = join(directory, 'instance.toml')
-  await writeFile(own, instanceConfig(directory, tcti, options.cloud ?? 'aliyun', endpoint ?? ''))
+  if (cloud !== undefined) await writeFile(join(directory, 'cloud.pem'), cloud.certificatePem)
+  await writeFile(own, instanceConfig(directory, tcti, options, cloud))
   if (options.config === undefined) return [own, ...(options.configFiles ?? [])]
   const more = join(directory, 'more.toml')
   await writeFile(more, options.config)
@@ -115,16 +118,22 @@ async function writeConfigs(
 function instanceConfig(
   directory: string,
   tcti: string,
-  cloud: CloudName,
-  endpoint: string,
+  options: InstanceOptions,
+  cloud: Simulator | undefined,
 ): string {
   const quoted = (path: string) => JSON.stringify(join(directory, path))
+  // Who signs the documents of another metadata server is not known here: --config can say it.
+  const documents =
+    cloud === undefined
+      ? 'identity_document = "ignore"'
+      : `identity_certificate = ${quoted('cloud.pem')}`
   return `[tpm]
 tcti = ${JSON.stringify(tcti)}
 
 [source]
-dialect = ${JSON.stringify(cloud)}
-endpoint = ${JSON.stringify(endpoint)}
+dialect = ${JSON.stringify(options.cloud ?? 'aliyun')}
+endpoint = ${JSON.stringify(options.source ?? cloud?.url)}
+${documents}
 
 [listen]
 metadata_socket = ${quoted('metadata.sock')}

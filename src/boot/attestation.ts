@@ -1,0 +1,84 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import type { PcrSelection } from 'tpm2-js'
+import type { Answer, Challenge } from '../format/activation.ts'
+import { EVENT_LOG_BYTES_MAX, type Evidence } from '../format/evidence.ts'
+import { identityDocumentAudience } from '../format/evidence-nonce.ts'
+import type { InstanceIdentity } from '../format/instance-identity.ts'
+import { activate } from './activate.ts'
+import { gatherEvidence } from './evidence.ts'
+import { type SelfTestPolicy, type SelfTestResult, selfTest } from './self-test.ts'
+import type { InstanceKeys, InstanceTpm } from './tpm.ts'
+
+/** What this instance can say of itself, to anyone and to itself. */
+export interface Attestation {
+  /** @throws MetabindError TPM_…, SOURCE_NONSENSE */
+  evidence(nonce: Buffer): Promise<Evidence>
+  /** @throws MetabindError ACTIVATION_OTHER, TPM_… */
+  activate(challenge: Challenge): Promise<Answer>
+  /** @throws MetabindError VERIFY_…, TPM_… */
+  selfTest(): Promise<SelfTestResult>
+}
+
+/** What attestation is made of, besides keys and identity. */
+export interface AttestationParts {
+  readonly tpm: InstanceTpm
+  readonly dialect: Evidence['dialect']
+  readonly pcrs: PcrSelection
+  /** DER, leaf first: for clouds that certify attestation keys. */
+  readonly akCertificates: readonly Buffer[]
+  /** Where the firmware's event log is; undefined where it is not this TPM's. */
+  readonly eventLogFile: string | undefined
+  /** The cloud's PKCS7 for an audience; undefined where it makes none. */
+  readonly readIdentityDocument: (audience: string) => Promise<Buffer | undefined>
+  /** Asked for each test: trust anchors may be read anew while the agent runs. */
+  readonly policy: () => SelfTestPolicy
+}
+
+/** Puts the parts together for the keys and the identity of this boot. */
+export function attestationOf(
+  parts: AttestationParts,
+  keys: InstanceKeys,
+  identity: InstanceIdentity,
+): Attestation {
+  const evidence = async (nonce: Buffer): Promise<Evidence> =>
+    gatherEvidence(parts.tpm, keys, {
+      nonce,
+      dialect: parts.dialect,
+      instanceId: identity.instanceId,
+      pcrs: parts.pcrs,
+      akCertificates: parts.akCertificates,
+      eventLog: readEventLog(parts.eventLogFile),
+      identityDocument: await parts.readIdentityDocument(identityDocumentAudience(nonce)),
+    })
+  return {
+    evidence,
+    activate: (challenge) => activate(parts.tpm, keys, challenge),
+    selfTest: () => selfTest(parts.tpm, keys, parts.policy(), evidence),
+  }
+}
+
+/** The log, where it can be read: securityfs gives it to root alone unless a rule says otherwise. */
+function readEventLog(file: string | undefined): Buffer | undefined {
+  if (file === undefined) return undefined
+  let descriptor: number
+  try {
+    descriptor = openSync(file, 'r')
+  } catch {
+    return undefined
+  }
+  try {
+    return readBounded(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** Files of securityfs have no size: read until the end, or until it is too long to be one. */
+function readBounded(descriptor: number): Buffer | undefined {
+  const bytes = Buffer.alloc(EVENT_LOG_BYTES_MAX + 1)
+  let length = 0
+  for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+    read = readSync(descriptor, bytes, length, bytes.length - length, null)
+  }
+  return length > EVENT_LOG_BYTES_MAX ? undefined : bytes.subarray(0, length)
+}

@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import type { InstanceIdentity } from '../format/instance-identity.ts'
+import { vmGenerationOf } from '../format/vmclock.ts'
+import {
+  changeSince,
+  type InstanceChange,
+  type InstanceRecord,
+  readInstanceRecord,
+  writeInstanceRecord,
+} from './instance-record.ts'
+import type { InstanceTpm } from './tpm.ts'
+
+/** Whether this is still the instance that it was: in the state directory's memory, and while running. */
+export interface Continuity {
+  /** What happened since the last look, over restarts and reboots; the look is then remembered. */
+  look(): Promise<InstanceChange>
+}
+
+const VMCLOCK_DEVICE = '/dev/vmclock0'
+
+/**
+ * @param stateDirectory where the record is kept
+ * @param vmclock the kernel's device, where the hypervisor offers one
+ */
+export function continuityOf(
+  tpm: InstanceTpm,
+  identity: InstanceIdentity,
+  stateDirectory: string,
+  vmclock: string = VMCLOCK_DEVICE,
+): Continuity {
+  let last: InstanceRecord | undefined
+  let generation = readVmGeneration(vmclock)
+  return {
+    look: async () => {
+      const now = { ...namesOf(identity), ...(await tpm.run((commands) => commands.readClock())) }
+      const change = changeSince(last ?? readInstanceRecord(stateDirectory), recordOf(now))
+      const generationNow = readVmGeneration(vmclock)
+      const isRestored = generationNow !== generation
+      last = recordOf(now)
+      generation = generationNow
+      writeInstanceRecord(stateDirectory, last)
+      return isRestored ? { kind: 'vm-generation' } : change
+    },
+  }
+}
+
+function namesOf(identity: InstanceIdentity): Omit<InstanceRecord, keyof CountersOnly> {
+  return {
+    ekName: identity.ekName.toString('hex'),
+    akName: identity.akName.toString('hex'),
+    rkName: identity.rkName.toString('hex'),
+    instanceId: identity.instanceId,
+  }
+}
+
+type CountersOnly = Pick<InstanceRecord, 'clockMs' | 'resetCount' | 'restartCount'>
+
+/** Nothing else of what a TPM says about its clock is kept. */
+function recordOf(found: InstanceRecord): InstanceRecord {
+  const { ekName, akName, rkName, instanceId, clockMs, resetCount, restartCount } = found
+  return { ekName, akName, rkName, instanceId, clockMs, resetCount, restartCount }
+}
+
+function readVmGeneration(device: string): string | undefined {
+  try {
+    return vmGenerationOf(readFileSync(device))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import { type ErrorCode, MetabindError } from '../errors.ts'
+import { type Evidence, encodeEvidence } from '../format/evidence.ts'
+import { parsePublic } from '../format/tpm-public.ts'
+import { finishChallenge, makeChallenge } from '../verify/challenge.ts'
+import { spkiDigest } from '../verify/tpm-key.ts'
+import type { Trust } from '../verify/trust.ts'
+import type { Verified } from '../verify/verified.ts'
+import { type VerifyOptions, verifyEvidence } from '../verify/verify.ts'
+import { activate } from './activate.ts'
+import type { InstanceKeys, InstanceTpm } from './tpm.ts'
+
+type Demand = 'require' | 'prefer' | 'ignore'
+
+/** What the self-test demands. */
+export interface SelfTestPolicy {
+  readonly trust: Trust
+  /** Whether the EK must have a certificate that leads to an anchor. */
+  readonly ekCertificate: Demand
+  /** Whether that certificate must name the instance. */
+  readonly ekInstance: Demand
+  /** Whether the cloud must sign an identity document for us. */
+  readonly identityDocument: Demand
+}
+
+/** What was proven, and what this platform does not have. */
+export interface SelfTestResult {
+  readonly proven: Verified['proven']
+  readonly lacked: Verified['notProven']
+  readonly anchor: Verified['anchor']['kind'] | 'none'
+}
+
+// No anchor vouches for this TPM: where that may be, the EK is taken as it is.
+const UNVOUCHED: readonly ErrorCode[] = ['VERIFY_UNANCHORED', 'VERIFY_CERTIFICATE_ISSUER']
+
+/**
+ * The agent as its own verifier, with a nonce of its own: every check that anybody else could make,
+ * credential activation included. It attests nothing to others; it finds what would make the agent's
+ * word worthless before anyone relies on it.
+ *
+ * @param gather makes evidence for a nonce
+ * @throws MetabindError VERIFY_… of the first check that refuses
+ */
+export async function selfTest(
+  tpm: InstanceTpm,
+  keys: InstanceKeys,
+  policy: SelfTestPolicy,
+  gather: (nonce: Buffer) => Promise<Evidence>,
+): Promise<SelfTestResult> {
+  const nonce = randomBytes(32)
+  const gathered = await gather(nonce)
+  const bytes = Buffer.from(encodeEvidence(withoutIgnored(gathered, policy)))
+  const options: VerifyOptions = {
+    nonce,
+    trust: policy.trust,
+    now: new Date(),
+    ekInstance: policy.ekInstance,
+    demandDocument: policy.identityDocument === 'require',
+  }
+  const { options: vouched, anchored } = chooseAnchor(bytes, keys, policy, options)
+  const { challenge, kept } = makeChallenge(bytes, vouched)
+  const answer = await activate(tpm, keys, challenge)
+  const activation = finishChallenge(answer, kept, new Date())
+  const verified = verifyEvidence(bytes, { ...vouched, activation, demandActivation: true })
+  return describe(verified, anchored)
+}
+
+/** What is to be ignored is not shown to the checks. */
+function withoutIgnored(evidence: Evidence, policy: SelfTestPolicy): Evidence {
+  const { identityDocument, ...rest } = evidence
+  const kept =
+    policy.identityDocument === 'ignore' || identityDocument === undefined
+      ? {}
+      : { identityDocument }
+  const ek = policy.ekCertificate === 'ignore' ? { ...evidence.ek, certificates: [] } : evidence.ek
+  return { ...rest, ...kept, ek }
+}
+
+/** The configured anchors where they vouch for this TPM; else, where that may be, this EK itself. */
+function chooseAnchor(
+  bytes: Buffer,
+  keys: InstanceKeys,
+  policy: SelfTestPolicy,
+  options: VerifyOptions,
+): { readonly options: VerifyOptions; readonly anchored: boolean } {
+  try {
+    verifyEvidence(bytes, options)
+    return { options, anchored: true }
+  } catch (error) {
+    const mayBe = error instanceof MetabindError && UNVOUCHED.includes(error.code)
+    if (!mayBe || policy.ekCertificate === 'require') throw error
+    const own = spkiDigest(parsePublic(keys.ek.publicArea))
+    const trust = { ...options.trust, ekPins: [...(options.trust.ekPins ?? []), own] }
+    return { options: { ...options, trust }, anchored: false }
+  }
+}
+
+/** An EK that only we vouch for is not shown to be genuine. */
+function describe(verified: Verified, anchored: boolean): SelfTestResult {
+  const { proven, notProven, anchor } = verified
+  if (anchored) return { proven, lacked: notProven, anchor: anchor.kind }
+  const genuine = 'ek-genuine'
+  return {
+    proven: proven.filter((claim) => claim !== genuine),
+    lacked: [genuine, ...notProven],
+    anchor: 'none',
+  }
+}

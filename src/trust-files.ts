@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import type { Config } from './config.ts'
+import { MetabindError } from './errors.ts'
+import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from './verify/aliyun.ts'
+import { certificatesIn } from './verify/certificate.ts'
+import { parseTrust, type Trust } from './verify/trust.ts'
+
+const EXTENSIONS = ['.pem', '.crt', '.cer', '.der']
+const FILES_MAX = 256
+
+/**
+ * Reads the trust anchors that the configuration names. Those that Alibaba Cloud publishes are
+ * known without being told, on instances of that cloud.
+ *
+ * @throws MetabindError FILE_UNUSABLE, VERIFY_ANCHOR where a file is no certificate
+ */
+export function readTrust({ tpm, source }: Config): Trust {
+  const isAliyun = source.dialect === 'aliyun'
+  const trust: Trust = {
+    ekAnchors: filesIn(tpm.ek_anchors),
+    akAnchors: filesIn(tpm.ak_anchors),
+    ekAnchorFingerprints: isAliyun ? ALIYUN_EK_ANCHORS : [],
+    intermediates: isAliyun ? [Buffer.from(ALIYUN_EKMF_CERTIFICATE)] : [],
+    ekPins: tpm.ek_pins,
+    ...(source.identity_certificate === undefined
+      ? {}
+      : { identityCertificate: read(source.identity_certificate) }),
+  }
+  // A file that is no certificate is found now, not when the first evidence is judged.
+  parseTrust(trust)
+  return trust
+}
+
+/** The certificates of the attestation key, DER, leaf first. @throws MetabindError FILE_UNUSABLE */
+export function readAkCertificates(tpm: Config['tpm']): Buffer[] {
+  if (tpm.ak_certificate === undefined) return []
+  return certificatesIn(read(tpm.ak_certificate)).map(({ der }) => der)
+}
+
+function filesIn(directory: string | undefined): Buffer[] {
+  if (directory === undefined) return []
+  const names = list(directory).filter((name) => EXTENSIONS.includes(extname(name)))
+  if (names.length === 0 || names.length > FILES_MAX) {
+    throw new MetabindError('FILE_UNUSABLE', `${directory} holds ${names.length} certificates.`)
+  }
+  return names.sort().map((name) => read(join(directory, name)))
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    throw new MetabindError('FILE_UNUSABLE', directory, error)
+  }
+}
+
+function read(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw new MetabindError('FILE_UNUSABLE', file, error)
+  }
+}
