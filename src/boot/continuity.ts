@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { TpmClock } from 'tpm2-js'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
 import { vmGenerationOf } from '../format/vmclock.ts'
 import {
@@ -32,11 +33,12 @@ export function continuityOf(
   let generation = readVmGeneration(vmclock)
   return {
     look: async () => {
-      const now = { ...namesOf(identity), ...(await tpm.run((commands) => commands.readClock())) }
-      const change = changeSince(last ?? readInstanceRecord(stateDirectory), recordOf(now))
+      const clock = await tpm.run((commands) => commands.readClock())
+      const now = recordOf(identity, clock)
+      const change = changeSince(last ?? readInstanceRecord(stateDirectory), now)
       const generationNow = readVmGeneration(vmclock)
       const isRestored = generationNow !== generation
-      last = recordOf(now)
+      last = now
       generation = generationNow
       writeInstanceRecord(stateDirectory, last)
       return isRestored ? { kind: 'vm-generation' } : change
@@ -44,21 +46,16 @@ export function continuityOf(
   }
 }
 
-function namesOf(identity: InstanceIdentity): Omit<InstanceRecord, keyof CountersOnly> {
+function recordOf(identity: InstanceIdentity, clock: TpmClock): InstanceRecord {
   return {
     ekName: identity.ekName.toString('hex'),
     akName: identity.akName.toString('hex'),
     rkName: identity.rkName.toString('hex'),
     instanceId: identity.instanceId,
+    clockMs: Number(clock.clockMs),
+    resetCount: clock.resetCount,
+    restartCount: clock.restartCount,
   }
-}
-
-type CountersOnly = Pick<InstanceRecord, 'clockMs' | 'resetCount' | 'restartCount'>
-
-/** Nothing else of what a TPM says about its clock is kept. */
-function recordOf(found: InstanceRecord): InstanceRecord {
-  const { ekName, akName, rkName, instanceId, clockMs, resetCount, restartCount } = found
-  return { ekName, akName, rkName, instanceId, clockMs, resetCount, restartCount }
 }
 
 function readVmGeneration(device: string): string | undefined {

@@ -34,7 +34,7 @@ const schema = z.strictObject({
   akName: hexName,
   rkName: hexName,
   instanceId: z.string().max(128),
-  clockMs: z.string().regex(/^[0-9]{1,20}$/),
+  clockMs: z.int().min(0),
   resetCount: counter,
   restartCount: counter,
 })
@@ -66,13 +66,13 @@ export function readInstanceRecord(stateDirectory: string): InstanceRecord | und
   if (bytes === undefined) return undefined
   const parsed = schema.safeParse(parseJson(bytes))
   if (!parsed.success) return undefined
-  const { version: _version, clockMs, ...rest } = parsed.data
-  return { ...rest, clockMs: BigInt(clockMs) }
+  const { version: _version, ...record } = parsed.data
+  return record
 }
 
 /** @throws MetabindError DIRECTORY_FAULT */
 export function writeInstanceRecord(stateDirectory: string, record: InstanceRecord): void {
-  const file = { version: 1, ...record, clockMs: String(record.clockMs) }
+  const file = { version: 1, ...record }
   writePrivateFile(pathIn(stateDirectory), Buffer.from(`${JSON.stringify(file)}\n`))
 }
 

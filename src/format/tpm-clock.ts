@@ -1,6 +1,7 @@
 /** TPMS_CLOCK_INFO without `safe` (TPM 2.0 Part 2, 10.11.1). Counters wrap at 2^32. */
 export interface TpmCounters {
-  readonly clockMs: bigint
+  /** Exact for 285,000 years. */
+  readonly clockMs: number
   readonly resetCount: number
   readonly restartCount: number
 }
@@ -11,7 +12,7 @@ export type ClockProgress = 'same-run' | 'resumed' | 'rebooted' | 'none'
 const HALF = 2 ** 31
 const FULL = 2 ** 32
 // A TPM saves its clock every four seconds or so: after a power loss it goes back by that much.
-const CLOCK_TOLERANCE_MS = 5000n
+const CLOCK_TOLERANCE_MS = 5000
 
 /**
  * Judges two readings. Differences count, modulo 2^32: the values themselves may be obfuscated.

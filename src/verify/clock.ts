@@ -21,5 +21,6 @@ export function requireOneRun(clocks: readonly TpmClockInfo[]): void {
  * @throws MetabindError VERIFY_CLOCK
  */
 export function requireProgress(last: ClockRecord, now: TpmClockInfo): void {
-  if (clockProgress(last, now) === 'none') throw new MetabindError('VERIFY_CLOCK')
+  const counters = { ...now, clockMs: Number(now.clockMs) }
+  if (clockProgress(last, counters) === 'none') throw new MetabindError('VERIFY_CLOCK')
 }

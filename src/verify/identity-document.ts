@@ -93,9 +93,10 @@ export function requireDocumentSignature(document: SignedDocument, pinned: Certi
  */
 export function readDocument({ content }: SignedDocument): IdentityDocument {
   const text = content.toString('utf8')
-  const parsed = documentSchema.safeParse(jsonOf(text))
+  const json = jsonOf(text)
+  const parsed = documentSchema.safeParse(json)
   if (!parsed.success) malformed('no instance-id')
-  if (JSON.stringify(parsed.data) !== text) malformed('a member stands twice, or blanks')
+  if (JSON.stringify(json) !== text) malformed('a member stands twice, or blanks')
   return parsed.data
 }
 

@@ -94,7 +94,7 @@ function describePcrs({ shownPcrs }: Subject): Verified['pcrs'] {
 
 function clockRecord({ ak, quote }: Subject): ClockRecord {
   const { clockMs, resetCount, restartCount } = quote.attest.clock
-  return { akName: hex(ak.name), clockMs, resetCount, restartCount }
+  return { akName: hex(ak.name), clockMs: Number(clockMs), resetCount, restartCount }
 }
 
 function describeClaims(subject: Subject, anchor: Anchor): Pick<Verified, 'proven' | 'notProven'> {

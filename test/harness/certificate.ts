@@ -1,0 +1,218 @@
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import {
+  type AsnType,
+  BitString,
+  Boolean as DerBoolean,
+  Set as DerSet,
+  GeneralizedTime,
+  Integer,
+  Null,
+  PrintableString,
+  Utf8String,
+} from 'asn1js'
+import {
+  bufferOf,
+  decode,
+  encode,
+  explicit,
+  integer,
+  octets,
+  oid,
+  sequence,
+} from '../../src/simulate/der.ts'
+
+/** Certificates for tests, genuine and forged: every field can be wrong. */
+
+export interface Issuer {
+  readonly der: Buffer
+  readonly name: string
+  readonly key: KeyObject
+}
+
+export interface Extension {
+  readonly oid: string
+  readonly critical?: boolean
+  readonly value: Buffer
+}
+
+export interface CertificateFields {
+  /** Common name; empty for an empty name. */
+  readonly subject: string
+  readonly issuer: string
+  /** SubjectPublicKeyInfo in DER. */
+  readonly publicKey: Buffer
+  readonly signer: KeyObject
+  readonly extensions?: readonly Extension[]
+  readonly notBefore?: Date
+  readonly notAfter?: Date
+  readonly hash?: 'sha1' | 'md5' | 'sha256' | 'sha384'
+  readonly version?: 1 | 3
+}
+
+const SIGNATURE_OIDS = {
+  ec: {
+    sha1: '1.2.840.10045.4.1',
+    md5: '',
+    sha256: '1.2.840.10045.4.3.2',
+    sha384: '1.2.840.10045.4.3.3',
+  },
+  rsa: {
+    sha1: '1.2.840.113549.1.1.5',
+    md5: '1.2.840.113549.1.1.4',
+    sha256: '1.2.840.113549.1.1.11',
+    sha384: '1.2.840.113549.1.1.12',
+  },
+} as const
+
+let serial = 1
+
+export function makeCertificate(fields: CertificateFields): Buffer {
+  const { hash = 'sha256', version = 3, extensions = [] } = fields
+  const kind = fields.signer.asymmetricKeyType === 'rsa' ? 'rsa' : 'ec'
+  const parameters = kind === 'rsa' ? [new Null()] : []
+  const algorithm = sequence(oid(SIGNATURE_OIDS[kind][hash]), ...parameters)
+  const serialNumber = Buffer.alloc(4)
+  serialNumber.writeUInt32BE(0x1000_0000 + serial++)
+  const toBeSigned = sequence(
+    ...(version === 3 ? [explicit(0, new Integer({ value: 2 }))] : []),
+    integer(serialNumber),
+    algorithm,
+    nameOf(fields.issuer),
+    sequence(
+      time(fields.notBefore ?? new Date('2020-01-01')),
+      time(fields.notAfter ?? new Date('9999-12-31T23:59:59Z')),
+    ),
+    nameOf(fields.subject),
+    decode(fields.publicKey),
+    ...(version === 3 ? [explicit(3, sequence(...extensions.map(encodeExtension)))] : []),
+  )
+  const signature = sign(hash, encode(toBeSigned), fields.signer)
+  return encode(sequence(toBeSigned, algorithm, new BitString({ valueHex: bufferOf(signature) })))
+}
+
+function time(date: Date): AsnType {
+  return new GeneralizedTime({ valueDate: date })
+}
+
+function nameOf(commonName: string): AsnType {
+  if (commonName === '') return sequence()
+  return sequence(new DerSet({ value: [attribute('2.5.4.3', commonName)] }))
+}
+
+function attribute(type: string, value: string): AsnType {
+  return sequence(oid(type), new Utf8String({ value }))
+}
+
+function encodeExtension({ oid: id, critical, value }: Extension): AsnType {
+  const flag = critical === true ? [new DerBoolean({ value: true })] : []
+  return sequence(oid(id), ...flag, octets(value))
+}
+
+export function spkiOf(key: KeyObject): Buffer {
+  return createPublicKey(key).export({ type: 'spki', format: 'der' })
+}
+
+export function newKey(): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+}
+
+export const ext = {
+  basicConstraints: (ca: boolean, pathLength?: number): Extension => ({
+    oid: '2.5.29.19',
+    critical: true,
+    value: encode(
+      sequence(
+        ...(ca ? [new DerBoolean({ value: true })] : []),
+        ...(pathLength === undefined ? [] : [new Integer({ value: pathLength })]),
+      ),
+    ),
+  }),
+  /** Bits as RFC 5280 numbers them, all below 8. */
+  keyUsage: (...bits: number[]): Extension => {
+    const byte = bits.reduce((sum, bit) => sum | (0x80 >> bit), 0)
+    return {
+      oid: '2.5.29.15',
+      critical: true,
+      value: encode(
+        new BitString({ valueHex: Uint8Array.of(byte).buffer, unusedBits: 7 - Math.max(...bits) }),
+      ),
+    }
+  },
+  extKeyUsage: (...purposes: string[]): Extension => ({
+    oid: '2.5.29.37',
+    value: encode(sequence(...purposes.map((purpose) => oid(purpose)))),
+  }),
+  authorityKeyIdentifier: (identifier: Buffer): Extension => ({
+    oid: '2.5.29.35',
+    value: Buffer.concat([
+      Uint8Array.of(0x30, identifier.length + 2, 0x80, identifier.length),
+      identifier,
+    ]),
+  }),
+  /** One directoryName that names a TPM. */
+  tpmName: (
+    oids: readonly string[] = ['2.23.133.2.1', '2.23.133.2.2', '2.23.133.2.3'],
+    critical = true,
+  ): Extension => {
+    const name = sequence(
+      ...oids.map((type) => new DerSet({ value: [attribute(type, 'id:00001014')] })),
+    )
+    return { oid: '2.5.29.17', critical, value: encode(sequence(explicit(4, name))) }
+  },
+  unknown: (critical: boolean): Extension => ({
+    oid: '1.3.6.1.4.1.99999.1',
+    critical,
+    value: encode(new PrintableString({ value: 'unknown' })),
+  }),
+}
+
+const AKI = ext.authorityKeyIdentifier(Buffer.from('no key identifier is compared'.slice(0, 20)))
+
+export const CA_EXTENSIONS: readonly Extension[] = [ext.basicConstraints(true), ext.keyUsage(5, 6)]
+/** Of an elliptic curve's EK certificate. */
+export const EK_EXTENSIONS: readonly Extension[] = [
+  ext.basicConstraints(false),
+  ext.keyUsage(4),
+  ext.extKeyUsage('2.23.133.8.1'),
+  ext.tpmName(),
+  AKI,
+]
+export const AK_EXTENSIONS: readonly Extension[] = [
+  ext.basicConstraints(false),
+  ext.keyUsage(0),
+  ext.extKeyUsage('2.23.133.8.3'),
+  AKI,
+]
+
+/** A self-signed authority, or one under another. */
+export function makeAuthority(
+  name: string,
+  fields: Partial<CertificateFields> = {},
+  under?: Issuer,
+): Issuer {
+  const key = newKey()
+  const der = makeCertificate({
+    subject: name,
+    issuer: under?.name ?? name,
+    publicKey: spkiOf(key),
+    signer: under?.key ?? key,
+    extensions: CA_EXTENSIONS,
+    ...fields,
+  })
+  return { der, name, key }
+}
+
+export function makeEkCertificate(
+  authority: Issuer,
+  publicKey: Buffer,
+  fields: Partial<CertificateFields> = {},
+): Buffer {
+  return makeCertificate({
+    subject: '',
+    issuer: authority.name,
+    publicKey,
+    signer: authority.key,
+    extensions: EK_EXTENSIONS,
+    ...fields,
+  })
+}
