@@ -7,6 +7,7 @@ import { simulate } from './cli/simulate.ts'
 import { status } from './cli/status.ts'
 import { token } from './cli/token.ts'
 import type { Verb } from './cli/verb.ts'
+import { verify } from './cli/verify.ts'
 import { ERRORS, MetabindError, UsageError } from './errors.ts'
 import { VERSION } from './version.ts'
 
@@ -16,6 +17,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   get,
   inspect,
   revoke,
+  verify,
   config,
   simulate,
 }

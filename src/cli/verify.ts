@@ -1,0 +1,139 @@
+import { writeFileSync } from 'node:fs'
+import { MetabindError, UsageError } from '../errors.ts'
+import {
+  CLAIMS,
+  decodeAnswer,
+  decodeKeptSecret,
+  encodeChallenge,
+  encodeKeptSecret,
+  encodeToolsCredential,
+  type FinishedActivation,
+  finishChallenge,
+  makeChallenge,
+  type Verified,
+  verifyEvidence,
+} from '../verify/index.ts'
+import { writeSecretFile } from './files.ts'
+import { parseVerb } from './options.ts'
+import type { Verb } from './verb.ts'
+import { EVIDENCE_HELP, EVIDENCE_OPTIONS, readBytes, verifyOptions } from './verify-options.ts'
+
+export const verify: Verb = {
+  summary: 'verify evidence of an instance',
+  help: `Usage: metabind verify FILE --nonce HEX [OPTIONS] [--json]
+       metabind verify challenge FILE --nonce HEX [OPTIONS] --out CHALLENGE --secret-out SECRET
+       metabind verify finish ANSWER --secret SECRET
+
+Verifies the evidence in FILE (- for standard input). Needs no agent, no TPM and no network.
+challenge verifies it too, and makes a challenge that only the TPM with its keys can answer;
+finish compares the answer of metabind activate with the secret that was kept.
+
+${EVIDENCE_HELP}  --answer ANSWER              the answer to a challenge, with --secret: proves where the AK is
+  --secret SECRET              the secret that was kept with the challenge
+  --out CHALLENGE              where the challenge goes; it is not secret
+  --secret-out SECRET          where the secret goes: mode 0600, not for the instance
+  --tools-out FILE             the challenge also as a file for tpm2_activatecredential
+  --json                       print the result as JSON
+  --help                       print this text
+
+Exit codes: 0 verified, 1 refused or not readable, 2 wrong usage.
+`,
+  run: async (args) => {
+    const [word, ...rest] = args
+    if (word === 'challenge') return challenge(rest)
+    if (word === 'finish') return finish(rest)
+    return evidence(args)
+  },
+}
+
+const ANSWER_OPTIONS = { answer: { type: 'string' }, secret: { type: 'string' } } as const
+
+function evidence(args: readonly string[]): number {
+  const options = { ...EVIDENCE_OPTIONS, ...ANSWER_OPTIONS, json: { type: 'boolean' } } as const
+  const { values, positionals } = parseVerb(args, options, 1)
+  const asked = verifyOptions(values)
+  const activation = activationOf(values)
+  const bytes = readBytes(fileOf(positionals))
+  const verified = verifyEvidence(bytes, { ...asked, activation })
+  process.stdout.write(values.json === true ? `${JSON.stringify(verified)}\n` : inWords(verified))
+  return 0
+}
+
+function activationOf(values: {
+  readonly answer?: string
+  readonly secret?: string
+}): FinishedActivation | undefined {
+  const { answer, secret } = values
+  if (answer === undefined && secret === undefined) return undefined
+  if (answer === undefined || secret === undefined) {
+    throw new UsageError('--answer and --secret belong together')
+  }
+  return finishChallenge(
+    decodeAnswer(readBytes(answer)),
+    decodeKeptSecret(readBytes(secret)),
+    new Date(),
+  )
+}
+
+function challenge(args: readonly string[]): number {
+  const options = {
+    ...EVIDENCE_OPTIONS,
+    out: { type: 'string' },
+    'secret-out': { type: 'string' },
+    'tools-out': { type: 'string' },
+  } as const
+  const { values, positionals } = parseVerb(args, options, 1)
+  const { out, 'secret-out': secretOut, 'tools-out': toolsOut } = values
+  if (out === undefined || secretOut === undefined) {
+    throw new UsageError('--out and --secret-out are missing')
+  }
+  const made = makeChallenge(readBytes(fileOf(positionals)), verifyOptions(values))
+  writeSecretFile(secretOut, encodeKeptSecret(made.kept))
+  writeFile(out, encodeChallenge(made.challenge))
+  if (toolsOut !== undefined) writeFile(toolsOut, encodeToolsCredential(made.challenge))
+  process.stdout.write(`challenge for AK ${made.kept.akName.toString('hex')}: ${out}\n`)
+  return 0
+}
+
+function finish(args: readonly string[]): number {
+  const { values, positionals } = parseVerb(args, ANSWER_OPTIONS, 1)
+  if (values.secret === undefined) throw new UsageError('--secret is missing')
+  const done = activationOf({ answer: fileOf(positionals), secret: values.secret })
+  process.stdout.write(
+    `proven: AK ${done?.akName.toString('hex')} is in the TPM of EK ${done?.ekName.toString('hex')}\n`,
+  )
+  return 0
+}
+
+function fileOf([file]: readonly string[]): string {
+  if (file === undefined) throw new UsageError('the file is missing')
+  return file
+}
+
+function writeFile(path: string, content: string | Buffer): void {
+  try {
+    writeFileSync(path, content)
+  } catch (error) {
+    throw new MetabindError('FILE_UNUSABLE', path, error)
+  }
+}
+
+function inWords(verified: Verified): string {
+  const rows: [string, string][] = [
+    ['instance', verified.instanceId],
+    ['identity', verified.iid],
+    ['EK', `${verified.ek.kind} ${verified.ek.name}`],
+    ['AK', verified.ak.name],
+    ['SK', verified.sk.name],
+    ['anchor', describeAnchor(verified.anchor)],
+    ...verified.proven.map((claim): [string, string] => ['proven', CLAIMS[claim].proven]),
+    ...verified.notProven.map((claim): [string, string] => ['not proven', CLAIMS[claim].notProven]),
+  ]
+  return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join('')
+}
+
+function describeAnchor(anchor: Verified['anchor']): string {
+  if (anchor.kind === 'ek-pin') return `pinned EK ${anchor.spkiSha256}`
+  const what = anchor.kind === 'ek-certificate' ? 'EK certificate' : 'AK certificate'
+  return `${what} under ${anchor.fingerprints.at(-1)}`
+}
