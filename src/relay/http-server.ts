@@ -23,7 +23,7 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
  * The router is not asked to normalise anything: each route sees the target as it came.
  */
 export function httpServer(bounds: HttpBounds, bodies: 'drop' | 'json' = 'drop'): FastifyInstance {
-  const app = fastify({
+  const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: bounds.bodyBytesMax,
     requestTimeout: bounds.requestTimeoutMs,
@@ -37,6 +37,8 @@ export function httpServer(bounds: HttpBounds, bodies: 'drop' | 'json' = 'drop')
       connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
       insecureHTTPParser: false,
     },
+    // Where the router gives up on a target, fastify would answer in its own words, with the target.
+    frameworkErrors: (error, request, reply) => app.errorHandler(error, request, reply),
     clientErrorHandler: (error, socket) => refuseRaw(socket, CLIENT_ERRORS[error.code ?? '']),
   })
   app.server.maxConnections = bounds.connections

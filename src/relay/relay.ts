@@ -64,7 +64,7 @@ export function relay(parts: RelayParts): FastifyInstance {
   app.all('/*', answer)
   app.setNotFoundHandler(answer)
   app.setErrorHandler((error, request, reply) => {
-    const known = asMetabindError(error)
+    const known = refusalOf(error, request, parts.dialect)
     if (known.code === 'INTERNAL') parts.logFault(known)
     auditRefusal(parts, known, request)
     return answerError(reply, known, parts.dialect.status)
@@ -79,6 +79,18 @@ function judge(request: FastifyRequest, dialect: Dialect): Asked {
   const target = canonicalTarget(request.raw.url ?? '')
   if (target.path !== IDENTITY_PATH) judgeQuery(target.path, target.query, dialect)
   return { caller, headers, target }
+}
+
+/** Why a request is refused. The router gives up on a target before its headers were judged. */
+function refusalOf(error: unknown, request: FastifyRequest, dialect: Dialect): MetabindError {
+  const known = asMetabindError(error)
+  if (known.code !== 'REQUEST_PATH') return known
+  try {
+    judgeHeaders(request.raw.rawHeaders, dialect)
+    return known
+  } catch (earlier) {
+    return asMetabindError(earlier)
+  }
 }
 
 function issueToken(
