@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import { ERRORS, type ErrorCode, MetabindError, outsideCode } from '../errors.ts'
 
@@ -13,6 +14,14 @@ const CLOSING = new Set<ErrorCode>([
   'REQUEST_TOO_LARGE',
 ])
 
+// What was sent behind such a request may have been read already; it is not carried out.
+const closing = new WeakSet<Socket>()
+
+/** Whether an earlier request on this connection was refused with its end. */
+export function isClosing(socket: Socket): boolean {
+  return closing.has(socket)
+}
+
 /**
  * Answers a failed request: the status of the dialect, a code and a sentence, nothing else. SDKs
  * copy this body into their own logs, so it never holds a detail.
@@ -25,7 +34,10 @@ export function answerError(
   const code = outsideCode(error.code)
   const status = statuses[code] ?? ERRORS[code].status
   if (status === 503 || status === 429) reply.header('Retry-After', RETRY_AFTER_SECONDS)
-  if (CLOSING.has(code)) reply.header('Connection', 'close')
+  if (CLOSING.has(code)) {
+    reply.header('Connection', 'close')
+    closing.add(reply.request.raw.socket)
+  }
   return reply
     .code(status)
     .type('text/plain; charset=utf-8')

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
-import { type FastifyInstance, fastify } from 'fastify'
-import { ERRORS, type ErrorCode } from '../errors.ts'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
+import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import { isClosing } from './answer-error.ts'
 import { identifyCaller } from './caller.ts'
 
 /** Bounds that every connection is held to. */
@@ -44,8 +45,20 @@ export function httpServer(bounds: HttpBounds, bodies: 'drop' | 'json' = 'drop')
   app.server.maxConnections = bounds.connections
   app.server.on('connection', identifyCaller)
   app.server.on('connect', (_request, socket) => refuseRaw(socket, 'REQUEST_METHOD'))
+  app.addHook('onRequest', requireOrder)
   if (bodies === 'drop') dropBodies(app)
   return app
+}
+
+/** Refuses what is not HTTP/1, and what came behind a request that was refused as ambiguous. */
+function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+  const { httpVersion, socket } = request.raw
+  if (isClosing(socket)) throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
+  // The parser takes a target that a bare line feed ends for HTTP/0.9, and reads headers after it.
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
+  }
+  done()
 }
 
 /** Bodies mean nothing here: a small one is read and dropped, whatever its type says. */
