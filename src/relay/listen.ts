@@ -3,6 +3,10 @@ import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { MetabindError } from '../errors.ts'
 
+// Connections that wait to be accepted. Where this is full a Unix socket refuses at once (EAGAIN),
+// and at boot everybody comes together. The kernel cuts it to net.core.somaxconn, 4096 by default.
+const BACKLOG = 4096
+
 /**
  * Listens on a Unix socket that is at `path` with `mode` from its first moment on. A socket left
  * behind by an agent that was killed is removed; one that somebody answers on is not touched.
@@ -14,7 +18,7 @@ export async function listenOn(app: FastifyInstance, path: string, mode: number)
   // Nobody may connect between bind and chmod, so the socket is made for its owner alone.
   const umaskBefore = process.umask(0o177)
   try {
-    await app.listen({ path })
+    await app.listen({ path, backlog: BACKLOG })
     chmodSync(path, mode)
   } catch (error) {
     throw new MetabindError('LISTEN_FAILED', path, error)
