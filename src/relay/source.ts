@@ -82,17 +82,27 @@ export function openSource(
     read: async (path, query) => {
       const signal = AbortSignal.timeout(bounds.timeoutMs)
       const target = query === undefined ? path : `${path}?${query}`
-      const used = await currentToken()
+      const used = await within(signal, currentToken())
       let answer = await get(target, used, signal)
       if (answer.status === 401) {
         // The source ended the session early. Once; and once for all that were told so together.
         if (token === used) token = undefined
-        answer = await get(target, await currentToken(), signal)
+        answer = await get(target, await within(signal, currentToken()), signal)
       }
       return itemOf(answer)
     },
     close: () => pool.destroy(),
   }
+}
+
+/** Waits no longer than this read may take; the renewal goes on for whoever else waits for it. */
+function within<T>(signal: AbortSignal, waited: Promise<T>): Promise<T> {
+  const over = new Promise<never>((_resolve, reject) => {
+    const end = () => reject(new MetabindError('SOURCE_DOWN', 'token', signal.reason))
+    if (signal.aborted) end()
+    else signal.addEventListener('abort', end, { once: true })
+  })
+  return Promise.race([waited, over])
 }
 
 async function makeToken(
@@ -133,7 +143,8 @@ async function exchange(
     const contentType = typeof sent === 'string' && CONTENT_TYPE.test(sent) ? sent : 'text/plain'
     return { status: response.statusCode, body, contentType }
   } catch (error) {
-    // Headers came and the body did not: cut, endless or stalled. No part of it is passed on.
+    // Headers came and the body did not: stalled, cut or endless. No part of it is passed on.
+    if (signal.aborted) throw new MetabindError('SOURCE_DOWN', 'its answer stalled', error)
     throw new MetabindError('SOURCE_NONSENSE', 'its answer broke off', error)
   }
 }
