@@ -1,4 +1,4 @@
-import { Pool } from 'undici'
+import { errors, Pool } from 'undici'
 import { MetabindError } from '../errors.ts'
 import { Secret } from '../format/secret.ts'
 import { TTL_SECONDS_MAX } from '../format/token-claims.ts'
@@ -116,10 +116,7 @@ async function makeToken(
   const signal = AbortSignal.timeout(bounds.timeoutMs)
   const answer = await exchange(pool, 'PUT', dialect.tokenPath, headers, signal)
   if (answer.status !== 200) throw new MetabindError('SOURCE_DOWN', `token: ${answer.status}`)
-  const text = answer.body
-    .subarray(0, TOKEN_BYTES_MAX + 1)
-    .toString('latin1')
-    .trim()
+  const text = answer.body.length <= TOKEN_BYTES_MAX ? answer.body.toString('latin1').trim() : ''
   if (!TOKEN_TEXT.test(text)) throw new MetabindError('SOURCE_NONSENSE', 'its token is no text')
   return { text: new Secret(text), renewAtMs: askedAtMs + RENEW_AFTER_MS }
 }
@@ -149,10 +146,13 @@ async function exchange(
   }
 }
 
-/** Whether the source spoke, but not HTTP that can be used (undici's error codes). */
+/** Whether the source spoke, but not HTTP that can be used. */
 function isNonsense(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return code.startsWith('HPE_') || code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE'
+  return (
+    error instanceof errors.HTTPParserError ||
+    error instanceof errors.HeadersOverflowError ||
+    error instanceof errors.ResponseExceededMaxSizeError
+  )
 }
 
 function itemOf(answer: Answer): Item {
