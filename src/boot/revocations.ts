@@ -9,6 +9,9 @@ export const FIRST_GENERATION = '00000000000000000000000000000000'
 const FILE_BYTES_MAX = 4_194_304
 /** Single tokens remembered as revoked at one time; each is forgotten when it expires. */
 export const REVOCATIONS_MAX = 32_768
+// Between two writes of the file, however many tokens expire; and as timers do not count suspend.
+const FORGET_MS_MIN = 1000
+const FORGET_MS_MAX = 60_000
 
 const schema = z.strictObject({
   generation: z.string().regex(/^[0-9a-f]{32}$/),
@@ -35,21 +38,43 @@ export interface Revocations {
 export function loadRevocations(runtimeDirectory: string, bootTimeMs: () => number): Revocations {
   const path = join(runtimeDirectory, 'revocations')
   let { generation, tokens } = read(path)
+  let forgetting: NodeJS.Timeout | undefined
   const save = (nextGeneration: string, next: ReadonlyMap<string, number>): void => {
     const file = { generation: nextGeneration, tokens: [...next] }
     writePrivateFile(path, Buffer.from(JSON.stringify(file)))
     generation = nextGeneration
     tokens = next
+    forgetLater()
   }
+  const alive = () => [...tokens].filter(([, endMs]) => endMs > bootTimeMs())
+  // Rule R4: at its expiry nothing of a token remains, nor that it was revoked.
+  const forget = () => {
+    try {
+      const left = alive()
+      if (left.length < tokens.size) save(generation, new Map(left))
+      else forgetLater()
+    } catch {
+      // The disk is full or gone. The file says too much, not too little: it can wait.
+      forgetLater(FORGET_MS_MAX)
+    }
+  }
+  const forgetLater = (atLeastMs = FORGET_MS_MIN) => {
+    clearTimeout(forgetting)
+    if (tokens.size === 0) return
+    const first = [...tokens.values()].reduce((one, other) => Math.min(one, other))
+    const waitMs = Math.min(Math.max(first - bootTimeMs(), atLeastMs), FORGET_MS_MAX)
+    forgetting = setTimeout(forget, waitMs).unref()
+  }
+  forgetLater()
   return {
     get generation() {
       return generation
     },
     isRevoked: (random) => tokens.has(random),
     revokeToken: (random, expiresAtMs) => {
-      const alive = [...tokens].filter(([, endMs]) => endMs > bootTimeMs())
-      if (alive.length >= REVOCATIONS_MAX) throw new MetabindError('LIMIT_REVOCATIONS')
-      save(generation, new Map([...alive, [random, expiresAtMs]]))
+      const left = alive()
+      if (left.length >= REVOCATIONS_MAX) throw new MetabindError('LIMIT_REVOCATIONS')
+      save(generation, new Map([...left, [random, expiresAtMs]]))
     },
     revokeAll: () => save(randomBytes(16).toString('hex'), new Map()),
   }
