@@ -1,0 +1,133 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Fault } from '../../src/simulate/faults.ts'
+import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
+import { type Answered, INSTANCE_ID_PATH, makeToken, read, refusal } from '../harness/http.ts'
+import { type Instance, startInstance } from '../harness/instance.ts'
+
+/** The conformance matrix, G17: what a caller is answered while the source is in trouble. */
+
+// The clients of this cloud give up after a second; the agent does after 900 ms. The rest is what a
+// busy machine adds, so this is a bound and no measurement.
+const ANSWER_MS_MAX = 2000
+
+let directory: string
+let instance: Instance
+let cloud: Simulator
+let token: string
+beforeAll(async () => {
+  directory = await mkdtemp('/tmp/mb-')
+  instance = await startInstance(directory)
+  if (instance.cloud === undefined) throw new Error('the instance has a cloud of its own')
+  cloud = instance.cloud
+  token = await makeToken(instance.metadataSocket)
+})
+afterAll(async () => {
+  await instance?.stop()
+  await rm(directory, { recursive: true, force: true })
+})
+afterEach(() => cloud.faults.clear())
+
+/** A read that must be over in time. */
+async function readSoon(path: string): Promise<Answered> {
+  const startMs = performance.now()
+  const answered = await read(instance.metadataSocket, path, token)
+  expect(performance.now() - startMs).toBeLessThan(ANSWER_MS_MAX)
+  return answered
+}
+
+type Case = readonly [what: string, fault: Fault, refusal: string]
+
+const TROUBLES: readonly Case[] = [
+  ['ends the connection', { kind: 'reset' }, '503 SOURCE_DOWN'],
+  ['is slow', { kind: 'latency', ms: 60_000 }, '503 SOURCE_DOWN'],
+  ['says nothing', { kind: 'stall', at: 'headers' }, '503 SOURCE_DOWN'],
+  ['stops in the middle of a body', { kind: 'stall', at: 'body' }, '503 SOURCE_DOWN'],
+  ['answers 500', { kind: 'status', code: 500 }, '503 SOURCE_DOWN'],
+  ['answers 503', { kind: 'status', code: 503 }, '503 SOURCE_DOWN'],
+  ['answers 403', { kind: 'status', code: 403 }, '503 SOURCE_DOWN'],
+  ['answers 429', { kind: 'status', code: 429 }, '503 SOURCE_DOWN'],
+  ['cuts a body in half', { kind: 'truncate' }, '502 SOURCE_NONSENSE'],
+  ['cuts a body at its start', { kind: 'truncate', bodyBytes: 0 }, '502 SOURCE_NONSENSE'],
+  ['sends too much, and says so', { kind: 'oversize', framing: 'length' }, '502 SOURCE_NONSENSE'],
+  ['sends too much in chunks', { kind: 'oversize', framing: 'chunked' }, '502 SOURCE_NONSENSE'],
+  ['does not speak HTTP', { kind: 'garbage', at: 'response' }, '502 SOURCE_NONSENSE'],
+]
+
+const READ_TROUBLES: readonly Case[] = [
+  ...TROUBLES,
+  ['answers 404', { kind: 'status', code: 404 }, '404 METADATA_ABSENT'],
+  ['answers 201', { kind: 'status', code: 201, body: 'x' }, '502 SOURCE_NONSENSE'],
+  ['answers 206', { kind: 'status', code: 206, body: 'x' }, '502 SOURCE_NONSENSE'],
+  ['redirects', { kind: 'status', code: 302, headers: { Location: '/' } }, '502 SOURCE_NONSENSE'],
+]
+
+const TOKEN_TROUBLES: readonly Case[] = [
+  ...TROUBLES,
+  ['answers 404', { kind: 'status', code: 404 }, '503 SOURCE_DOWN'],
+  ['gives an empty token', { kind: 'empty' }, '502 SOURCE_NONSENSE'],
+  ['gives a token of random bytes', { kind: 'garbage', at: 'body' }, '502 SOURCE_NONSENSE'],
+]
+
+/** A refusal in our own words: nothing of the source's answer is in it. */
+function expectRefusal(answered: Answered, expected: string): void {
+  expect(refusal(answered)).toBe(expected)
+  expect(answered.body).toMatch(/^[A-Z_]+: [A-Z][a-z ]+\.$/)
+  expect(answered.headers['retry-after']).toBe(expected.startsWith('503') ? '1' : undefined)
+  expect(answered.headers['cache-control']).toBe('no-store')
+}
+
+describe('G17 a read of which the source', () => {
+  test.each(READ_TROUBLES)('%s', async (_, fault, expected) => {
+    cloud.faults.set({ ...fault, method: 'GET' })
+    expectRefusal(await readSoon(INSTANCE_ID_PATH), expected)
+    cloud.faults.clear()
+    expect((await readSoon(INSTANCE_ID_PATH)).body).toBe(cloud.instanceId)
+  })
+})
+
+describe('G17 a read for which a token is needed, and the source', () => {
+  test.each(TOKEN_TROUBLES)('%s', async (_, fault, expected) => {
+    cloud.faults.set({ kind: 'reject-tokens', method: 'GET', times: 1 })
+    cloud.faults.set({ ...fault, method: 'PUT' })
+    expectRefusal(await readSoon(INSTANCE_ID_PATH), expected)
+    cloud.faults.clear()
+    // A read that comes while a renewal is failing shares its end; the next makes its own.
+    await expect.poll(async () => (await readSoon(INSTANCE_ID_PATH)).body).toBe(cloud.instanceId)
+  })
+})
+
+test('G17 one slow read holds up no other, and none makes a token wait', async () => {
+  cloud.faults.set({ kind: 'latency', ms: 60_000, path: '/latest/meta-data/mac' })
+  const slow = Array.from({ length: 40 }, () => readSoon('/latest/meta-data/mac'))
+  const startMs = performance.now()
+  expect((await readSoon(INSTANCE_ID_PATH)).status).toBe(200)
+  await makeToken(instance.metadataSocket)
+  expect(performance.now() - startMs).toBeLessThan(800)
+  for (const answered of await Promise.all(slow)) expectRefusal(answered, '503 SOURCE_DOWN')
+})
+
+test('G17 callers of one path share one read upstream', async () => {
+  cloud.faults.set({ kind: 'latency', ms: 100, times: 1 })
+  const before = cloud.requests.length
+  const reads = await Promise.all(Array.from({ length: 50 }, () => readSoon(INSTANCE_ID_PATH)))
+  expect(reads.map(({ body }) => body)).toEqual(Array(50).fill(cloud.instanceId))
+  expect(cloud.requests.length - before).toBe(1)
+})
+
+// Last: the cloud of the cases above ends.
+test('G17 while the source is down, tokens are made and reads refused; both work after it', async () => {
+  const { port } = new URL(cloud.url)
+  await cloud.close()
+  const made = await makeToken(instance.metadataSocket)
+  expectRefusal(await readSoon(INSTANCE_ID_PATH), '503 SOURCE_DOWN')
+  expect((await readSoon('/metabind/v1/whoami')).status).toBe(200)
+  const again = await startSimulator({
+    instanceId: cloud.instanceId,
+    listen: { host: '127.0.0.1', port: Number(port) },
+  })
+  // The session at the source is gone with it: the agent makes another.
+  const answered = await read(instance.metadataSocket, INSTANCE_ID_PATH, made)
+  expect([answered.status, answered.body]).toEqual([200, cloud.instanceId])
+  await again.close()
+})

@@ -1,0 +1,174 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { MetabindError } from '../../src/errors.ts'
+import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { judgeHeaders, judgeQuery, parseTtlSeconds } from '../../src/relay/request-rules.ts'
+
+const TTL = aliyun.ttlHeader
+const TOKEN = aliyun.tokenHeader
+const [PKCS7 = ''] = aliyun.audiencePaths
+
+const codeOf = (act: () => unknown): string | undefined => {
+  try {
+    act()
+    return undefined
+  } catch (error) {
+    if (error instanceof MetabindError) return error.code
+    throw error
+  }
+}
+const judged = (headers: readonly (readonly [string, string])[]) =>
+  judgeHeaders(headers.flat(), aliyun)
+const refused = (headers: readonly (readonly [string, string])[]) => codeOf(() => judged(headers))
+
+/** A name in any mixture of cases. */
+const inAnyCase = (name: string) =>
+  fc
+    .array(fc.boolean(), { minLength: name.length, maxLength: name.length })
+    .map((upper) =>
+      [...name].map((c, at) => (upper[at] ? c.toUpperCase() : c.toLowerCase())).join(''),
+    )
+const oneOf = (names: readonly string[]) => fc.oneof(...names.map(inAnyCase))
+const value = fc.oneof(fc.constant(''), fc.string({ maxLength: 20 }))
+const harmless = fc.constantFrom('Accept', 'User-Agent', 'Cookie', 'X-Custom', 'X_Forwarded_For')
+const others = fc.array(fc.tuple(harmless, value), { maxLength: 6 })
+
+const FORWARDING = [
+  ...['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-whatever'],
+  ...['x-forwarded', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip'],
+]
+const BROWSER = ['origin', 'referer', 'sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-whatever']
+
+describe('headers', () => {
+  test('a forwarding one is refused before all else: any case, value and place', () => {
+    const worse = fc.constantFrom('Origin', 'Host', 'Host', 'Upgrade', TOKEN, TOKEN, TTL, TTL)
+    const more = fc.array(fc.tuple(fc.oneof(harmless, worse), value), { maxLength: 8 })
+    fc.assert(
+      fc.property(more, oneOf(FORWARDING), value, more, (before, name, text, after) => {
+        expect(refused([...before, [name, text], ...after])).toBe('REQUEST_FORWARDED')
+      }),
+    )
+  })
+
+  test('one that only a web page sends is refused: any case, value and place', () => {
+    fc.assert(
+      fc.property(others, oneOf(BROWSER), value, others, (before, name, text, after) => {
+        expect(refused([...before, [name, text], ...after])).toBe('REQUEST_BROWSER')
+      }),
+    )
+  })
+
+  test('a second Host, token or lifetime is refused, even the same one', () => {
+    const names = ['host', TOKEN, TTL]
+    const twice = fc
+      .constantFrom(...names)
+      .chain((name) => fc.tuple(inAnyCase(name), value, inAnyCase(name), value))
+    fc.assert(
+      fc.property(others, twice, others, (before, [one, first, other, second], between) => {
+        const headers = [...before, [one, first], ...between, [other, second]] as const
+        expect(refused(headers)).toBe('REQUEST_HEADERS')
+      }),
+    )
+  })
+
+  test('an upgrade is refused', () => {
+    fc.assert(
+      fc.property(others, inAnyCase('upgrade'), value, (before, name, text) => {
+        expect(refused([...before, [name, text]])).toBe('REQUEST_HEADERS')
+      }),
+    )
+  })
+
+  test('others mean nothing; token and lifetime are read as they came', () => {
+    const optional = (name: string) => fc.option(fc.tuple(inAnyCase(name), value))
+    fc.assert(
+      fc.property(others, optional(TOKEN), optional(TTL), (more, token, ttl) => {
+        const headers: [string, string][] = [...more]
+        if (token !== null) headers.unshift(token)
+        if (ttl !== null) headers.push(ttl)
+        expect(judged(headers)).toEqual({ token: token?.[1], ttl: ttl?.[1] })
+      }),
+    )
+  })
+
+  test.each(['X-Forward', 'X-Real-IPs', 'Vias', 'Origins', 'X-Origin', 'Sec-Fetch', 'Forwarded2'])(
+    '%s is one that means nothing',
+    (name) => {
+      expect(refused([[name, 'x']])).toBeUndefined()
+    },
+  )
+})
+
+describe('a lifetime', () => {
+  test('of 1 to the longest is read as its number', () => {
+    const asked = fc.integer({ min: 1, max: 21_600 })
+    fc.assert(
+      fc.property(asked, asked, (seconds, longest) => {
+        const act = () => parseTtlSeconds(String(seconds), longest)
+        if (seconds <= longest) expect(act()).toBe(seconds)
+        else expect(codeOf(act)).toBe('TOKEN_TTL')
+      }),
+    )
+  })
+
+  test('is read of its one spelling only', () => {
+    const text = fc.oneof(
+      fc.string({ maxLength: 7 }),
+      fc.stringMatching(/^[ +\-0-9.,ex]{0,7}$/),
+      fc.integer().map(String),
+      fc.bigInt().map(String),
+      fc.integer({ min: 1, max: 21_600 }).map((seconds) => `0${seconds}`),
+    )
+    fc.assert(
+      fc.property(text, (spelling) => {
+        const seconds = Number(spelling)
+        const isOne = seconds >= 1 && seconds <= 21_600 && String(Math.trunc(seconds)) === spelling
+        const act = () => parseTtlSeconds(spelling, 21_600)
+        if (isOne) expect(act()).toBe(seconds)
+        else expect(codeOf(act)).toBe('TOKEN_TTL')
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test.each([undefined, '', '0', '21601', '060', '+60', '-1', '1.5', '1e3', '0x10', '6 0', '60\n'])(
+    '%j is refused',
+    (text) => {
+      expect(codeOf(() => parseTtlSeconds(text, 21_600))).toBe('TOKEN_TTL')
+    },
+  )
+})
+
+describe('a query', () => {
+  const query = fc.oneof(
+    fc.string(),
+    fc.string().map((text) => `audience=${text}`),
+    fc.stringMatching(/^audience=[A-Za-z0-9._~-]{0,4}[&=?%"\\/+ ]?[a-z]{0,3}$/),
+  )
+
+  test('is an audience on a path that takes one, or refused', () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...aliyun.audiencePaths), query, (path, text) => {
+        const isOne = /^audience=[\w.~-]{1,256}$/.test(text) && !text.endsWith('\n')
+        const expected = isOne ? undefined : 'REQUEST_QUERY'
+        expect(codeOf(() => judgeQuery(path, text, aliyun))).toBe(expected)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  test('is refused on every other path', () => {
+    const paths = fc.constantFrom('/', aliyun.tokenPath, aliyun.instanceIdPath, `${PKCS7}/`, '/x')
+    fc.assert(
+      fc.property(paths, query, (path, text) => {
+        expect(codeOf(() => judgeQuery(path, text, aliyun))).toBe('REQUEST_QUERY')
+      }),
+    )
+  })
+
+  test('of nothing is fine anywhere', () => {
+    for (const path of ['/', PKCS7]) {
+      expect(codeOf(() => judgeQuery(path, undefined, aliyun))).toBeUndefined()
+    }
+  })
+})
