@@ -83,9 +83,6 @@ export type Inspection =
       readonly detail?: string
     }
 
-// A challenge is the longest thing that comes in.
-const BODY_BYTES_MAX = 32_768
-const tokenBody = z.strictObject({ token: z.string().max(4096) })
 const NONCE_BYTES_MIN = 16
 const NONCE_BYTES_MAX = 64
 const evidenceBody = z.strictObject({
@@ -96,6 +93,11 @@ const evidenceBody = z.strictObject({
     .max(2 * NONCE_BYTES_MAX),
 })
 const activateBody = z.strictObject({ challenge: z.string().max(16_384) })
+// Of a file that holds no token, the command sends the beginning, and learns that it is none.
+const TEXT_CHARACTERS_MAX = 8192
+// Each of those may be escaped in JSON, as \uXXXX. limits.body_bytes_max is for the other socket.
+const BODY_BYTES_MAX = 65_536
+const tokenBody = z.strictObject({ token: z.string().max(TEXT_CHARACTERS_MAX) })
 const revokeBody = z.union([z.strictObject({ all: z.literal(true) }), tokenBody])
 
 /** The admin socket: status, inspect, revoke, healthz. */
