@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { MetabindError } from './errors.ts'
 import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './format/token-claims.ts'
-import { parseToml } from './format/toml.ts'
+import { type KeyPath, parseToml, type TomlDocument } from './format/toml.ts'
 
 /** Where the configuration is looked for when no --config is given. */
 export const CONFIG_FILE = '/etc/metabind/metabind.toml'
@@ -124,7 +124,7 @@ const limits = z.strictObject({
   /** Request line and headers together. */
   header_bytes_max: z.int().min(1024).max(65_536).default(16_384),
   /** Bodies are not used; a smaller one is read and dropped, a larger one refused. */
-  body_bytes_max: z.int().min(0).max(65_536).default(1024),
+  body_bytes_max: z.int().min(1).max(65_536).default(1024),
   /** From the first byte of a request to the last of its headers, and to the end of its body. */
   request_timeout_ms: milliseconds(600_000).default(5000),
   /** A connection without a request is closed after this. */
@@ -171,10 +171,19 @@ export function parseConfig(files: readonly ConfigFile[]): Config {
   if (issue === undefined) throw new MetabindError('CONFIG_INVALID')
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
   const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(keyPart)
-  const at = documents.findLast((document) => document.has(path)) ?? documents.at(-1)
+  const at = holderOf(documents, path)
   const reason = unknown === undefined ? issue.message : 'unknown key'
   const place = `${at?.file}:${at?.lineOf(path) ?? 1}`
   throw new MetabindError('CONFIG_INVALID', `${place}: ${path.join('.')}: ${reason}.`)
+}
+
+/** The last file that has the key, or else its nearest parent: an element of a list has no line. */
+function holderOf<T extends TomlDocument>(documents: readonly T[], path: KeyPath): T | undefined {
+  for (let length = path.length; length > 0; length -= 1) {
+    const holder = documents.findLast((document) => document.has(path.slice(0, length)))
+    if (holder !== undefined) return holder
+  }
+  return documents.at(-1)
 }
 
 /**

@@ -1,7 +1,8 @@
 import { type AST, getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser'
 import { MetabindError } from '../errors.ts'
 
-type KeyPath = readonly (string | number)[]
+/** Table names and keys, and places in lists, from the outside in. */
+export type KeyPath = readonly (string | number)[]
 
 /** A parsed TOML document that can still say where each of its keys stands. */
 export interface TomlDocument {
@@ -25,10 +26,15 @@ export function parseToml(text: string, file: string): TomlDocument {
     program = parseTOML(text, { tomlVersion: '1.0.0' })
   } catch (error) {
     if (!(error instanceof ParseError)) throw error
-    throw new MetabindError('CONFIG_INVALID', `${file}:${error.lineNumber}: ${error.message}`)
+    throw new MetabindError('CONFIG_INVALID', `${file}:${error.lineNumber}: ${error.message}.`)
   }
   const lines = new Map<string, number>()
   collectLines(program.body[0].body, [], lines)
+  for (const [path, line] of lines) {
+    // The value below would have it as its prototype, not as a key: it would go unseen.
+    if (!JSON.parse(path).includes('__proto__')) continue
+    throw new MetabindError('CONFIG_INVALID', `${file}:${line}: __proto__ cannot be a key.`)
+  }
   return {
     value: getStaticTOMLValue(program),
     lineOf: (path) => nearestLine(lines, path),
