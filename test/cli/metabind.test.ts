@@ -1,0 +1,441 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startSimulator } from '../../src/simulate/simulator.ts'
+import { type Instance, startInstance } from '../harness/instance.ts'
+import {
+  type CommandOptions,
+  metabind,
+  NOBODY,
+  newToken,
+  scratch,
+  statusOf,
+} from '../harness/metabind.ts'
+
+/** The real command against a real agent. */
+
+const VERBS = ['status', 'token', 'get', 'inspect', 'revoke', 'config', 'simulate']
+const TOKEN_LINE = /^[A-Za-z0-9_-]{86}\n$/
+// Every byte there is, and what is no UTF-8.
+const USER_DATA = Buffer.concat([
+  Buffer.from(Array.from({ length: 256 }, (_, at) => at)),
+  Buffer.from('ff00fe0d0a80', 'hex'),
+  Buffer.alloc(200_000, 0x9f),
+])
+
+const stack = new AsyncDisposableStack()
+let instance: Instance
+let directory: string
+
+beforeAll(async () => {
+  const cloud = stack.use(await startSimulator({ instanceId: 'i-cli', userData: USER_DATA }))
+  const { path } = stack.use(await scratch())
+  instance = await startInstance(path, {
+    source: cloud.url,
+    // Bodies on the metadata socket mean nothing; those of the admin socket do not come under this.
+    config: '[limits]\nbody_bytes_max = 1\n',
+  })
+  stack.defer(() => instance.stop())
+  directory = stack.use(await scratch()).path
+})
+afterAll(() => stack.disposeAsync())
+
+const at = (name: string) => join(directory, name)
+const run = (args: readonly string[], options?: CommandOptions) => metabind(instance, args, options)
+const absent = { metadataSocket: '/nonexistent/m.sock', adminSocket: '/nonexistent/a.sock' }
+
+async function tokenFile(name: string, token?: string): Promise<string> {
+  await writeFile(at(name), token ?? (await newToken(instance)), { mode: 0o644 })
+  return at(name)
+}
+
+/** An error is one line with a code that says what to try, and nothing on standard output. */
+function expectError(
+  finished: Awaited<ReturnType<typeof run>>,
+  code: number,
+  line: RegExp | string,
+): void {
+  expect(finished.stdout).toBe('')
+  expect(finished.stderr).toMatch(/^metabind: [^\n]+\n$/)
+  if (typeof line === 'string') expect(finished.stderr).toBe(`metabind: ${line}\n`)
+  else expect(finished.stderr).toMatch(line)
+  expect(finished.code).toBe(code)
+}
+
+describe.concurrent('help', () => {
+  test.each([[[]], [['--help']], [['help']]])('%j lists every verb', async (args) => {
+    const { code, stdout, stderr } = await run(args)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    for (const verb of VERBS) expect(stdout).toMatch(new RegExp(`^  ${verb} +\\S`, 'm'))
+  })
+
+  test.each(VERBS)('%s --help', async (verb) => {
+    const { code, stdout, stderr } = await run([verb, '--help'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(new RegExp(`^usage: metabind ${verb}\\b`, 'i'))
+    expect(stdout.endsWith('\n')).toBe(true)
+  })
+
+  test('--version', async () => {
+    const { code, stdout } = await run(['--version'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^metabind \d+\.\d+\.\d+\n$/)
+  })
+})
+
+describe.concurrent('wrong usage is exit 2', () => {
+  test.each([
+    [['stat'], "there is no verb 'stat' (try metabind --help)"],
+    [['constructor'], "there is no verb 'constructor' (try metabind --help)"],
+    [['--verbose'], "there is no verb '--verbose' (try metabind --help)"],
+    [['get'], 'PATH is missing (try metabind get --help)'],
+    [['config'], 'the word check is missing (try metabind config --help)'],
+    [['config', 'chekc'], 'the word check is missing (try metabind config --help)'],
+    [['revoke'], 'give either --all or a FILE with a token (try metabind revoke --help)'],
+    [
+      ['revoke', '--all', 'f'],
+      'give either --all or a FILE with a token (try metabind revoke --help)',
+    ],
+    [
+      ['token', '--ttl', '0'],
+      "--ttl takes a whole number of seconds from 1 to 21600, not '0' (try metabind token --help)",
+    ],
+  ])('%j', async (args, line) => {
+    expectError(await run(args), 2, line)
+  })
+
+  test.each([
+    ...[
+      ['status', '--jsno'],
+      ['status', 'x'],
+      ['get', 'a', 'b'],
+      ['token', 'x'],
+    ],
+    ...[
+      ['token', '--ttl'],
+      ['token', '--ttl', '1.5'],
+      ['token', '--ttl', '-1'],
+    ],
+    ...[
+      ['inspect', 'a', 'b'],
+      ['inspect', '--socket'],
+      ['status', '--json=yes'],
+    ],
+  ])('%s %s %s', async (verb, ...args) => {
+    const expected = new RegExp(`^metabind: .+ \\(try metabind ${verb} --help\\)\n$`)
+    expectError(await run([verb ?? '', ...args.filter((arg) => arg !== undefined)]), 2, expected)
+  })
+})
+
+describe('status', () => {
+  test('says in lines what the agent is', async () => {
+    const { code, stdout } = await run(['status'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^state +ready\ninstance +i-cli\nidentity +[0-9a-f]{32}\n/)
+    expect(stdout).toContain(`sockets   ${instance.metadataSocket}, ${instance.adminSocket}\n`)
+  })
+
+  test('--json says the same for programs', async () => {
+    const { code, stdout } = await run(['status', '--json'])
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      state: 'ready',
+      ready: true,
+      identity: { dialect: 'aliyun', instanceId: 'i-cli' },
+      tpm: { tcti: instance.tpm.tcti, ek: 'P-256' },
+      sockets: { metadata: instance.metadataSocket, admin: instance.adminSocket },
+    })
+  })
+
+  test('--admin-socket wins over the environment', async () => {
+    const elsewhere = { env: { METABIND_ADMIN_SOCKET: '/nonexistent/a.sock' } }
+    const asked = ['status', '--admin-socket', instance.adminSocket]
+    expect(await run(asked, elsewhere)).toMatchObject({ code: 0 })
+    expectError(await run(['status'], elsewhere), 1, /SOCKET_ABSENT: .*\/nonexistent\/a\.sock/)
+  })
+})
+
+describe.concurrent('errors say what to try', () => {
+  test.each([['status'], ['token'], ['get', 'mac'], ['inspect'], ['revoke', '--all']])(
+    'no agent: %s',
+    async (...args) => {
+      const line = /^metabind: SOCKET_ABSENT: No agent listens on the socket\. .*Start the agent/
+      expectError(await metabind(absent, args), 1, line)
+    },
+  )
+
+  test.each([['status'], ['inspect'], ['revoke', '--all']])(
+    'not permitted: %s as another user',
+    async (...args) => {
+      const line = /^metabind: SOCKET_NOT_PERMITTED: .*Become root or a member of the group/
+      expectError(await run(args, { uid: NOBODY }), 1, line)
+    },
+  )
+
+  test('a path that does not exist', async () => {
+    expectError(await run(['get', 'no-such']), 1, /METADATA_ABSENT: .* List the parent path/)
+    expectError(await run(['get', '/latest/../x']), 1, /REQUEST_PATH: .* Use a plain absolute path/)
+  })
+
+  test('a lifetime that is too long', async () => {
+    expectError(await run(['token', '--ttl', '21601']), 1, /TOKEN_TTL: .*1 to 21600/)
+  })
+
+  test('a socket that nothing accepts on', async () => {
+    const { metadataSocket } = instance
+    const stale = { metadataSocket, adminSocket: at('not-a-socket') }
+    await writeFile(stale.adminSocket, '')
+    expectError(await metabind(stale, ['status']), 1, /SOCKET_ABSENT/)
+  })
+})
+
+describe('token', () => {
+  test('prints one line, good for the lifetime asked for', async () => {
+    const { code, stdout, stderr } = await run(['token', '--ttl', '90'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(TOKEN_LINE)
+    const inspected = await run(['inspect', '--json', '-'], { stdin: stdout })
+    expect(JSON.parse(inspected.stdout)).toEqual({
+      valid: true,
+      iid: expect.stringMatching(/^[0-9a-f]{32}$/),
+      uid: 0,
+      boundToUid: true,
+      secondsLeft: expect.toSatisfy((left: number) => left > 80 && left <= 90),
+    })
+  })
+
+  test('lives for an hour where nothing is said', async () => {
+    const { stdout } = await run(['token'])
+    const inspected = await run(['inspect', '--json'], { stdin: stdout })
+    expect(JSON.parse(inspected.stdout).secondsLeft).toBeGreaterThan(3590)
+  })
+
+  test('--out writes a file of mode 0600, whole, with nothing beside it', async () => {
+    mkdirSync(at('out'))
+    const file = at('out/token')
+    expect(await run(['token', '--out', file])).toMatchObject({ code: 0, stdout: '', stderr: '' })
+    expect(statSync(file).mode & 0o7777).toBe(0o600)
+    const first = readFileSync(file, 'utf8')
+    expect(`${first}\n`).toMatch(TOKEN_LINE)
+    expect(await statusOf(instance, first)).toBe(200)
+
+    // In place of a wide open one there is a new file, not the old one with new content.
+    chmodSync(file, 0o666)
+    const { ino } = statSync(file)
+    expect(await run(['token', '--out', file])).toMatchObject({ code: 0 })
+    expect(statSync(file).mode & 0o7777).toBe(0o600)
+    expect(statSync(file).ino).not.toBe(ino)
+    expect(readFileSync(file, 'utf8')).not.toBe(first)
+    expect(readdirSync(at('out'))).toEqual(['token'])
+  })
+
+  test.each([
+    ['a symbolic link', () => symlinkSync('victim', at('refused/token'))],
+    ['a FIFO', () => execFileSync('mkfifo', [at('refused/token')])],
+    ['a directory', () => mkdirSync(at('refused/token'))],
+  ])('--out is refused where %s is', async (_what, make) => {
+    execFileSync('rm', ['-rf', at('refused')])
+    mkdirSync(at('refused'))
+    await writeFile(at('refused/victim'), 'untouched')
+    make()
+    const line = /FILE_UNUSABLE: .*token is not a regular file\. Check its path/
+    expectError(await run(['token', '--out', at('refused/token')]), 1, line)
+    expect(readFileSync(at('refused/victim'), 'utf8')).toBe('untouched')
+    expect(readdirSync(at('refused'))).toEqual(['token', 'victim'])
+  })
+
+  test('--out is refused where the directory is missing', async () => {
+    expectError(await run(['token', '--out', at('none/token')]), 1, /FILE_UNUSABLE: .*ENOENT/)
+  })
+
+  test('--out is refused where one may not write', async () => {
+    const line = /FILE_UNUSABLE: .*EACCES/
+    expectError(await run(['token', '--out', at('token-of-nobody')], { uid: NOBODY }), 1, line)
+  })
+})
+
+describe('get', () => {
+  test('completes a short path', async () => {
+    expect(await run(['get', 'instance-id'])).toMatchObject({ code: 0, stdout: 'i-cli' })
+    const whole = await run(['get', '/latest/meta-data/instance-id'])
+    expect(whole).toMatchObject({ code: 0, stdout: 'i-cli', stderr: '' })
+  })
+
+  test('passes bytes through unchanged', async () => {
+    const { code, bytes } = await run(['get', '/latest/user-data'])
+    expect(code).toBe(0)
+    expect(bytes.equals(USER_DATA)).toBe(true)
+  })
+
+  test('works for another user', async () => {
+    const { code, stdout } = await run(['get', '/metabind/v1/whoami'], { uid: NOBODY })
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ uid: NOBODY, gid: NOBODY })
+  })
+
+  test('uses the token of a file, or of standard input', async () => {
+    const file = await tokenFile('get-token')
+    expect(await run(['get', 'instance-id', '--token-file', file])).toMatchObject({ code: 0 })
+    const stdin = `${readFileSync(file, 'utf8')}\n`
+    const asked = ['get', 'instance-id', '--token-file', '-']
+    expect(await run(asked, { stdin })).toMatchObject({ code: 0, stdout: 'i-cli' })
+    expectError(await run(asked, { stdin: 'not-a-token' }), 1, /TOKEN_INVALID: .*Make a new token/)
+    expectError(await run(asked, { stdin: 'two\nlines' }), 2, /- does not hold a token/)
+  })
+
+  test("refuses another user's token, and says whose", async () => {
+    const file = await tokenFile('token-of-root')
+    const asked = ['get', 'instance-id', '--token-file', file]
+    expectError(await run(asked, { uid: NOBODY }), 1, /TOKEN_CALLER: .*token\.bind/)
+  })
+
+  test('a token file that is none', async () => {
+    const asked = (file: string) => run(['get', 'mac', '--token-file', file])
+    expectError(await asked(at('no-such-file')), 1, /FILE_UNUSABLE: .*ENOENT/)
+    expectError(await asked(directory), 1, /FILE_UNUSABLE: .*not a regular file/)
+    symlinkSync('get-token', at('token-link'))
+    expectError(await asked(at('token-link')), 1, /FILE_UNUSABLE: .*ELOOP/)
+    execFileSync('mkfifo', [at('token-fifo')])
+    expectError(await asked(at('token-fifo')), 1, /FILE_UNUSABLE: .*not a regular file/)
+  })
+})
+
+describe('inspect', () => {
+  test('0: valid', async () => {
+    const finished = await run(['inspect', await tokenFile('valid')])
+    expect(finished).toMatchObject({ code: 0, stderr: '' })
+    expect(finished.stdout).toMatch(
+      /^valid: made on this instance, for uid 0 only, for \d+ s more\n$/,
+    )
+  })
+
+  test('3: expired', async () => {
+    const file = await tokenFile('expired', await newToken(instance, 1))
+    await new Promise((resolve) => setTimeout(resolve, 1001))
+    const finished = await run(['inspect', file])
+    expect(finished).toMatchObject({
+      code: 3,
+      stdout: 'not valid: TOKEN_EXPIRED: The session token has expired.\n',
+    })
+  })
+
+  // 4, made on another instance, is in test/flow/copies.test.ts.
+
+  test.each([
+    ['forged', 'TOKEN_FORGED', (token: string) => changed(token, 60)],
+    ['of another version', 'TOKEN_VERSION', (token: string) => changed(token, 0)],
+    ['of a later hour', 'TOKEN_EPOCH', (token: string) => changed(token, 2)],
+    ['cut', 'TOKEN_MALFORMED', (token: string) => token.slice(1)],
+    ['empty', 'TOKEN_MALFORMED', () => ''],
+    ['a page of text', 'TOKEN_MALFORMED', () => 'text '.repeat(600)],
+    ['far too long', 'TOKEN_MALFORMED', (token: string) => token.repeat(100)],
+    ['binary', 'TOKEN_MALFORMED', () => '\u0000\u0001'.repeat(2000)],
+  ])('5: %s', async (_what, code, change) => {
+    const stdin = change(await newToken(instance))
+    const finished = await run(['inspect', '--json'], { stdin })
+    expect(finished).toMatchObject({ code: 5, stderr: '' })
+    expect(JSON.parse(finished.stdout)).toMatchObject({ valid: false, code })
+  })
+
+  test('5: revoked', async () => {
+    const file = await tokenFile('revoked')
+    await run(['revoke', file])
+    expect(await run(['inspect', file])).toMatchObject({ code: 5 })
+  })
+
+  test("6: another caller's", async () => {
+    const made = await run(['token'], { uid: NOBODY })
+    const finished = await run(['inspect', '-'], { stdin: made.stdout })
+    expect(finished).toMatchObject({
+      code: 6,
+      stdout: `not valid: TOKEN_CALLER: The session token belongs to another caller. (made for uid ${NOBODY})\n`,
+    })
+  })
+
+  test('never prints the token', async () => {
+    const token = await newToken(instance)
+    for (const args of [['inspect'], ['inspect', '--json']]) {
+      const { stdout, stderr } = await run(args, { stdin: token })
+      expect(stdout + stderr).not.toContain(token)
+    }
+  })
+})
+
+describe('revoke', () => {
+  test('one token, from a file or standard input, and no other', async () => {
+    const [first, second, third] = [
+      await newToken(instance),
+      await newToken(instance),
+      await newToken(instance),
+    ]
+    expect(await run(['revoke', await tokenFile('one', first)])).toMatchObject({ code: 0 })
+    expect(await run(['revoke', '-'], { stdin: `${second}\n` })).toMatchObject({
+      code: 0,
+      stdout: '',
+    })
+    expect(await statusOf(instance, first ?? '')).toBe(401)
+    expect(await statusOf(instance, second ?? '')).toBe(401)
+    expect(await statusOf(instance, third ?? '')).toBe(200)
+    await instance.restartAgent()
+    expect(await statusOf(instance, first ?? '')).toBe(401)
+    expect(await statusOf(instance, third ?? '')).toBe(200)
+  })
+
+  test("another user's, which its holder cannot use any more", async () => {
+    const { stdout: stdin } = await run(['token'], { uid: NOBODY })
+    expect(await run(['revoke', '-'], { stdin })).toMatchObject({ code: 0 })
+    const asked = ['get', 'mac', '--token-file', '-']
+    expectError(await run(asked, { uid: NOBODY, stdin }), 1, /TOKEN_INVALID/)
+  })
+
+  test('what is no token of here is refused', async () => {
+    expectError(await run(['revoke', '-'], { stdin: 'x' }), 1, /TOKEN_/)
+    const forged = changed(await newToken(instance), 60)
+    expectError(await run(['revoke', '-'], { stdin: forged }), 1, /TOKEN_/)
+  })
+
+  test('--all, at once and over a restart', async () => {
+    const token = await newToken(instance)
+    expect(await run(['revoke', '--all'])).toMatchObject({ code: 0, stdout: '', stderr: '' })
+    expect(await statusOf(instance, token)).toBe(401)
+    const later = await newToken(instance)
+    expect(await statusOf(instance, later)).toBe(200)
+    await instance.restartAgent()
+    expect(await statusOf(instance, token)).toBe(401)
+    expect(await statusOf(instance, later)).toBe(200)
+    const revoked = await run(['inspect', '--json'], { stdin: token })
+    expect(revoked.code).toBe(5)
+  })
+})
+
+describe('config check', () => {
+  test('of a good file', async () => {
+    const file = at('good.toml')
+    await writeFile(file, '[token]\nmax_ttl_seconds = 60\n')
+    expect(await run(['config', 'check', file])).toMatchObject({
+      code: 0,
+      stdout: `${file}: valid\n`,
+    })
+  })
+
+  test('of a bad one names file, line and key', async () => {
+    const file = at('bad.toml')
+    await writeFile(file, '[token]\n\nmax_tll_seconds = 60\n')
+    const line = `CONFIG_INVALID: The configuration is not valid. ${file}:3: token.max_tll_seconds: unknown key. Correct the line; metabind config check FILE tries it without an agent.`
+    expectError(await run(['config', 'check', file]), 1, line)
+    expectError(
+      await run(['config', 'check', at('none.toml')]),
+      1,
+      /CONFIG_UNREADABLE: .*none\.toml/,
+    )
+  })
+})
+
+/** `token` with one byte changed. */
+function changed(token: string, byte: number): string {
+  const bytes = Buffer.from(token, 'base64url')
+  bytes[byte] = (bytes[byte] ?? 0) ^ 0x10
+  return bytes.toString('base64url')
+}
