@@ -3,13 +3,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text as readText } from 'node:stream/consumers'
 import { type Answer, splitTarget } from './answer.ts'
 import { send } from './deliver.ts'
-import { parseFault } from './faults.ts'
-import type { Simulator } from './simulator.ts'
+import { type FaultList, parseFault } from './faults.ts'
+import type { RecordedRequest } from './request-log.ts'
 
 export const CONTROL_PREFIX = '/_simulator/'
 
+/** What of a simulator can be seen and changed from outside. */
+interface Controlled {
+  readonly faults: Omit<FaultList, 'take'>
+  readonly requests: readonly RecordedRequest[]
+  readonly certificatePem: string
+  rotateCredentials(): void
+}
+
 type Action = (simulator: Controlled, body: string) => Answer
-type Controlled = Pick<Simulator, 'faults' | 'requests' | 'certificatePem' | 'rotateCredentials'>
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   'GET faults': (simulator) => json(200, simulator.faults.list()),
