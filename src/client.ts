@@ -1,7 +1,7 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { ERRORS, type ErrorCode, MetabindError } from './errors.ts'
 import { Secret } from './format/secret.ts'
-import { DIALECTS } from './relay/dialect.ts'
+import { DIALECTS } from './relay/dialects.ts'
 
 /** Where an agent's sockets are. */
 export interface Sockets {

@@ -1,6 +1,4 @@
 import type { ErrorCode } from '../errors.ts'
-import { aliyun } from './dialect-aliyun.ts'
-import { ec2 } from './dialect-ec2.ts'
 
 /** The words of one cloud's metadata service: all that differs between clouds, as data. */
 export interface Dialect {
@@ -24,5 +22,3 @@ export interface Dialect {
 }
 
 export type DialectName = 'aliyun' | 'ec2'
-
-export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { aliyun, ec2 }
