@@ -1,0 +1,209 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+
+/**
+ * Which way imports may point. `verify` and `format` are bytes in, values out; `relay` knows nothing
+ * of the TPM; `native` knows nothing of metabind. A type counts like a value: what cannot be named
+ * cannot be depended on.
+ */
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+interface Rule {
+  /** Sources, by the beginning of their path. The longest that fits decides. */
+  readonly of: string
+  /** What they may import: a path or its beginning (with `/` or `*`), a package, a `node:` module. */
+  readonly may: readonly string[]
+}
+
+const PARSERS = ['pkijs', 'asn1js', '@peculiar/*']
+const WEB = ['fastify', 'undici', 'zod']
+const RULES: readonly Rule[] = [
+  { of: 'src/errors.ts', may: [] },
+  { of: 'src/version.ts', may: ['package.json'] },
+  { of: 'src/log.ts', may: ['pino'] },
+  { of: 'src/config.ts', may: ['src/errors.ts', 'src/format/', 'node:fs', 'zod'] },
+  {
+    of: 'src/status.ts',
+    may: ['src/boot/', 'src/config.ts', 'src/errors.ts', 'src/relay/admin.ts', 'src/version.ts'],
+  },
+  { of: 'src/format/', may: ['src/errors.ts', 'src/format/', 'node:crypto', 'node:util', 'zod'] },
+  {
+    of: 'src/format/toml.ts',
+    may: ['src/errors.ts', 'src/format/', 'toml-eslint-parser'],
+  },
+  {
+    of: 'src/verify/',
+    may: ['src/verify/', 'src/format/', 'src/errors.ts', 'node:crypto', 'zod', ...PARSERS],
+  },
+  {
+    of: 'src/boot/',
+    may: ['src/boot/', 'src/format/', 'src/errors.ts', 'tpm2-js', 'node:*', 'zod'],
+  },
+  {
+    of: 'src/relay/',
+    may: ['src/relay/', 'src/format/', 'src/errors.ts', 'src/log.ts', 'node:*', ...WEB],
+  },
+  { of: 'src/relay/caller.ts', may: ['src/errors.ts', 'tpm2-js/linux', 'node:*'] },
+  { of: 'src/relay/dialect', may: ['src/relay/dialect*', 'src/errors.ts'] },
+  { of: 'src/client.ts', may: ['src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'] },
+  {
+    of: 'src/cli',
+    may: [
+      'src/cli/',
+      'src/client.ts',
+      'src/errors.ts',
+      'src/config.ts',
+      'src/format/',
+      'src/verify/',
+      'src/version.ts',
+      'node:*',
+      'zod',
+    ],
+  },
+  { of: 'src/cli/simulate.ts', may: ['src/cli/', 'src/errors.ts', 'src/simulate/', 'node:*'] },
+  {
+    of: 'src/simulate/',
+    may: ['src/simulate/', 'src/errors.ts', 'src/format/', 'node:*', 'zod', ...PARSERS],
+  },
+  { of: 'src/agent.ts', may: ['src/', 'tpm2-js/linux', 'node:*', 'fastify'] },
+  {
+    of: 'src/daemon.ts',
+    may: [
+      'src/agent.ts',
+      'src/config.ts',
+      'src/errors.ts',
+      'src/log.ts',
+      'src/version.ts',
+      'tpm2-js/linux',
+      'node:*',
+    ],
+  },
+  { of: 'native/src/', may: ['native/src/', 'node:*', 'koffi'] },
+]
+
+interface Imported {
+  readonly by: string
+  /** A path from the root, or the name of a package or of a module of Node. */
+  readonly what: string
+}
+
+const FILES = ['src', 'native/src'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name)),
+)
+const IMPORTS: readonly Imported[] = FILES.flatMap(importsOf)
+
+/** Everything that a file names another module by: import, import type, export from, import(). */
+function importsOf(file: string): Imported[] {
+  return specifiers(textOf(file)).map((name) => ({ by: file, what: resolved(file, name) }))
+}
+
+function specifiers(text: string): string[] {
+  const clause = String.raw`(?:type\s+)?(?:[\w$]+\s*,?\s*)?(?:\*(?:\s*as\s+[\w$]+)?|\{[^{}]*\})?`
+  const statement = new RegExp(
+    String.raw`^\s*(?:import|export)\b\s*(?:${clause}\s*from\s*)?['"]([^'"]+)['"]`,
+    'gm',
+  )
+  const call = /(?<![.\w])(?:import|require)\s*\(\s*['"`]?([^'"`)]+)/g
+  return [...text.matchAll(statement), ...text.matchAll(call)].map(([, name = '']) => name)
+}
+
+/** The source without its comments, which may speak of imports. */
+function textOf(file: string): string {
+  const text = readFileSync(join(ROOT, file), 'utf8')
+  return text.replace(/\/\*.*?\*\//gs, '').replace(/^\s*\/\/.*$/gm, '')
+}
+
+function resolved(file: string, name: string): string {
+  if (!name.startsWith('.')) return name
+  const path = join(dirname(file), name)
+  if (!existsSync(join(ROOT, path))) throw new Error(`${file} imports ${name}, which is not there`)
+  return path
+}
+
+function fits(what: string, pattern: string): boolean {
+  if (pattern.endsWith('*')) return what.startsWith(pattern.slice(0, -1))
+  if (pattern.endsWith('/')) return what.startsWith(pattern)
+  return what === pattern
+}
+
+function ruleOf(file: string): Rule | undefined {
+  return RULES.filter(({ of }) => file.startsWith(of)).toSorted(
+    (one, other) => other.of.length - one.of.length,
+  )[0]
+}
+
+test.each(FILES)('%s imports what it may', (file) => {
+  const rule = ruleOf(file)
+  expect(rule, 'a rule for it').toBeDefined()
+  const wrong = IMPORTS.filter(
+    ({ by, what }) => by === file && !rule?.may.some((may) => fits(what, may)),
+  )
+  expect(wrong.map(({ what }) => what)).toEqual([])
+})
+
+test('every rule is about something', () => {
+  // verify is to come; its rule waits for it.
+  const idle = RULES.filter((rule) => !FILES.some((file) => ruleOf(file) === rule))
+  expect(idle.map(({ of }) => of).filter((of) => of !== 'src/verify/')).toEqual([])
+})
+
+test('nothing imports in a circle', () => {
+  const edges = Map.groupBy(IMPORTS, ({ by }) => by)
+  const done = new Set<string>()
+  const circleFrom = (file: string, way: readonly string[]): readonly string[] | undefined => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file]
+    if (done.has(file)) return undefined
+    for (const { what } of edges.get(file) ?? []) {
+      const circle = circleFrom(what, [...way, file])
+      if (circle !== undefined) return circle
+    }
+    done.add(file)
+    return undefined
+  }
+  for (const file of FILES) expect(circleFrom(file, [])).toBeUndefined()
+})
+
+test('one folder has an index', () => {
+  const indexes = FILES.filter((file) => /(^|\/)index\.ts$/.test(file))
+  expect(indexes.filter((file) => file !== 'src/verify/index.ts')).toEqual([])
+})
+
+test('folders are one level deep', () => {
+  const depth = (file: string) => file.replace(/^native\//, '').split('/').length
+  expect(FILES.filter((file) => depth(file) > 3)).toEqual([])
+})
+
+describe('what a list of imports does not show', () => {
+  test('relay knows the type of the log and nothing else of it', () => {
+    for (const { by } of IMPORTS.filter(
+      ({ by, what }) => by.startsWith('src/relay/') && what === 'src/log.ts',
+    )) {
+      expect(textOf(by)).toMatch(/^import type \{ \w+ \} from '\.\.\/log\.ts'$/m)
+    }
+  })
+
+  test.each(FILES.filter((file) => /^src\/(format|verify)\//.test(file)))(
+    '%s asks no clock and no process',
+    (file) => {
+      expect(textOf(file)).not.toMatch(/Date\.now|new Date\(\)|performance\.|\bprocess\.|\bfetch\(/)
+    },
+  )
+
+  test('only the two programs end the process or set its exit code', () => {
+    const enders = FILES.filter((file) => /process\.exit|exitAtOnce\(/.test(textOf(file)))
+    expect(enders.filter((file) => file.startsWith('src/'))).toEqual([
+      'src/cli.ts',
+      'src/daemon.ts',
+    ])
+  })
+
+  test('no module is named by a value', () => {
+    const named = IMPORTS.filter(({ what }) => !/^(node:|[@a-z])[\w@./:-]*$/.test(what))
+    expect(named).toEqual([])
+  })
+})
