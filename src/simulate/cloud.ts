@@ -1,5 +1,3 @@
-import { ec2 } from './cloud-ec2.ts'
-import { ecs } from './cloud-ecs.ts'
 import type { Instance } from './instance.ts'
 import type { Equipment } from './metadata.ts'
 import type { RamCredentials } from './ram-credentials.ts'
@@ -29,5 +27,3 @@ export interface Cloud {
 }
 
 export type CloudName = 'aliyun' | 'ec2'
-
-export const CLOUDS: Readonly<Record<CloudName, Cloud>> = { aliyun: ecs, ec2 }

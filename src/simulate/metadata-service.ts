@@ -1,15 +1,33 @@
 import type { MetadataService } from './answer.ts'
-import { CLOUDS } from './cloud.ts'
+import type { CloudName } from './cloud.ts'
+import { CLOUDS } from './clouds.ts'
 import { describeInstance } from './instance.ts'
 import type { RamCredentials } from './ram-credentials.ts'
 import { sessionsOf } from './session-token.ts'
 import type { Signer } from './signer.ts'
-import type { SimulatorOptions } from './simulator.ts'
+
+/** What the metadata of the instance follow from, besides its id. */
+export interface ServiceOptions {
+  /** Whose metadata service it plays; `aliyun` if absent. */
+  readonly cloud?: CloudName | undefined
+  readonly regionId?: string | undefined
+  readonly zoneId?: string | undefined
+  /** The RAM role; undefined: the instance has none, and its paths answer 404. */
+  readonly role?: string | undefined
+  readonly tokens?: 'required' | 'optional' | undefined
+  readonly userData?: Buffer | undefined
+  readonly vendorData?: Buffer | undefined
+  readonly tags?: Readonly<Record<string, string>> | undefined
+  /** `YYYY-MM-DDThh:mm:ssZ`; absent: no release is scheduled, and the path answers 404. */
+  readonly spotTerminationTime?: string | undefined
+  /** Monotonic clock in milliseconds, for session tokens. */
+  readonly monotonicNow?: (() => number) | undefined
+}
 
 /** Makes of the options what requests are answered from. */
 export function metadataService(
   instanceId: string,
-  options: SimulatorOptions,
+  options: ServiceOptions,
   signer: Signer,
   credentials: () => RamCredentials,
 ): MetadataService {

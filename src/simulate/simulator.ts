@@ -10,27 +10,15 @@ import type { CloudName } from './cloud.ts'
 import { CONTROL_PREFIX, serveControl } from './control.ts'
 import { type Fault, faultList } from './faults.ts'
 import { randomInstanceId } from './instance.ts'
-import { metadataService } from './metadata-service.ts'
+import { metadataService, type ServiceOptions } from './metadata-service.ts'
 import { CREDENTIAL_LIFETIME_SECONDS, ramCredentials } from './ram-credentials.ts'
 import { type RecordedRequest, requestLog } from './request-log.ts'
 import { serveMetadata } from './serve.ts'
 import { type Signer, sharedSigner } from './signer.ts'
 
-export interface SimulatorOptions {
-  /** Whose metadata service it plays; `aliyun` if absent. */
-  readonly cloud?: CloudName | undefined
+export interface SimulatorOptions extends ServiceOptions {
   /** A random one if absent. All other facts about the instance follow from it. */
   readonly instanceId?: string | undefined
-  readonly regionId?: string | undefined
-  readonly zoneId?: string | undefined
-  /** The RAM role; undefined: the instance has none, and its paths answer 404. */
-  readonly role?: string | undefined
-  readonly tokens?: 'required' | 'optional' | undefined
-  readonly userData?: Buffer | undefined
-  readonly vendorData?: Buffer | undefined
-  readonly tags?: Readonly<Record<string, string>> | undefined
-  /** `YYYY-MM-DDThh:mm:ssZ`; absent: no release is scheduled, and the path answers 404. */
-  readonly spotTerminationTime?: string | undefined
   readonly credentialLifetimeSeconds?: number | undefined
   /** 127.0.0.1 and a free port if absent. */
   readonly listen?:
@@ -43,8 +31,6 @@ export interface SimulatorOptions {
   readonly signer?: Signer | undefined
   /** Wall clock in milliseconds, for credentials. */
   readonly now?: (() => number) | undefined
-  /** Monotonic clock in milliseconds, for session tokens. */
-  readonly monotonicNow?: (() => number) | undefined
 }
 
 export interface Simulator extends AsyncDisposable {
