@@ -4,7 +4,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { startSwtpm } from '../../native/test/swtpm.ts'
 import { tpm2 } from '../../native/test/tools.ts'
 import { createInstanceKeys, instanceTpm, rootHmacs } from '../../src/boot/tpm.ts'
@@ -23,6 +23,9 @@ import {
   TOKEN_PATH,
   TTL_HEADER,
 } from '../harness/metabind.ts'
+
+// One test starts up to eight agents one after the other; a loaded machine takes seconds for each.
+vi.setConfig({ testTimeout: 120_000 })
 
 const HOUR_S = 3600
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
