@@ -6,7 +6,6 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { ListenOptions } from 'node:net'
-import type { CloudName } from './cloud.ts'
 import { CONTROL_PREFIX, serveControl } from './control.ts'
 import { type Fault, faultList } from './faults.ts'
 import { randomInstanceId } from './instance.ts'
