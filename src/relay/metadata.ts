@@ -49,6 +49,8 @@ export interface MetadataState {
   readonly stale: number
   readonly upstreamReads: number
   readonly upstreamFailures: number
+  /** Now, late ones included. */
+  readonly upstreamUnderWay: number
   readonly entries: number
   readonly bytes: number
   readonly sourceIsDown: boolean
@@ -191,7 +193,8 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     },
     get state() {
       const { count: entries, bytes } = store
-      return { ...counted, entries, bytes, sourceIsDown: troubles.isDown }
+      const now = { upstreamUnderWay: flights.size, sourceIsDown: troubles.isDown }
+      return { ...counted, ...now, entries, bytes }
     },
   }
 }

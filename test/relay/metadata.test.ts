@@ -1,0 +1,546 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
+import type { Fault } from '../../src/simulate/faults.ts'
+import { ANSWER_WITHIN_MS, type CachedSource, cachedSource, HOUR, MINUTE } from './cached-source.ts'
+
+const ID = '/latest/meta-data/instance-id'
+const HOSTNAME = '/latest/meta-data/hostname'
+const ROLE = '/latest/meta-data/ram/security-credentials/app'
+const ROLES = '/latest/meta-data/ram/security-credentials'
+const SPOT = '/latest/meta-data/instance/spot/termination-time'
+const PKCS7 = '/latest/dynamic/instance-identity/pkcs7'
+const ABSENT = '/latest/meta-data/no-such'
+const OUTAGE: Fault = { kind: 'reset' }
+
+let world: CachedSource
+beforeEach(async () => {
+  world = await cachedSource()
+})
+afterEach(() => world.stop())
+
+/** What a reader gets: body (undefined for 404), verdict and age; or the code of the refusal. */
+async function read(path: string, query?: string, fresh?: boolean) {
+  try {
+    const { item, cache, ageSeconds } = await world.metadata.read(path, query, fresh)
+    return { body: item?.body.toString(), cache, ageSeconds }
+  } catch (error) {
+    return { code: (error as { code?: string }).code }
+  }
+}
+
+const expirationOf = (body: string | undefined) => Date.parse(JSON.parse(body ?? '{}').Expiration)
+
+/** Waits for what the cache does behind an answer. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let waits = 0; waits < 200 && !holds(); waits += 1) await sleep(10)
+  expect(holds()).toBe(true)
+}
+
+describe('lifetimes', () => {
+  test('a value of the boot is asked for once', async () => {
+    const body = world.simulator.instanceId
+    expect(await read(ID)).toEqual({ body, cache: 'miss', ageSeconds: 0 })
+    world.clocks.pass(300 * 24 * HOUR + 1999)
+    const ageSeconds = 300 * 24 * 3600 + 1
+    expect(await read(ID)).toEqual({ body, cache: 'hit', ageSeconds })
+    expect(world.reads(ID)).toBe(1)
+  })
+
+  test('a short-lived value is asked for again after 30 s, and not before', async () => {
+    await read(HOSTNAME)
+    world.clocks.pass(29_999)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit', ageSeconds: 29 })
+    world.clocks.pass(1)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'miss', ageSeconds: 0 })
+    expect(world.reads(HOSTNAME)).toBe(2)
+  })
+
+  test('the lot makes it up to a fifth shorter', async () => {
+    world.clocks.drawn = 1
+    await read(HOSTNAME)
+    world.clocks.pass(23_999)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit' })
+    world.clocks.pass(1)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'miss' })
+  })
+
+  test('that there is no such path holds for 10 s', async () => {
+    expect(await read(ABSENT)).toEqual({ body: undefined, cache: 'miss', ageSeconds: 0 })
+    world.clocks.pass(9999)
+    expect(await read(ABSENT)).toEqual({ body: undefined, cache: 'hit', ageSeconds: 9 })
+    world.clocks.pass(1)
+    expect(await read(ABSENT)).toMatchObject({ cache: 'miss' })
+  })
+
+  test('that no release is scheduled holds for 5 s', async () => {
+    await read(SPOT)
+    world.clocks.pass(4999)
+    expect(await read(SPOT)).toEqual({ body: undefined, cache: 'hit', ageSeconds: 4 })
+    world.clocks.pass(1)
+    expect(await read(SPOT)).toMatchObject({ cache: 'miss' })
+  })
+
+  test('an answer for an audience is never kept; one without is', async () => {
+    for (const _ of [1, 2]) expect(await read(PKCS7, 'audience=a')).toMatchObject({ cache: 'miss' })
+    expect(world.reads(`${PKCS7}?audience=a`)).toBe(2)
+    expect(await read(PKCS7)).toMatchObject({ cache: 'miss' })
+    expect(await read(PKCS7)).toMatchObject({ cache: 'hit' })
+  })
+
+  test('a value of the boot that is no line of text is refused and not kept', async () => {
+    for (const fault of [{ kind: 'empty' }, { kind: 'garbage', at: 'body' }] as const) {
+      world.simulator.faults.set({ ...fault, path: ID, times: 1 })
+      expect(await read(ID)).toEqual({ code: 'SOURCE_NONSENSE' })
+      world.clocks.pass(2 * HOLD_MS)
+    }
+    expect(await read(ID)).toMatchObject({ body: world.simulator.instanceId, cache: 'miss' })
+  })
+
+  test('the bytes are those of the source', async () => {
+    await world.stop()
+    const userData = Buffer.from([0, 255, 10, 13, 0x1f, 0x8b])
+    world = await cachedSource({ userData })
+    for (const cache of ['miss', 'hit']) {
+      const answered = await world.metadata.read('/latest/user-data', undefined)
+      expect(answered.cache).toBe(cache)
+      expect(answered.item?.body.equals(userData)).toBe(true)
+    }
+  })
+})
+
+describe('single flight', () => {
+  test('a thousand readers of one path make one read, and each gets the answer', async () => {
+    const answers = await Promise.all(Array.from({ length: 1000 }, () => read(HOSTNAME)))
+    expect(world.reads(HOSTNAME)).toBe(1)
+    expect(new Set(answers.map(({ body }) => body)).size).toBe(1)
+    expect(answers.every(({ cache }) => cache === 'miss')).toBe(true)
+  })
+
+  test('whoever joins waits as long as the first, not longer', async () => {
+    world.simulator.faults.set({ kind: 'latency', ms: 200, path: HOSTNAME })
+    const begun = performance.now()
+    const timed = async () => {
+      await read(HOSTNAME)
+      return performance.now() - begun
+    }
+    const first = timed()
+    await sleep(100)
+    const joined = timed()
+    expect((await joined) - (await first)).toBeLessThan(30)
+    expect(world.reads(HOSTNAME)).toBe(1)
+  })
+
+  test('a thousand readers of a failing path make one read, and all are refused with its code', async () => {
+    world.simulator.faults.set({ kind: 'status', code: 500, path: HOSTNAME })
+    const answers = await Promise.all(Array.from({ length: 1000 }, () => read(HOSTNAME)))
+    expect(answers).toEqual(Array(1000).fill({ code: 'SOURCE_DOWN' }))
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(world.reads(HOSTNAME)).toBe(1)
+  })
+
+  test('nobody waits longer than the bound, and a late answer is used', async () => {
+    await world.stop()
+    world = await cachedSource({}, 3 * ANSWER_WITHIN_MS)
+    world.simulator.faults.set({ kind: 'latency', ms: ANSWER_WITHIN_MS + 300, path: HOSTNAME })
+    const begun = performance.now()
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + 250)
+    await until(() => world.metadata.state.entries === 1)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit' })
+    expect(world.reads(HOSTNAME)).toBe(1)
+  })
+})
+
+describe('fresh', () => {
+  test('asks the source although there is a good value, and the new one is kept', async () => {
+    await read(ID)
+    world.clocks.pass(5000)
+    expect(await read(ID, undefined, true)).toMatchObject({ cache: 'miss', ageSeconds: 0 })
+    expect(await read(ID)).toMatchObject({ cache: 'hit', ageSeconds: 0 })
+    expect(world.reads(ID)).toBe(2)
+  })
+
+  test('together, they make one read', async () => {
+    await read(ID)
+    await Promise.all(Array.from({ length: 100 }, () => read(ID, undefined, true)))
+    expect(world.reads(ID)).toBe(2)
+  })
+
+  test('is refused rather than given an old answer', async () => {
+    await read(ID)
+    world.simulator.faults.set(OUTAGE)
+    expect(await read(ID, undefined, true)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(await read(ID)).toMatchObject({ cache: 'hit' })
+  })
+})
+
+describe('an outage', () => {
+  const warm = [ID, HOSTNAME, ROLE, ROLES, '/latest/user-data']
+
+  test('of ten minutes is not noticed by readers of what is cached', async () => {
+    const before = new Map<string, string | undefined>()
+    for (const path of warm) before.set(path, (await read(path)).body)
+    world.simulator.faults.set(OUTAGE)
+    for (let seconds = 0; seconds < 600; seconds += 5) {
+      world.clocks.pass(5000)
+      world.metadata.turn()
+      for (const path of warm) {
+        const answered = await read(path)
+        expect(answered).toMatchObject({ body: before.get(path) })
+        expect(answered).not.toHaveProperty('code')
+      }
+    }
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'stale', ageSeconds: 600 })
+    expect(await read(ID)).toMatchObject({ cache: 'hit' })
+    expect(world.said).toEqual(['down'])
+  })
+
+  test('is noticed where an old answer would do harm: no word of a release after a minute', async () => {
+    await read(SPOT)
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(59_999)
+    expect(await read(SPOT)).toEqual({ body: undefined, cache: 'stale', ageSeconds: 59 })
+    world.clocks.pass(1)
+    expect(await read(SPOT)).toEqual({ code: 'SOURCE_DOWN' })
+  })
+
+  test('old values serve for a day and no longer', async () => {
+    await read(HOSTNAME)
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(24 * HOUR - 1)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'stale' })
+    world.clocks.pass(1)
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
+  })
+
+  test('a source that hangs delays a reader who has an old answer by a quarter of a second', async () => {
+    await read(HOSTNAME)
+    world.clocks.pass(MINUTE)
+    world.simulator.faults.set({ kind: 'stall' })
+    const begun = performance.now()
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'stale' })
+    expect(performance.now() - begun).toBeLessThan(500)
+  })
+
+  test('of a thousand readers of what is not cached, few ask; the others are told at once', async () => {
+    world.simulator.faults.set({ kind: 'stall' })
+    // Two paths that meet silence: the source is down.
+    await Promise.all([read(ABSENT), read(HOSTNAME)])
+    const asked = world.simulator.requests.length
+    const begun = performance.now()
+    const paths = Array.from({ length: 1000 }, (_, at) => `/latest/meta-data/x${at}`)
+    const answers = await Promise.all(paths.map((path) => read(path)))
+    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS)
+    expect(answers).toEqual(Array(1000).fill({ code: 'SOURCE_DOWN' }))
+    expect(world.simulator.requests.length).toBe(asked)
+    await until(() => world.metadata.state.upstreamUnderWay === 0)
+    // After the hold one of them tries, alone.
+    world.clocks.pass(2 * HOLD_MS)
+    await Promise.all(paths.map((path) => read(path)))
+    expect(world.simulator.requests.length).toBe(asked + 1)
+  })
+
+  test('one path that fails does not hold back the others', async () => {
+    world.simulator.faults.set({ kind: 'status', code: 500, path: HOSTNAME })
+    world.simulator.faults.set({ kind: 'status', code: 403, path: ABSENT })
+    world.simulator.faults.set({ kind: 'reset', path: ROLE })
+    for (const path of [HOSTNAME, ABSENT, ROLE]) {
+      expect(await read(path)).toEqual({ code: 'SOURCE_DOWN' })
+    }
+    expect(await read(ID)).toMatchObject({ cache: 'miss' })
+    expect(world.said).toEqual([])
+  })
+
+  test('while it lasts, the source is asked ever more seldom', async () => {
+    await read(HOSTNAME)
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(MINUTE)
+    const before = world.simulator.requests.length
+    for (let seconds = 0; seconds < 600; seconds += 1) {
+      world.clocks.pass(1000)
+      await read(HOSTNAME)
+    }
+    const asked = world.simulator.requests.length - before
+    expect(asked).toBeGreaterThan(600_000 / HOLD_MS_MAX / 1.3)
+    expect(asked).toBeLessThan(80)
+  })
+
+  test('its end makes one read of each path, and readers get new answers', async () => {
+    for (const path of warm) await read(path)
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(10 * MINUTE)
+    for (const path of warm) await read(path)
+    world.simulator.faults.clear()
+    world.clocks.pass(2 * HOLD_MS_MAX)
+    const before = world.reads()
+    // The first finds the source up again; then everybody comes.
+    await read(HOSTNAME)
+    await Promise.all(
+      Array.from({ length: 200 }, () => warm)
+        .flat()
+        .map((path) => read(path)),
+    )
+    expect(world.reads() - before).toBeLessThanOrEqual(warm.length)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit' })
+    expect(world.said.at(-1)).toBe('up')
+  })
+})
+
+describe('credentials', () => {
+  test('are served with ages until half an hour before their end, without the source', async () => {
+    const first = await read(ROLE)
+    world.clocks.pass(5.5 * HOUR - 1)
+    expect(await read(ROLE)).toEqual({ body: first.body, cache: 'hit', ageSeconds: 19_799 })
+    expect(world.reads(ROLE)).toBe(1)
+  })
+
+  test('from then on a refresh follows behind the reader, who does not wait', async () => {
+    const first = await read(ROLE)
+    world.clocks.pass(5.5 * HOUR)
+    expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'hit' })
+    await until(() => world.metadata.state.upstreamReads === 2)
+    await until(() => world.keptCount() === 2)
+    const second = await read(ROLE)
+    expect(expirationOf(second.body)).toBe(expirationOf(first.body) + 5.5 * HOUR)
+    expect(second).toMatchObject({ cache: 'hit', ageSeconds: 0 })
+  })
+
+  test('are refreshed with nobody reading', async () => {
+    await read(ROLE)
+    world.clocks.pass(5.5 * HOUR - 1)
+    world.metadata.turn()
+    await sleep(50)
+    expect(world.reads(ROLE)).toBe(1)
+    world.clocks.pass(1)
+    world.metadata.turn()
+    await until(() => world.keptCount() === 2)
+    expect(world.reads(ROLE)).toBe(2)
+  })
+
+  test('the lot makes the refresh up to five minutes earlier', async () => {
+    world.clocks.drawn = 1
+    await read(ROLE)
+    world.clocks.pass(5.5 * HOUR - 5 * MINUTE)
+    world.metadata.turn()
+    await until(() => world.reads(ROLE) === 2)
+  })
+
+  test('that the source does not renew yet are asked for once a minute, not at each read', async () => {
+    world.clocks.drawn = 1
+    await read(ROLE)
+    world.clocks.pass(5.5 * HOUR - 5 * MINUTE)
+    for (let at = 0; at < 50; at += 1) await read(ROLE)
+    await until(() => world.keptCount() === 2)
+    for (let at = 0; at < 50; at += 1) await read(ROLE)
+    expect(world.reads(ROLE)).toBe(2)
+    world.clocks.pass(MINUTE)
+    await read(ROLE)
+    await until(() => world.reads(ROLE) === 3)
+  })
+
+  test('with less life than an SDK counts as stale are not served while the source has better', async () => {
+    const first = await read(ROLE)
+    world.clocks.pass(6 * HOUR - 15 * MINUTE)
+    const second = await read(ROLE)
+    expect(second).toMatchObject({ cache: 'miss' })
+    expect(second.body).not.toBe(first.body)
+    expect(expirationOf(second.body) - world.clocks.wallMs).toBeGreaterThan(15 * MINUTE)
+  })
+
+  test('are served to their last second where the refresh fails, and not after it', async () => {
+    const first = await read(ROLE)
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(6 * HOUR - 1)
+    expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'stale' })
+    world.clocks.pass(1)
+    expect(await read(ROLE)).toEqual({ code: 'SOURCE_DOWN' })
+    world.metadata.turn()
+    expect(world.metadata.state.entries).toBe(0)
+  })
+
+  test('whose refresh hangs are served within the bound', async () => {
+    const first = await read(ROLE)
+    world.simulator.faults.set({ kind: 'stall' })
+    world.clocks.pass(6 * HOUR - MINUTE)
+    const begun = performance.now()
+    expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'stale' })
+    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + 250)
+  })
+
+  test('that live shorter than the refresh takes do not make a read upstream each', async () => {
+    await world.stop()
+    world = await cachedSource({ credentialLifetimeSeconds: 60 })
+    for (let at = 0; at < 200; at += 1) await read(ROLE)
+    expect(world.reads(ROLE)).toBe(1)
+    for (let seconds = 0; seconds < 300; seconds += 1) {
+      world.clocks.pass(1000)
+      expect((await read(ROLE)).body).toContain('Success')
+    }
+    expect(world.reads(ROLE)).toBeLessThanOrEqual(301)
+  })
+
+  test('older ones from another machine of the source do not take the place of better ones', async () => {
+    const first = await read(ROLE)
+    world.clocks.pass(MINUTE)
+    world.simulator.faults.set({ kind: 'credentials', skewSeconds: -3600 })
+    expect(await read(ROLE, undefined, true)).toMatchObject({ body: first.body })
+  })
+
+  const broken: readonly Fault[] = [
+    { kind: 'status', code: 500 },
+    { kind: 'stall' },
+    { kind: 'stall', at: 'body' },
+    { kind: 'reset' },
+    { kind: 'truncate' },
+    { kind: 'garbage' },
+    { kind: 'garbage', at: 'body' },
+    { kind: 'empty' },
+    { kind: 'oversize' },
+    { kind: 'credentials', expired: true },
+    { kind: 'credentials', code: 'Failed' },
+    { kind: 'credentials', missing: 'AccessKeyId' },
+    { kind: 'credentials', missing: 'AccessKeySecret' },
+    { kind: 'credentials', missing: 'SecurityToken' },
+    { kind: 'credentials', missing: 'Expiration' },
+    { kind: 'credentials', missing: 'LastUpdated' },
+    { kind: 'credentials', missing: 'Code' },
+  ]
+  for (const fault of broken) {
+    test(`${JSON.stringify(fault)}: cold refused, warm the old ones, expired refused`, async () => {
+      const on = () => world.simulator.faults.set({ ...fault, path: ROLE })
+      on()
+      expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE)$/)
+      world.simulator.faults.clear()
+      await until(() => world.metadata.state.upstreamUnderWay === 0)
+      world.clocks.pass(2 * HOLD_MS)
+      const { body } = await read(ROLE)
+      expect(body).toContain('Success')
+      on()
+      world.clocks.pass(5 * HOUR + 50 * MINUTE)
+      expect(await read(ROLE)).toMatchObject({ body, cache: 'stale' })
+      world.clocks.pass(11 * MINUTE)
+      expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE)$/)
+    })
+  }
+})
+
+describe('a wall clock that is set', () => {
+  test('past the Expiration makes a refresh, and what comes is used where it still lives', async () => {
+    const first = await read(ROLE)
+    world.clocks.wallMs += 7 * HOUR
+    world.clocks.cloudMs += 7 * HOUR
+    const second = await read(ROLE)
+    expect(second).toMatchObject({ cache: 'miss' })
+    expect(second.body).not.toBe(first.body)
+  })
+
+  test('wrongly past every Expiration gets no credentials: SDKs here would not use them', async () => {
+    await read(ROLE)
+    world.clocks.wallMs += 365 * 24 * HOUR
+    expect(await read(ROLE)).toEqual({ code: 'SOURCE_NONSENSE' })
+  })
+
+  test('back does not prolong: after their life in boot time they are over', async () => {
+    const first = await read(ROLE)
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.wallMs -= 20 * HOUR
+    world.clocks.pass(6 * HOUR - 1)
+    expect(await read(ROLE)).toMatchObject({ body: first.body })
+    world.clocks.pass(1)
+    expect(await read(ROLE)).toEqual({ code: 'SOURCE_DOWN' })
+  })
+
+  test('back does not prolong although the source repeats the same ones', async () => {
+    await read(ROLE)
+    world.clocks.wallMs -= 20 * HOUR
+    world.clocks.bootMs += 3 * HOUR
+    await read(ROLE, undefined, true)
+    world.clocks.bootMs += 3 * HOUR - 1
+    expect(await read(ROLE)).toHaveProperty('body')
+    world.clocks.bootMs += 1
+    world.simulator.faults.set(OUTAGE)
+    expect(await read(ROLE)).toEqual({ code: 'SOURCE_DOWN' })
+  })
+
+  test('changes nothing for what is no credentials', async () => {
+    await read(HOSTNAME)
+    world.clocks.wallMs += 365 * 24 * HOUR
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit', ageSeconds: 0 })
+  })
+})
+
+describe('kept beyond the process', () => {
+  test('values come back with their ages, from no source', async () => {
+    const paths = [ID, HOSTNAME, ROLE]
+    const bodies = await Promise.all(paths.map(async (path) => (await read(path)).body))
+    await read(ABSENT)
+    await read(PKCS7, 'audience=a')
+    const kept = world.metadata.kept()
+    expect(kept.map(({ path }) => path).toSorted()).toEqual([...paths].toSorted())
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(10 * MINUTE)
+    const later = world.another()
+    later.restore(kept)
+    const answers = await Promise.all(paths.map(async (path) => later.read(path, undefined)))
+    expect(answers.map(({ item }) => item?.body.toString())).toEqual(bodies)
+    expect(answers.map(({ cache, ageSeconds }) => [cache, ageSeconds])).toEqual([
+      ['hit', 600],
+      ['stale', 600],
+      ['hit', 600],
+    ])
+  })
+
+  test('credentials that expired meanwhile do not, nor do values older than a day', async () => {
+    await read(ROLE)
+    await read(HOSTNAME)
+    const kept = world.metadata.kept()
+    world.clocks.pass(6 * HOUR)
+    const sixHours = world.another()
+    sixHours.restore(kept)
+    expect(sixHours.kept().map(({ path }) => path)).toEqual([HOSTNAME])
+    world.clocks.pass(18 * HOUR)
+    const oneDay = world.another()
+    oneDay.restore(kept)
+    expect(oneDay.kept()).toEqual([])
+  })
+
+  test('a life in boot time goes on over the restart', async () => {
+    await read(ROLE)
+    world.clocks.wallMs -= 20 * HOUR
+    world.clocks.pass(5 * HOUR)
+    const later = world.another()
+    later.restore(world.metadata.kept())
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(HOUR - 1)
+    await expect(later.read(ROLE, undefined)).resolves.toMatchObject({ cache: 'stale' })
+    world.clocks.pass(1)
+    await expect(async () => later.read(ROLE, undefined)).rejects.toThrow('does not answer')
+  })
+
+  test('what this process has read itself is not replaced', async () => {
+    await read(HOSTNAME)
+    const [kept] = world.metadata.kept()
+    if (kept === undefined) throw new Error('nothing kept')
+    world.clocks.pass(5000)
+    world.metadata.restore([{ ...kept, item: { ...kept.item, body: Buffer.from('other') } }])
+    expect((await read(HOSTNAME)).body).not.toBe('other')
+  })
+})
+
+test('the counts are those of what happened', async () => {
+  await read(HOSTNAME)
+  await read(HOSTNAME)
+  world.simulator.faults.set({ kind: 'status', code: 500 })
+  world.clocks.pass(MINUTE)
+  await read(HOSTNAME)
+  const { hits, misses, stale, upstreamReads, upstreamFailures, entries } = world.metadata.state
+  expect({ hits, misses, stale, upstreamReads, upstreamFailures, entries }).toEqual({
+    hits: 1,
+    misses: 1,
+    stale: 1,
+    upstreamReads: 2,
+    upstreamFailures: 1,
+    entries: 1,
+  })
+})
