@@ -58,6 +58,7 @@ const RETRY_MS_MIN = 500
 const RETRY_MS_MAX = 15_000
 // How often credentials are looked at. Timers stand still in a suspend, so the clocks are asked.
 const METADATA_TURN_MS = 15_000
+const REFRESH_LOG_MS = 60_000
 // The same at the next try: a person has to act, and the process says so by ending.
 const FATAL: readonly ErrorCode[] = [
   'DIRECTORY_UNSAFE',
@@ -96,6 +97,9 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       if (isDown) log.warn({ code: 'SOURCE_DOWN' }, 'the source has fallen silent')
       else log.info('the source answers again')
     },
+    onRefreshFailed: atMostEvery(REFRESH_LOG_MS, (path: string, error: unknown) =>
+      log.warn({ path, cause: causeChain(error) }, 'credentials not refreshed'),
+    ),
     onKept: () => items?.changed(),
   })
   const turning = setInterval(() => metadata.turn(), METADATA_TURN_MS)
@@ -356,6 +360,19 @@ function keepMetadata(ready: ReadyState, metadata: Metadata): ItemKeeper {
   const items = keepItems(instanceId, () => metadata.kept(), file)
   items.changed()
   return items
+}
+
+/** Lets a call through, and then none until `ms` of boot time have gone by. */
+function atMostEvery<Args extends unknown[]>(
+  ms: number,
+  call: (...args: Args) => void,
+): (...args: Args) => void {
+  let lastMs = Number.NEGATIVE_INFINITY
+  return (...args) => {
+    if (bootTimeMs() - lastMs < ms) return
+    lastMs = bootTimeMs()
+    call(...args)
+  }
 }
 
 /** @param error of what runs beside; ending the agent ends it with an AbortError */

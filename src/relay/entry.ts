@@ -52,6 +52,8 @@ export type Condition = 'fresh' | 'due' | 'aged' | 'urgent' | 'over'
 // A value that is kept for the boot is looked at first: one line of text or of JSON.
 const PLAIN_LINE = /^[\x20-\x7e]{1,512}\n?$/
 const SPREAD = 0.2
+/** While the source gives the same credentials, it is asked again after this at most, and at least. */
+export const SAME_AGAIN_MS = { most: 60_000, least: 1000 } as const
 
 /**
  * Makes an entry of what the source said.
@@ -101,9 +103,16 @@ function hold(item: Item, before: Entry | undefined, clocks: Clocks): HeldCreden
   return { times, seenAtMs, dueMs, quietUntilMs: nowMs + quietMs(left) }
 }
 
-/** How long not to ask again after an answer: a minute, and up to 5 s when the end is near. */
+/**
+ * How long not to ask again after an answer: a minute at most, and not into the last 15 minutes;
+ * within those 1 to 5 s, so that credentials that never live longer do not cost a read upstream each.
+ */
 function quietMs(left: number): number {
-  return left > SDK_STALE_MS ? 60_000 : Math.min(5000, Math.max(1000, left / 60))
+  const most =
+    left > SDK_STALE_MS
+      ? Math.min(SAME_AGAIN_MS.most, left - SDK_STALE_MS)
+      : Math.min(5000, left / 60)
+  return Math.max(SAME_AGAIN_MS.least, most)
 }
 
 function lifeLeftMs(held: HeldCredentials, clocks: Clocks): number {

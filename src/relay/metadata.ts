@@ -66,6 +66,8 @@ export interface MetadataParts {
   readonly answerWithinMs: number
   /** The source has fallen silent, or speaks again. */
   readonly onSource: (isDown: boolean) => void
+  /** Credentials that are held could not be refreshed; up to once a second. */
+  readonly onRefreshFailed: (path: string, error: unknown) => void
   /** A value has been kept that was not before, or is newer. */
   readonly onKept: () => void
 }
@@ -108,6 +110,7 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     counted.upstreamFailures += 1
     const code = error instanceof MetabindError ? error.code : 'INTERNAL'
     noting(() => troubles.failed(target, code, isSilence(error)))
+    if (store.get(target)?.credentials !== undefined) parts.onRefreshFailed(target, error)
   }
   const launch = (target: string, path: string, query: string | undefined): Flight => {
     counted.upstreamReads += 1

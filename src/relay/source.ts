@@ -40,7 +40,8 @@ interface UpstreamToken {
   readonly renewAtMs: number
 }
 
-const CONNECTIONS_MAX = 16
+/** Connections to the source at once; what is asked beyond waits for one. */
+export const CONNECTIONS_MAX = 16
 const TOKEN_BYTES_MAX = 4096
 const TOKEN_TEXT = /^[\x21-\x7e]{1,4096}$/
 const CONTENT_TYPE = /^[\x20-\x7e]{1,200}$/

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { askAdmin } from '../../src/client.ts'
 import type { Simulator } from '../../src/simulate/simulator.ts'
 import { startSimulator } from '../../src/simulate/simulator.ts'
-import { type AgentProcess, startAgentProcess } from '../harness/agent.ts'
+import { type AgentProcess, type LogRecord, startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { type Client, clientOf } from './requests.ts'
 
@@ -149,7 +149,7 @@ describe('a restart during an outage', () => {
     await instance.tpm.reset()
     const agent = startAgentProcess([join(directory, 'instance.toml')])
     others.push(agent)
-    const unusable = ({ code }: { code?: unknown }) => code === 'KEPT_UNUSABLE'
+    const unusable = ({ code }: LogRecord) => code === 'KEPT_UNUSABLE'
     await agent.until(unusable)
     await agent.until(({ msg, state }) => msg === 'boot waits' && state === 'asking-source')
     expect(agent.records.some(({ msg }) => msg === 'ready')).toBe(false)

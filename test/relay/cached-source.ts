@@ -30,6 +30,8 @@ export interface CachedSource {
   readonly metadata: Metadata
   /** What the cache said of the source: down, up. */
   readonly said: ('down' | 'up')[]
+  /** Paths of credentials that could not be refreshed, as often as it said so. */
+  readonly unrefreshed: readonly string[]
   /** How often `onKept` was called. */
   readonly keptCount: () => number
   /** Another cache on the same source and clocks, as after a restart. */
@@ -53,6 +55,7 @@ export async function cachedSource(
   const bounds = { connectTimeoutMs: 300, timeoutMs, answerBytesMax: 1_048_576 }
   const source = openSource(aliyun, simulator.url, bounds, clocks.bootTimeMs)
   const said: ('down' | 'up')[] = []
+  const unrefreshed: string[] = []
   let kept = 0
   const another = () =>
     metadataFrom({
@@ -62,6 +65,7 @@ export async function cachedSource(
       clocks,
       answerWithinMs: ANSWER_WITHIN_MS,
       onSource: (isDown) => said.push(isDown ? 'down' : 'up'),
+      onRefreshFailed: (path) => unrefreshed.push(path),
       onKept: () => {
         kept += 1
       },
@@ -71,6 +75,7 @@ export async function cachedSource(
     clocks,
     metadata: another(),
     said,
+    unrefreshed,
     keptCount: () => kept,
     another,
     reads: (path) =>

@@ -339,6 +339,25 @@ describe('credentials', () => {
     await until(() => world.reads(ROLE) === 3)
   })
 
+  test('are asked for again as soon as an SDK would count them as stale, however lately before', async () => {
+    await world.stop()
+    // The cloud makes the next ones when 14 minutes are left.
+    world = await cachedSource({ credentialLifetimeSeconds: 28 * 60 })
+    await read(ROLE)
+    world.clocks.pass(13 * MINUTE - 30_000)
+    await read(ROLE)
+    await until(() => world.metadata.state.upstreamReads === 2)
+    await until(() => world.keptCount() === 2)
+    expect(world.reads(ROLE)).toBe(2)
+    world.clocks.pass(30_000)
+    expect(await read(ROLE)).toMatchObject({ cache: 'miss' })
+    expect(world.reads(ROLE)).toBe(3)
+    world.clocks.pass(MINUTE)
+    const { body, cache } = await read(ROLE)
+    expect(cache).toBe('miss')
+    expect(expirationOf(body) - world.clocks.wallMs).toBe(28 * MINUTE)
+  })
+
   test('with less life than an SDK counts as stale are not served while the source has better', async () => {
     const first = await read(ROLE)
     world.clocks.pass(6 * HOUR - 15 * MINUTE)
@@ -353,6 +372,7 @@ describe('credentials', () => {
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(6 * HOUR - 1)
     expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'stale' })
+    expect(world.unrefreshed).toEqual([ROLE])
     world.clocks.pass(1)
     expect(await read(ROLE)).toEqual({ code: 'SOURCE_DOWN' })
     world.metadata.turn()
