@@ -84,6 +84,7 @@ describe('lifetimes', () => {
   test('an answer for an audience is never kept; one without is', async () => {
     for (const _ of [1, 2]) expect(await read(PKCS7, 'audience=a')).toMatchObject({ cache: 'miss' })
     expect(world.reads(`${PKCS7}?audience=a`)).toBe(2)
+    expect([world.keptCount(), world.metadata.state.entries]).toEqual([0, 0])
     expect(await read(PKCS7)).toMatchObject({ cache: 'miss' })
     expect(await read(PKCS7)).toMatchObject({ cache: 'hit' })
   })
@@ -95,6 +96,17 @@ describe('lifetimes', () => {
       world.clocks.pass(2 * HOLD_MS)
     }
     expect(await read(ID)).toMatchObject({ body: world.simulator.instanceId, cache: 'miss' })
+  })
+
+  test('what has ended leaves the memory without being asked for', async () => {
+    await read(HOSTNAME)
+    await read(ABSENT)
+    world.clocks.pass(HOUR)
+    world.metadata.turn()
+    expect(world.metadata.state.entries).toBe(1)
+    world.clocks.pass(23 * HOUR)
+    world.metadata.turn()
+    expect([world.metadata.state.entries, world.metadata.state.bytes]).toEqual([0, 0])
   })
 
   test('the bytes are those of the source', async () => {
@@ -146,6 +158,9 @@ describe('single flight', () => {
     const begun = performance.now()
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
     expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + 250)
+    // It is still on its way, and not asked for twice.
+    world.clocks.pass(2 * HOLD_MS)
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
     await until(() => world.metadata.state.entries === 1)
     expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit' })
     expect(world.reads(HOSTNAME)).toBe(1)
@@ -227,18 +242,18 @@ describe('an outage', () => {
     world.simulator.faults.set({ kind: 'stall' })
     // Two paths that meet silence: the source is down.
     await Promise.all([read(ABSENT), read(HOSTNAME)])
-    const asked = world.simulator.requests.length
+    const asked = world.metadata.state.upstreamReads
     const begun = performance.now()
     const paths = Array.from({ length: 1000 }, (_, at) => `/latest/meta-data/x${at}`)
     const answers = await Promise.all(paths.map((path) => read(path)))
     expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS)
     expect(answers).toEqual(Array(1000).fill({ code: 'SOURCE_DOWN' }))
-    expect(world.simulator.requests.length).toBe(asked)
+    expect(world.metadata.state.upstreamReads).toBe(asked)
     await until(() => world.metadata.state.upstreamUnderWay === 0)
     // After the hold one of them tries, alone.
     world.clocks.pass(2 * HOLD_MS)
     await Promise.all(paths.map((path) => read(path)))
-    expect(world.simulator.requests.length).toBe(asked + 1)
+    expect(world.metadata.state.upstreamReads).toBe(asked + 1)
   })
 
   test('one path that fails does not hold back the others', async () => {
@@ -455,6 +470,13 @@ describe('a wall clock that is set', () => {
     expect(second.body).not.toBe(first.body)
   })
 
+  test('past the Expiration takes them from memory at the next turn', async () => {
+    await read(ROLE)
+    world.clocks.wallMs += 7 * HOUR
+    world.metadata.turn()
+    expect(world.metadata.state.entries).toBe(0)
+  })
+
   test('wrongly past every Expiration gets no credentials: SDKs here would not use them', async () => {
     await read(ROLE)
     world.clocks.wallMs += 365 * 24 * HOUR
@@ -523,6 +545,12 @@ describe('kept beyond the process', () => {
     const oneDay = world.another()
     oneDay.restore(kept)
     expect(oneDay.kept()).toEqual([])
+  })
+
+  test('credentials and values of the boot come first: they are missed most', async () => {
+    for (const path of [ROLE, ID, HOSTNAME, ROLES]) await read(path)
+    const order = world.metadata.kept().map(({ path }) => path)
+    expect(order).toEqual([ID, ROLE, ROLES, HOSTNAME])
   })
 
   test('a life in boot time goes on over the restart', async () => {
