@@ -5,7 +5,12 @@ import { LinuxError, lastError } from './linux-error.ts'
 /** asm-generic/socket.h */
 const SOL_SOCKET = 1
 const SO_PEERCRED = 17
+const SO_PEERGROUPS = 59
 const SO_PEERPIDFD = 77
+/** NGROUPS_MAX, linux/limits.h */
+const GROUPS_MAX = 65_536
+// Enough for nearly everybody; the kernel says how many there are where it is not.
+const GROUPS_FIRST = 64
 
 const getsockopt = koffi
   .load('libc.so.6')
@@ -27,6 +32,25 @@ export function peerCredentials(fd: number): PeerCredentials {
   }
   const [pid = 0, uid = 0, gid = 0] = ucred
   return { pid, uid, gid }
+}
+
+/**
+ * The supplementary groups of the process that connected, as the kernel recorded them at connect(2).
+ *
+ * @throws LinuxError EBADF or ENOTSOCK; ENODATA where the socket has no peer
+ */
+export function peerGroups(fd: number): readonly number[] {
+  for (let count = GROUPS_FIRST; ; ) {
+    const gids = new Uint32Array(count)
+    const size = [gids.byteLength]
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, gids, size) === 0) {
+      return [...gids.subarray(0, (size[0] ?? 0) / gids.BYTES_PER_ELEMENT)]
+    }
+    const error = lastError('getsockopt SO_PEERGROUPS')
+    const needed = (size[0] ?? 0) / gids.BYTES_PER_ELEMENT
+    if (error.code !== 'ERANGE' || needed <= count || needed > GROUPS_MAX) throw error
+    count = needed
+  }
 }
 
 /**

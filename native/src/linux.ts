@@ -5,5 +5,12 @@
 export { bootTimeMs, monotonicUsec } from './linux-clock.ts'
 export { LinuxError } from './linux-error.ts'
 export { notify } from './linux-notify.ts'
-export { type PeerCredentials, peerCredentials, peerPidfd, socketFd } from './linux-peer.ts'
+export {
+  type PeerCredentials,
+  peerCredentials,
+  peerGroups,
+  peerPidfd,
+  socketFd,
+} from './linux-peer.ts'
+export { processAlive } from './linux-pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './linux-process.ts'

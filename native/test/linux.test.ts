@@ -13,7 +13,9 @@ import {
   monotonicUsec,
   notify,
   peerCredentials,
+  peerGroups,
   peerPidfd,
+  processAlive,
   socketFd,
 } from '../src/linux.ts'
 
@@ -119,6 +121,38 @@ describe('peer', () => {
     await end()
   })
 
+  test.skipIf(!isRoot).each([
+    ['none', []],
+    ['a few', [7, 1001, 4_000_000_000]],
+    // More than the first question has room for.
+    ['many', Array.from({ length: 300 }, (_, at) => 10_000 + at)],
+  ])('peerGroups are the supplementary groups at connect: %s', async (_what, groups) => {
+    const path = join(dir, 's')
+    const script = `import os,socket,sys
+os.setgroups([int(gid) for gid in sys.argv[2:]])
+os.setuid(${NOBODY})
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)`
+    const child = spawn('python3', ['-c', script, path, ...groups.map(String)])
+    const [socket]: Socket[] = await once(server, 'connection')
+    if (socket === undefined) throw new Error('no connection')
+    expect([...peerGroups(socketFd(socket))].sort()).toEqual([...groups].sort())
+    socket.end('x')
+    await once(child, 'exit')
+  })
+
+  test('processAlive until the process ends', async () => {
+    const { socket, end } = await connectedChild()
+    const pidfd = peerPidfd(socketFd(socket))
+    if (pidfd === undefined) return
+    expect(processAlive(pidfd)).toBe(true)
+    await end()
+    expect(processAlive(pidfd)).toBe(false)
+    closeSync(pidfd)
+    expect(() => processAlive(pidfd)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    expect(() => processAlive(-1)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    socket.destroy()
+  })
+
   test('a closed socket has no descriptor', async () => {
     const { socket, end } = await connectedChild()
     socket.destroy()
@@ -126,7 +160,7 @@ describe('peer', () => {
     await end()
   })
 
-  test.each([peerCredentials, peerPidfd])('%o of no socket is a LinuxError', (ask) => {
+  test.each([peerCredentials, peerGroups, peerPidfd])('%o of no socket is a LinuxError', (ask) => {
     const file = openSync('/dev/null', 'r')
     expect(() => ask(file)).toThrow(expect.objectContaining({ code: 'ENOTSOCK' }))
     closeSync(file)
