@@ -1,0 +1,42 @@
+/** What files of /proc/PID say (proc(5)), as values. The process chose none of their structure. */
+export interface ProcessStatus {
+  /** Effective uid now; SO_PEERCRED has the one of connect(2). */
+  readonly effectiveUid: number
+  /** How many PID namespaces deep the process is, seen from this /proc: 1 where it is in its own. */
+  readonly pidNamespaces: number
+  /** Effective capabilities, a bit each. */
+  readonly capabilities: bigint
+}
+
+/**
+ * Reads /proc/PID/status. The process's name stands in it, with line ends escaped by the kernel.
+ *
+ * @returns undefined where a line is missing: cut off, or of another kernel
+ */
+export function parseStatus(text: string): ProcessStatus | undefined {
+  const uid = /^Uid:\t\d+\t(\d+)\t/m.exec(text)?.[1]
+  const namespaces = /^NSpid:((?:\t\d+)+)$/m.exec(text)?.[1]
+  const capabilities = /^CapEff:\t([0-9a-f]{16})$/m.exec(text)?.[1]
+  if (uid === undefined || namespaces === undefined || capabilities === undefined) return undefined
+  return {
+    effectiveUid: Number(uid),
+    pidNamespaces: namespaces.split('\t').length - 1,
+    capabilities: BigInt(`0x${capabilities}`),
+  }
+}
+
+/**
+ * When a process started, from /proc/PID/stat: field 22, in clock ticks since boot, as text. With
+ * the pid it names one process. The second field is the process's own name in parentheses, which may
+ * hold parentheses and blanks, so fields are counted after the last `)`.
+ */
+export function parseStartTime(text: string): string | undefined {
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  const startTime = fields[22 - 3]
+  return startTime !== undefined && /^\d+$/.test(startTime) ? startTime : undefined
+}
+
+/** Whether /proc/PID/uid_map maps every uid to itself: in such a namespace no uid stands for others. */
+export function mapsEveryId(idMap: string): boolean {
+  return /^\s*0\s+0\s+4294967295\s*$/.test(idMap)
+}
