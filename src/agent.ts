@@ -28,6 +28,9 @@ import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
 import { listenOn } from './relay/listen.ts'
 import { type Metadata, metadataFrom } from './relay/metadata.ts'
+import { openSecrets } from './relay/policy-file.ts'
+import { type LoadedPolicy, loadPolicy } from './relay/policy-load.ts'
+import { requireProc, seesExecutables } from './relay/process.ts'
 import { relay } from './relay/relay.ts'
 import { openSource } from './relay/source.ts'
 import { tokenAuthority } from './relay/token.ts'
@@ -47,8 +50,13 @@ export interface Agent {
   readonly started: Promise<void>
   /** Rejects where only a new process can help, once the agent serves. Never resolves. */
   readonly failed: Promise<never>
-  /** Takes over what may change while running: tokens' settings and the log level. */
-  reload(config: Config): void
+  /**
+   * Takes over what may change while running: the policy, trust anchors, tokens' settings and the
+   * log level. All of it or, where something is refused, nothing.
+   *
+   * @throws MetabindError POLICY_…, FILE_UNUSABLE, VERIFY_ANCHOR
+   */
+  reload(config: Config): Promise<void>
   /** Answers what is under way, then closes everything and wipes the keys. */
   drain(): Promise<void>
 }
@@ -70,6 +78,7 @@ const FATAL: readonly ErrorCode[] = [
 /** Builds every part once and runs boot. The admin socket answers from the beginning on. */
 export function startAgent(first: Config, log: Log, supervisor: Supervisor): Agent {
   let config = first
+  let policy: LoadedPolicy | undefined
   let state: BootState = { at: 'opening-tpm' }
   let waitsFor: MetabindError | undefined
   let running: RunningAgent | undefined
@@ -105,10 +114,29 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   const turning = setInterval(() => metadata.turn(), METADATA_TURN_MS)
   const stoppedBecause = (): MetabindError | undefined => otherInstance ?? keeper?.stoppedBecause()
 
+  const inForce = (): LoadedPolicy => {
+    if (policy === undefined) throw new MetabindError('AGENT_NOT_READY')
+    return policy
+  }
+  const takePolicy = async (next: Config): Promise<void> => {
+    const { secretPaths } = dialect
+    try {
+      policy = await loadPolicy(next.policy.file, {
+        secretPaths,
+        seesExecutables: seesExecutables(),
+      })
+    } catch (error) {
+      audit({ event: 'policy.not-loaded', detail: causeChain(error) })
+      throw error
+    }
+    audit({ event: 'policy.loaded', detail: policyInWords(policy) })
+  }
+
   const serveAdmin = (): Promise<void> => {
     const app = admin({
       bounds: httpBounds(config),
-      status: () => agentStatus(config, endpoint, state, stoppedBecause() ?? waitsFor),
+      status: () => agentStatus(config, endpoint, state, stoppedBecause() ?? waitsFor, inForce()),
+      policy: () => inForce().policy,
       running: () => running,
       audit,
       logFault,
@@ -169,6 +197,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       audit,
       bounds: httpBounds(config),
       ttlSecondsMax: () => config.token.max_ttl_seconds,
+      policy: () => inForce().policy,
       requireRunning: () => requireRunning(stoppedBecause()),
       logFault,
     })
@@ -189,6 +218,8 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   }
 
   const start = async (): Promise<void> => {
+    requireProc()
+    await takePolicy(config)
     await serveAdmin()
     const ready = await boot()
     items = keepMetadata(ready, metadata)
@@ -224,9 +255,11 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   return {
     started: start(),
     failed: failed.promise,
-    reload: (next) => {
-      trust = readTrust(next)
-      config = { ...config, token: next.token, log: next.log }
+    reload: async (next) => {
+      const nextTrust = readTrust(next)
+      await takePolicy(next)
+      trust = nextTrust
+      config = { ...config, token: next.token, log: next.log, policy: next.policy }
       log.level = next.log.level
     },
     drain: async () => {
@@ -240,6 +273,12 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       await Promise.allSettled([source.close(), tpm.close()])
     },
   }
+}
+
+function policyInWords({ policy, from }: LoadedPolicy): string {
+  const open = openSecrets(policy).map(({ number }) => number)
+  const secrets = open.length === 0 ? '' : `; secret paths are open to everybody by rule ${open}`
+  return `${from}: ${policy.mode}, ${policy.rules.length} rules${secrets}`
 }
 
 function bootParts(

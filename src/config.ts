@@ -90,8 +90,10 @@ const identity = z.strictObject({
 const token = z.strictObject({
   /** What tokens are bound to besides the instance. */
   bind: z
-    .array(z.enum(['uid']))
-    .max(1)
+    .array(z.enum(['uid', 'unit']))
+    .refine((bind) => new Set(bind).size === bind.length, 'must not repeat')
+    // A unit may hold processes of several users: alone it would be the weaker binding.
+    .refine((bind) => !bind.includes('unit') || bind.includes('uid'), 'must have uid beside unit')
     .default(['uid']),
   /** The longest lifetime given out, in seconds; longer requests are refused. */
   max_ttl_seconds: z.int().min(TTL_SECONDS_MIN).max(TTL_SECONDS_MAX).default(TTL_SECONDS_MAX),
@@ -131,6 +133,11 @@ const limits = z.strictObject({
   idle_timeout_ms: milliseconds(3_600_000).default(75_000),
 })
 
+const policy = z.strictObject({
+  /** Who may read what: docs/policy.md. Without it, /etc/metabind/policy.toml if there is one. */
+  file: absolutePath.optional(),
+})
+
 const log = z.strictObject({
   level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
 })
@@ -144,6 +151,7 @@ const schema = z.strictObject({
   cache: cache.prefault({}),
   directories: directories.prefault({}),
   limits: limits.prefault({}),
+  policy: policy.prefault({}),
   log: log.prefault({}),
 })
 

@@ -55,13 +55,18 @@ function endOn(signal: NodeJS.Signals, agent: Agent, log: Log): void {
 }
 
 function reloadOnHangup(files: readonly string[], agent: Agent, log: Log): void {
-  process.on('SIGHUP', () => {
+  const reload = async (): Promise<void> => {
     try {
-      agent.reload(readConfig(files))
-      log.info('configuration reloaded; sections but token and log need a restart')
+      await agent.reload(readConfig(files))
+      log.info('configuration reloaded; sections but policy, token and log need a restart')
     } catch (error) {
       log.error({ cause: causeChain(error) }, 'configuration not reloaded; the old one stays')
     }
+  }
+  // One after the other, so that what was written last is what holds.
+  let last = Promise.resolve()
+  process.on('SIGHUP', () => {
+    last = last.then(reload)
   })
 }
 

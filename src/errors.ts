@@ -132,6 +132,41 @@ export const ERRORS = {
     sentence: 'The calling process could not be identified.',
     remedy: 'Connect from a process of this host that is still running.',
   },
+  TOKEN_UNIT: {
+    status: 403,
+    sentence: 'Tokens are bound to systemd units here, and the calling process is in none.',
+    remedy: 'Run it as a unit (systemd-run), or take "unit" out of token.bind.',
+  },
+  POLICY_DENIED: {
+    status: 403,
+    sentence: 'The policy does not let this caller read this path.',
+    remedy: 'metabind explain USER PATH says which rule decides.',
+  },
+  POLICY_UNREADABLE: {
+    status: 500,
+    sentence: 'The policy file cannot be read.',
+    remedy: 'Check policy.file in the configuration, and the permissions of the file.',
+  },
+  POLICY_UNSAFE: {
+    status: 500,
+    sentence: 'The policy file can be changed by others.',
+    remedy: 'Make it belong to root, or to the agent, and writable for nobody else.',
+  },
+  POLICY_INVALID: {
+    status: 500,
+    sentence: 'The policy is not valid.',
+    remedy: 'Correct the line; metabind policy check FILE tries it without an agent.',
+  },
+  POLICY_BLIND: {
+    status: 500,
+    sentence: "The policy names executables, and the agent cannot see other users' executables.",
+    remedy: 'Grant the agent CAP_SYS_PTRACE, or write the rule by unit.',
+  },
+  PROC_HIDDEN: {
+    status: 500,
+    sentence: 'The agent cannot see in /proc who its callers are.',
+    remedy: 'Run it with the /proc of its PID namespace, without hidepid (ProtectProc=default).',
+  },
   METADATA_ABSENT: {
     status: 404,
     sentence: 'There is no such metadata.',

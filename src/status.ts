@@ -4,6 +4,7 @@ import { ERRORS, type MetabindError } from './errors.ts'
 import type { InstanceIdentity } from './format/instance-identity.ts'
 import { iidOf } from './format/instance-identity.ts'
 import type { AgentStatus } from './relay/admin.ts'
+import type { LoadedPolicy } from './relay/policy-load.ts'
 import { VERSION } from './version.ts'
 
 /**
@@ -16,6 +17,7 @@ export function agentStatus(
   endpoint: string,
   state: BootState,
   problem: MetabindError | undefined,
+  { policy, from }: LoadedPolicy,
 ): AgentStatus {
   const ready = state.at === 'ready' && problem === undefined
   const identity = identityIn(state)
@@ -31,6 +33,7 @@ export function agentStatus(
     },
     ...('selfTest' in state ? { selfTest: state.selfTest } : {}),
     source: { dialect: config.source.dialect, endpoint },
+    policy: { mode: policy.mode, from, rules: policy.rules.length },
     sockets: { metadata: config.listen.metadata_socket, admin: config.listen.admin_socket },
   }
 }

@@ -19,6 +19,7 @@ const answer = z.union([
     iid: z.string(),
     uid: z.number(),
     boundToUid: z.boolean(),
+    boundToUnit: z.boolean(),
     secondsLeft: z.number(),
   }),
   z.object({
@@ -56,6 +57,7 @@ function inWords(found: Answer): string {
     const detail = found.detail === undefined ? '' : ` (${found.detail})`
     return `not valid: ${found.code}: ${found.sentence}${detail}`
   }
-  const bound = found.boundToUid ? `, for uid ${found.uid} only` : ''
+  const unit = found.boundToUnit ? ' in this unit' : ''
+  const bound = found.boundToUid ? `, for uid ${found.uid}${unit} only` : ''
   return `valid: made on this instance${bound}, for ${found.secondsLeft} s more`
 }

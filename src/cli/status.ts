@@ -21,6 +21,7 @@ const answer = z.object({
     .optional(),
   tpm: z.object({ tcti: z.string(), ek: z.string().optional() }),
   source: z.object({ dialect: z.string(), endpoint: z.string() }),
+  policy: z.object({ mode: z.string(), from: z.string(), rules: z.number() }),
   sockets: z.object({ metadata: z.string(), admin: z.string() }),
 })
 type Answer = z.infer<typeof answer>
@@ -45,7 +46,7 @@ ${SOCKET_HELP}`,
 }
 
 function inWords(found: Answer): string {
-  const { problem, identity, tpm, source, sockets } = found
+  const { problem, identity, tpm, source, policy, sockets } = found
   const rows: [string, string | undefined][] = [
     ['state', found.state],
     ['problem', problem && `${problem.code}: ${problem.sentence}`],
@@ -54,6 +55,7 @@ function inWords(found: Answer): string {
     ['identity', identity?.iid],
     ['tpm', tpm.ek === undefined ? tpm.tcti : `${tpm.tcti}, EK ${tpm.ek}`],
     ['source', `${source.dialect} at ${source.endpoint}`],
+    ['policy', `${policy.mode}, ${policy.rules} rules, ${policy.from}`],
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],
     ['version', found.version],
   ]

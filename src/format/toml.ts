@@ -1,5 +1,5 @@
 import { type AST, getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser'
-import { MetabindError } from '../errors.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 
 /** Table names and keys, and places in lists, from the outside in. */
 export type KeyPath = readonly (string | number)[]
@@ -18,15 +18,20 @@ export interface TomlDocument {
  *
  * @param text the document
  * @param file named in errors
- * @throws MetabindError CONFIG_INVALID, with file and line
+ * @param code of the error: what kind of file it is
+ * @throws MetabindError of that code, with file and line
  */
-export function parseToml(text: string, file: string): TomlDocument {
+export function parseToml(
+  text: string,
+  file: string,
+  code: ErrorCode = 'CONFIG_INVALID',
+): TomlDocument {
   let program: AST.TOMLProgram
   try {
     program = parseTOML(text, { tomlVersion: '1.0.0' })
   } catch (error) {
     if (!(error instanceof ParseError)) throw error
-    throw new MetabindError('CONFIG_INVALID', `${file}:${error.lineNumber}: ${error.message}.`)
+    throw new MetabindError(code, `${file}:${error.lineNumber}: ${error.message}.`)
   }
   const lines = new Map<string, number>()
   collectLines(program.body[0].body, [], lines)

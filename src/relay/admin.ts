@@ -4,7 +4,9 @@ import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { answerError, asMetabindError } from './answer-error.ts'
 import type { Audit } from './audit.ts'
 import { callerOf } from './caller.ts'
+import { explain, explainBody } from './explain.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
+import type { Policy } from './policy.ts'
 import type { TokenAuthority } from './token.ts'
 
 /** What the admin socket can do. Who may connect is decided by the mode and group of the socket. */
@@ -13,6 +15,8 @@ export interface AdminParts {
   readonly status: () => AgentStatus
   /** The running agent, or undefined before it is ready. */
   readonly running: () => RunningAgent | undefined
+  /** The policy in force. */
+  readonly policy: () => Policy
   readonly audit: Audit
   readonly logFault: (error: MetabindError) => void
 }
@@ -64,6 +68,7 @@ export interface AgentStatus {
     readonly lacked: readonly string[]
   }
   readonly source: { readonly dialect: string; readonly endpoint: string }
+  readonly policy: { readonly mode: Policy['mode']; readonly from: string; readonly rules: number }
   readonly sockets: { readonly metadata: string; readonly admin: string }
 }
 
@@ -74,6 +79,7 @@ export type Inspection =
       readonly iid: string
       readonly uid: number
       readonly boundToUid: boolean
+      readonly boundToUnit: boolean
       readonly secondsLeft: number
     }
   | {
@@ -119,6 +125,9 @@ export function admin(parts: AdminParts): FastifyInstance {
     parts.audit({ event: 'challenge.answered', caller: callerOf(request.raw.socket) })
     return reply.type('application/json').send(answer)
   })
+  app.post('/metabind/v1/explain', (request) =>
+    explain(parts.policy(), parse(explainBody, request.body)),
+  )
   app.setNotFoundHandler(() => {
     throw new MetabindError('ADMIN_ABSENT')
   })
@@ -150,6 +159,7 @@ function inspect(parts: AdminParts, request: FastifyRequest): Inspection {
       iid: agent.iid,
       uid: claims.uid,
       boundToUid: claims.boundTo.uid,
+      boundToUnit: claims.boundTo.unit,
       secondsLeft: Math.ceil((claims.expiresAtMs - agent.bootTimeMs()) / 1000),
     }
   } catch (error) {

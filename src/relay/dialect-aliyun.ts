@@ -17,5 +17,12 @@ export const aliyun: Dialect = {
     '/latest/dynamic/instance-identity/pkcs7',
     '/2016-01-01/dynamic/instance-identity/pkcs7',
   ],
+  // Not secret: the listing of security-credentials, which names the role.
+  secretPaths: [
+    '/*/meta-data/ram/security-credentials/*/**',
+    '/*/user-data/**',
+    '/*/vendor-data/**',
+    '/*/dynamic/instance-identity/pkcs7/**',
+  ],
   status: {},
 }

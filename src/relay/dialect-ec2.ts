@@ -43,5 +43,11 @@ export const ec2: Dialect = {
   ttlHeader: 'X-Aws-Ec2-Metadata-Token-Ttl-Seconds',
   instanceIdPath: '/latest/meta-data/instance-id',
   audiencePaths: [],
+  secretPaths: [
+    '/*/meta-data/iam/security-credentials/*/**',
+    '/*/meta-data/identity-credentials/**',
+    '/*/user-data/**',
+    '/*/dynamic/instance-identity/**',
+  ],
   status: { TOKEN_MISSING: 401 },
 }

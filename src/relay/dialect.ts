@@ -17,6 +17,8 @@ export interface Dialect {
   readonly instanceIdPath: string
   /** Paths that take the query `audience=VALUE`; every other query is refused. */
   readonly audiencePaths: readonly string[]
+  /** Path patterns that only root reads where no rule of the policy says otherwise. */
+  readonly secretPaths: readonly string[]
   /** Where this cloud answers with another status than errors.ts says. */
   readonly status: Readonly<Partial<Record<ErrorCode, number>>>
 }

@@ -3,6 +3,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { isClosing } from './answer-error.ts'
 import { identifyCaller } from './caller.ts'
+import type { NamesExecutable } from './process.ts'
 
 /** Bounds that every connection is held to. */
 export interface HttpBounds {
@@ -23,7 +24,11 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
  * An HTTP server that knows its callers and bounds them. node:http parses, strictly; fastify routes.
  * The router is not asked to normalise anything: each route sees the target as it came.
  */
-export function httpServer(bounds: HttpBounds, bodies: 'drop' | 'json' = 'drop'): FastifyInstance {
+export function httpServer(
+  bounds: HttpBounds,
+  bodies: 'drop' | 'json' = 'drop',
+  namesExecutable: () => NamesExecutable | undefined = () => undefined,
+): FastifyInstance {
   const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: bounds.bodyBytesMax,
@@ -43,7 +48,9 @@ export function httpServer(bounds: HttpBounds, bodies: 'drop' | 'json' = 'drop')
     clientErrorHandler: (error, socket) => refuseRaw(socket, CLIENT_ERRORS[error.code ?? '']),
   })
   app.server.maxConnections = bounds.connections
-  app.server.on('connection', identifyCaller)
+  app.server.on('connection', (socket) => {
+    identifyCaller(socket, { namesExecutable: namesExecutable() })
+  })
   app.server.on('connect', (_request, socket) => refuseRaw(socket, 'REQUEST_METHOD'))
   app.addHook('onRequest', requireOrder)
   if (bodies === 'drop') dropBodies(app)

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { MetabindError } from '../errors.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type CanonicalTarget, canonicalTarget } from '../format/canonical-path.ts'
 import { answerError, asMetabindError } from './answer-error.ts'
 import type { Audit } from './audit.ts'
@@ -8,6 +8,8 @@ import type { Dialect } from './dialect.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
 import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
 import type { Metadata } from './metadata.ts'
+import { type Gate, gate } from './permit.ts'
+import { executablesNamed, type Policy } from './policy.ts'
 import {
   asksForFresh,
   judgeHeaders,
@@ -26,6 +28,8 @@ export interface RelayParts {
   readonly audit: Audit
   readonly bounds: HttpBounds
   readonly ttlSecondsMax: () => number
+  /** The policy in force. */
+  readonly policy: () => Policy
   /** @throws MetabindError AGENT_STOPPED while tokens are neither issued nor accepted */
   readonly requireRunning: () => void
   /** A fault of our own, once, with its cause. */
@@ -47,9 +51,10 @@ declare module 'fastify' {
 
 const WHOAMI_PATH = '/metabind/v1/whoami'
 
-/** The metadata socket: caller, headers, path, method, token, answer, in this order. */
+/** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
 export function relay(parts: RelayParts): FastifyInstance {
-  const app = httpServer(parts.bounds)
+  const app = httpServer(parts.bounds, 'drop', () => executablesNamed(parts.policy()))
+  const policed = { ...parts, gate: gate(parts.policy, parts.audit) }
   app.decorateRequest('asked', undefined)
   app.addHook('onRequest', (request, _reply, done) => {
     request.asked = judge(request, parts.dialect)
@@ -59,7 +64,7 @@ export function relay(parts: RelayParts): FastifyInstance {
     const asked = request.asked ?? judge(request, parts.dialect)
     return asked.target.path === parts.dialect.tokenPath
       ? issueToken(parts, asked, request, reply)
-      : readMetadata(parts, asked, request, reply)
+      : readMetadata(policed, asked, request, reply)
   }
   app.all('/*', answer)
   app.setNotFoundHandler(answer)
@@ -113,7 +118,7 @@ function issueToken(
 }
 
 async function readMetadata(
-  parts: RelayParts,
+  parts: RelayParts & { readonly gate: Gate },
   asked: Asked,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -123,6 +128,7 @@ async function readMetadata(
   parts.requireRunning()
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
+  parts.gate.permit(asked.caller, asked.target.path)
   if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, reply)
   requireVersion(asked.target.path, parts.dialect)
   const fresh = asksForFresh(request.headers['cache-control'], asked.caller.uid)
@@ -130,6 +136,7 @@ async function readMetadata(
   reply.header('Age', String(answered.ageSeconds)).header('X-Metabind-Cache', answered.cache)
   // The two headers stay on the refusal: a 404 has an age as well.
   if (answered.item === undefined) throw new MetabindError('METADATA_ABSENT')
+  parts.gate.seen(asked.caller, asked.target.path)
   return reply.type(answered.item.contentType).send(answered.item.body)
 }
 
@@ -163,6 +170,12 @@ function requireVersion(path: string, dialect: Dialect): void {
   }
 }
 
+const REFUSED_REQUESTS = new Set<ErrorCode>([
+  'REQUEST_FORWARDED',
+  'REQUEST_BROWSER',
+  'CALLER_UNKNOWN',
+])
+
 /** Records refusals of tokens and forwarded requests; a mistyped path is nobody's concern. */
 function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyRequest): void {
   const { code, detail } = error
@@ -171,7 +184,7 @@ function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyR
       ? 'token.foreign'
       : code.startsWith('TOKEN_')
         ? 'token.refused'
-        : code === 'REQUEST_FORWARDED' || code === 'REQUEST_BROWSER'
+        : REFUSED_REQUESTS.has(code)
           ? 'request.refused'
           : undefined
   if (event === undefined) return

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { sealContext } from '../../src/boot/identity.ts'
 import { type Kept, keptIn } from '../../src/boot/kept.ts'
 import { deriveSeal } from '../../src/boot/seal.ts'
 import type { MetabindError } from '../../src/errors.ts'
+import { sealContext } from '../../src/format/instance-identity.ts'
 import { Secret } from '../../src/format/secret.ts'
 
 const name = (byte: number) => Buffer.alloc(34, byte)

@@ -151,7 +151,7 @@ describe('R6 the number of tokens is not limited', () => {
     const keys = made.keys()
     await keys.refresh()
     const tokens = tokenAuthority(keys, bootTimeMs, () => ['uid'])
-    const caller = { pid: 1, uid: 1000, gid: 1000 }
+    const caller = { pid: 1, uid: 1000, gid: 1000, groups: [1000], namespaces: [] }
     const kept: string[] = []
     const issueMany = (many: number) => {
       for (let made = 0; made < many; made += 1) {

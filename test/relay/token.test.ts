@@ -13,7 +13,7 @@ import {
 import { type TokenKeys, tokenAuthority } from '../../src/relay/token.ts'
 
 const IID_PREFIX = '00112233445566aa'
-const CALLER = { pid: 4711, uid: 1000, gid: 1000 }
+const CALLER = { pid: 4711, uid: 1000, gid: 1000, groups: [1000], namespaces: [] }
 const HOUR_S = 3600
 
 /** A clock that stands until it is moved, and a key for each hour that has one. */
@@ -305,7 +305,7 @@ describe('the caller', () => {
   test('another uid is refused, another process of the uid is not', () => {
     const { tokens } = bench()
     const text = tokens.issue(60, CALLER).reveal()
-    expect(codeOf(() => tokens.redeem(text, { pid: 1, uid: 1000, gid: 5 }))).toBe('accepted')
+    expect(codeOf(() => tokens.redeem(text, { ...CALLER, pid: 1, gid: 5 }))).toBe('accepted')
     for (const uid of [0, 999, 1001, 0xffff_ffff]) {
       expect(codeOf(() => tokens.redeem(text, { ...CALLER, uid }))).toBe('TOKEN_CALLER')
     }
@@ -350,6 +350,8 @@ describe('of any token', () => {
     pid: fc.nat(),
     uid: fc.integer({ min: 0, max: 0xffff_ffff }),
     gid: fc.nat(),
+    groups: fc.constant([]),
+    namespaces: fc.constant([]),
   })
   const anyTtl = fc.integer({ min: 1, max: 21_600 })
   const anyStart = fc.integer({ min: 0, max: 10 * 365 * 24 * HOUR_S })
