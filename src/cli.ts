@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { config } from './cli/config.ts'
+import { explain as explainPolicy } from './cli/explain.ts'
 import { get } from './cli/get.ts'
 import { inspect } from './cli/inspect.ts'
+import { policy } from './cli/policy.ts'
 import { revoke } from './cli/revoke.ts'
 import { simulate } from './cli/simulate.ts'
 import { status } from './cli/status.ts'
@@ -18,6 +20,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   inspect,
   revoke,
   verify,
+  explain: explainPolicy,
+  policy,
   config,
   simulate,
 }

@@ -40,6 +40,7 @@ async function tokenFor(sockets: Sockets, file: string | undefined): Promise<Sec
   return new Secret(content)
 }
 
-function absolute(path: string): string {
+/** A path as a person writes it: absolute, or below the metadata of the latest version. */
+export function absolute(path: string): string {
   return path.startsWith('/') ? path : `/latest/meta-data/${path}`
 }

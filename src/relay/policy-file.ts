@@ -10,7 +10,7 @@ import {
   pathPattern,
 } from '../format/pattern.ts'
 import { parseToml, type TomlDocument } from '../format/toml.ts'
-import { NATIVE_SECRET_PATHS, NO_UNIT, namesCaller, type Policy, type Rule } from './policy.ts'
+import { NATIVE_SECRET_PATHS, NONE, namesCaller, type Policy, type Rule } from './policy.ts'
 
 /** Longest policy file, in bytes. */
 export const POLICY_BYTES_MAX = 262_144
@@ -42,10 +42,9 @@ export interface PolicyParts {
   readonly seesExecutables: boolean
 }
 
-const account = z.union(
-  [z.int().min(0).max(ID_MAX), z.string().regex(ACCOUNT)],
-  'must be a name, or a number without quotes',
-)
+const account = z
+  .union([z.number(), z.string()])
+  .refine(isAccount, 'must be a name, or a number without quotes')
 const list = <T extends z.ZodType>(entry: T) =>
   z.array(entry).min(1, 'must not be empty: leave it out to match every caller').max(ENTRIES_MAX)
 const units = list(z.string().transform(asPattern(unitPattern)))
@@ -109,6 +108,11 @@ export function openSecrets(policy: Policy): readonly Rule[] {
       !namesCaller(one) &&
       one.paths.some((path) => policy.secretPaths.some((secret) => overlap(path, secret))),
   )
+}
+
+function isAccount(entry: number | string): boolean {
+  if (typeof entry === 'string') return ACCOUNT.test(entry)
+  return Number.isInteger(entry) && entry >= 0 && entry <= ID_MAX
 }
 
 function parseWritten(document: TomlDocument, file: string): Written {
@@ -175,8 +179,8 @@ function namesIn(rules: Written['rule'], key: 'users' | 'groups'): string[] {
 
 /** A unit's name without its kind would never match, and nothing would say so. */
 function unitPattern(text: string): Pattern {
-  if (text !== NO_UNIT && !UNIT_SUFFIX.test(text)) {
-    throw new PatternProblem(`must end in .service, .scope or the like, or be '${NO_UNIT}'`)
+  if (text !== NONE && !UNIT_SUFFIX.test(text)) {
+    throw new PatternProblem(`must end in .service, .scope or the like, or be '${NONE}'`)
   }
   return namePattern(text)
 }

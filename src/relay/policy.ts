@@ -36,8 +36,11 @@ export interface Decision {
 /** Why a rule does not speak of a request: the first of its lists that does not match. */
 export type Mismatch = 'paths' | 'users' | 'groups' | 'units' | 'executables' | 'containers'
 
-/** In `units`: a caller that is in no unit. No unit can be called this, for lack of a suffix. */
-export const NO_UNIT = 'none'
+/**
+ * In `units`: a caller that is in no unit; no unit can be called this, for lack of a suffix. In
+ * `containers`: one in namespaces of its own that are no known container's.
+ */
+export const NONE = 'none'
 
 // Of the native API: what proves this instance to others.
 export const NATIVE_SECRET_PATHS = ['/metabind/v1/identity/**']
@@ -71,14 +74,14 @@ export function mismatch(rule: Rule, caller: Caller, path: string): Mismatch | u
   if (!rule.paths.some((pattern) => pattern.matches(path))) return 'paths'
   if (rule.users !== undefined && !rule.users.has(caller.uid)) return 'users'
   if (rule.groups !== undefined && !isMember(caller, rule.groups)) return 'groups'
-  if (rule.units !== undefined && !anyMatches(rule.units, caller.unit ?? NO_UNIT)) return 'units'
+  if (rule.units !== undefined && !anyMatches(rule.units, caller.unit ?? NONE)) return 'units'
   if (rule.executables !== undefined && !runsOneOf(caller, rule.executables)) return 'executables'
   if (rule.containers === undefined) {
     return rule.effect === 'allow' && namesCaller(rule) && isContained(caller)
       ? 'containers'
       : undefined
   }
-  const contained = isContained(caller) && anyMatches(rule.containers, caller.container ?? '')
+  const contained = isContained(caller) && anyMatches(rule.containers, caller.container ?? NONE)
   return contained ? undefined : 'containers'
 }
 

@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { z } from 'zod'
+import { askAdmin } from '../client.ts'
+import { UsageError } from '../errors.ts'
+import { absolute } from './get.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const EXIT_REFUSED = 3
+/** Of a uid without an account: the id that no group has. */
+const NO_GID = 4_294_967_295
+
+const run = promisify(execFile)
+
+const answer = z.object({
+  allowed: z.boolean(),
+  why: z.string(),
+  mode: z.string(),
+  path: z.string(),
+  passedOver: z.array(z.object({ rule: z.number(), name: z.string(), mismatch: z.string() })),
+})
+type Answer = z.infer<typeof answer>
+
+export const explain: Verb = {
+  summary: 'say which rule of the policy decides, and why',
+  help: `Usage: metabind explain USER PATH [--unit UNIT] [--executable FILE] [--container ID] [--json]
+
+Says whether the policy in force lets USER (a name or a uid) read PATH, and which rule decides.
+PATH is absolute (/latest/user-data) or below /latest/meta-data/ (instance-id).
+
+  --unit UNIT          as a process of this systemd unit
+  --executable FILE    as a process that runs this file
+  --container ID       as a process in this container
+  --json               print the answer as JSON
+${SOCKET_HELP}
+Exit codes: 0 allowed, 3 refused.
+`,
+  run: async (args) => {
+    const { values, positionals } = parseVerb(args, OPTIONS, 2)
+    const [user, path] = positionals
+    if (user === undefined || path === undefined) throw new UsageError('USER or PATH is missing')
+    const { unit, executable, container } = values
+    const asked = { ...(await idsOf(user)), path: absolute(path), unit, executable, container }
+    const raw = await askAdmin(socketsOf(values), 'POST', 'explain', asked)
+    const found = answer.parse(raw)
+    process.stdout.write(values.json ? `${JSON.stringify(raw)}\n` : inWords(found))
+    return found.allowed ? 0 : EXIT_REFUSED
+  },
+}
+
+const OPTIONS = {
+  ...SOCKET_OPTIONS,
+  unit: { type: 'string' },
+  executable: { type: 'string' },
+  container: { type: 'string' },
+  json: { type: 'boolean' },
+} as const
+
+/** The ids that a process of this user has after a login (id(1)). */
+async function idsOf(user: string): Promise<{ uid: number; gid: number; groups: number[] }> {
+  const ask = async (what: string): Promise<number[]> => {
+    const { stdout } = await run('id', [what, '--', user])
+    return stdout.trim().split(' ').map(Number)
+  }
+  try {
+    const [[uid = NO_GID], [gid = NO_GID], groups] = [
+      await ask('-u'),
+      await ask('-g'),
+      await ask('-G'),
+    ]
+    return { uid, gid, groups }
+  } catch {
+    if (!/^\d{1,10}$/.test(user)) throw new UsageError(`there is no user '${user}' here`)
+    return { uid: Number(user), gid: NO_GID, groups: [] }
+  }
+}
+
+function inWords({ allowed, why, mode, path, passedOver }: Answer): string {
+  const lines = passedOver.map(
+    ({ rule, name, mismatch }) => `rule ${rule} (${name}) is not about it: ${mismatch}\n`,
+  )
+  const verdict = allowed ? 'allowed' : mode === 'audit' ? 'allowed, but recorded' : 'refused'
+  return `${path}: ${verdict}: ${why}\n${lines.join('')}`
+}
