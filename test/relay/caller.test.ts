@@ -1,0 +1,299 @@
+import { type ChildProcess, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type CallerParts, callerOf, identifyCaller } from '../../src/relay/caller.ts'
+import {
+  type Cgroups,
+  endPeer,
+  isRoot,
+  makeCgroups,
+  NEEDS_ROOT,
+  nextPid,
+  type PeerOptions,
+  PYTHON,
+  startPeer,
+  systemdHierarchies,
+  works,
+} from '../harness/peer.ts'
+
+/** Real processes on a real socket, under other uids, in real cgroups and namespaces. */
+
+const NOBODY = 65_534
+const CONNECT = `import os,socket,sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+`
+const STAY = `${CONNECT}s.recv(1)`
+const asRoot = isRoot ? test : test.skip
+const describeAsRoot = isRoot ? describe : describe.skip
+const hierarchies = isRoot ? systemdHierarchies() : []
+/** Who connects here when nothing else is said. */
+const SELF = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, namespaces: [] }
+
+let dir: string
+let path: string
+let server: Server
+let peers: ChildProcess[]
+let cgroups: Cgroups
+
+beforeEach(async () => {
+  dir = await mkdtemp('/tmp/caller-')
+  await chmod(dir, 0o755)
+  path = join(dir, 's')
+  server = createServer().listen(path)
+  await once(server, 'listening')
+  await chmod(path, 0o666)
+  peers = []
+  cgroups = makeCgroups()
+})
+
+afterEach(async () => {
+  await Promise.all(peers.map(endPeer))
+  cgroups.remove()
+  server.close()
+  await rm(dir, { recursive: true })
+})
+
+function start(script: string, options: PeerOptions = {}, args: readonly string[] = []) {
+  const peer = startPeer(script, [path, ...args], options)
+  peers.push(peer)
+  return peer
+}
+
+async function accept(parts?: Partial<CallerParts>): Promise<Socket> {
+  const [socket]: Socket[] = await once(server, 'connection')
+  if (socket === undefined) throw new Error('no connection')
+  socket.on('error', () => socket.destroy())
+  identifyCaller(socket, parts)
+  return socket
+}
+
+/** The caller of a process that connects and stays. */
+async function callerFrom(options: PeerOptions = {}, parts?: Partial<CallerParts>) {
+  const peer = start(STAY, options)
+  const socket = await accept(parts)
+  const caller = callerOf(socket)
+  socket.destroy()
+  await once(peer, 'exit')
+  return { caller, pid: peer.pid }
+}
+
+// As on kernels before 6.5.
+const OLD_KERNEL = { peerPidfd: () => undefined }
+
+describe.each([
+  ['by pidfd', {}],
+  ['by start time', OLD_KERNEL],
+])('%s', (_how, parts) => {
+  test('a process of our own user', async () => {
+    const { caller, pid } = await callerFrom({}, parts)
+    expect(caller).toMatchObject({ ...SELF, pid })
+  })
+
+  asRoot(`another user with its groups [${NEEDS_ROOT}]`, async () => {
+    const options = { uid: 1001, gid: 2001, groups: [4, 3001] }
+    const { caller, pid } = await callerFrom(options, parts)
+    expect(caller).toMatchObject({ pid, uid: 1001, gid: 2001, groups: [4, 3001], namespaces: [] })
+    expect(caller).not.toHaveProperty('executable')
+  })
+
+  asRoot(`65534 is nobody where every uid is mapped [${NEEDS_ROOT}]`, async () => {
+    const { caller } = await callerFrom({ uid: NOBODY }, parts)
+    expect(caller).toMatchObject({ uid: NOBODY, groups: [] })
+  })
+
+  test('a process that is gone at accept is not known', async () => {
+    // Nothing is accepted while spawnSync waits for the process to end.
+    spawnSync(PYTHON, ['-c', CONNECT, path])
+    const socket = await accept(parts)
+    expect(() => callerOf(socket)).toThrow(expect.objectContaining({ code: 'CALLER_UNKNOWN' }))
+  })
+
+  test('a process that has ended and was not waited for is not known either', async () => {
+    // The parent lives on without wait(2): its child stays as a zombie, and so does its pid.
+    const script = `import os,sys
+pid = os.fork()
+if pid == 0:
+  ${CONNECT.replaceAll('\n', '\n  ')}
+  os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+print('ended', flush=True)
+sys.stdin.read()`
+    const peer = start(script)
+    const accepted = once(server, 'connection')
+    await once(peer.stdout ?? peer, 'data')
+    const [socket]: Socket[] = await accepted
+    if (socket === undefined) throw new Error('no connection')
+    identifyCaller(socket, parts)
+    if (parts === OLD_KERNEL) return
+    expect(() => callerOf(socket)).toThrow(expect.objectContaining({ code: 'CALLER_UNKNOWN' }))
+  })
+})
+
+test('no file descriptor is left open', async () => {
+  const peer = start(STAY)
+  const socket = await accept()
+  const before = readdirSync('/proc/self/fd').length
+  for (let round = 0; round < 100; round += 1) identifyCaller(socket)
+  expect(readdirSync('/proc/self/fd')).toHaveLength(before)
+  socket.destroy()
+  await once(peer, 'exit')
+})
+
+describeAsRoot(`a pid that was given to another process before accept [${NEEDS_ROOT}]`, () => {
+  /** A process connects and is gone; another, of another user in another unit, has its pid. */
+  async function recycle(victimUid: number): Promise<Socket> {
+    const cgroup = cgroups.make(`system.slice/victim-${process.pid}.service`)
+    for (let attempt = 0; attempt < 50; attempt += 1) {
+      // The loop is held until the victim runs, so that accept comes after it.
+      const { pid } = spawnSync(PYTHON, ['-c', `${CONNECT}os._exit(0)`, path])
+      nextPid(pid)
+      const victim = startPeer('import sys; sys.stdin.read()', [], {
+        uid: victimUid,
+        cgroups: [cgroup],
+      })
+      peers.push(victim)
+      const [socket]: Socket[] = await once(server, 'connection')
+      if (socket !== undefined && victim.pid === pid) return socket
+      socket?.destroy()
+      await endPeer(victim)
+    }
+    throw new Error('no pid could be given anew in 50 tries')
+  }
+  const can = hierarchies.length > 0 && existsSync('/proc/sys/kernel/ns_last_pid')
+
+  test.skipIf(!can)('is not taken for the one that connected', async () => {
+    const socket = await recycle(0)
+    identifyCaller(socket)
+    expect(() => callerOf(socket)).toThrow(expect.objectContaining({ code: 'CALLER_UNKNOWN' }))
+  })
+
+  test.skipIf(!can)('nor without pidfd, when it is of another user', async () => {
+    const socket = await recycle(1001)
+    // Until it has taken its own uid it has that of root, who connected.
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    identifyCaller(socket, OLD_KERNEL)
+    expect(() => callerOf(socket)).toThrow(expect.objectContaining({ code: 'CALLER_UNKNOWN' }))
+  })
+})
+
+describe.skipIf(hierarchies.length === 0)(`units, by real cgroups [${NEEDS_ROOT}]`, () => {
+  const [first = '', second] = hierarchies
+  const unit = `metabind-test-${process.pid}.service`
+
+  test.each(hierarchies)('of a service, in %s', async (hierarchy) => {
+    const cgroup = cgroups.make(`system.slice/${unit}`, hierarchy)
+    const { caller } = await callerFrom({ uid: 1001, cgroups: [cgroup] })
+    expect(caller).toMatchObject({ uid: 1001, unit, slice: 'system.slice' })
+  })
+
+  test('what a unit makes below itself is not another unit', async () => {
+    const cgroup = cgroups.make(`system.slice/${unit}/root.service`)
+    const { caller } = await callerFrom({ cgroups: [cgroup] })
+    expect(caller).toMatchObject({ unit })
+  })
+
+  test('a container', async () => {
+    const id = '0123456789abcdef'.repeat(4)
+    const cgroup = cgroups.make(`system.slice/docker-${id}.scope`)
+    const { caller } = await callerFrom({ cgroups: [cgroup] })
+    expect(caller).toMatchObject({ unit: `docker-${id}.scope`, container: id, namespaces: [] })
+  })
+
+  test.skipIf(second === undefined)('two that differ are none', async () => {
+    const one = cgroups.make(`system.slice/${unit}`, first)
+    const other = cgroups.make(`system.slice/other-${unit}`, second)
+    const { caller } = await callerFrom({ cgroups: [one, other] })
+    expect(caller).not.toHaveProperty('unit')
+  })
+})
+
+describeAsRoot(`namespaces [${NEEDS_ROOT}]`, () => {
+  test('of PIDs: the caller has its pid here, not its pid there', async () => {
+    const through = ['unshare', '--fork', '--pid', '--kill-child']
+    const script = `${CONNECT}print(os.getpid(), flush=True)\ns.recv(1)`
+    const peer = start(script, { uid: 0, through })
+    const [[said], socket] = await Promise.all([once(peer.stdout ?? peer, 'data'), accept()])
+    expect(String(said)).toBe('1\n')
+    const caller = callerOf(socket)
+    expect(caller.namespaces).toEqual(['pid'])
+    expect(caller.pid).toBeGreaterThan(1)
+    expect(caller.pid).not.toBe(peer.pid)
+    socket.destroy()
+    await once(peer, 'exit')
+  })
+
+  const canMakeUserNamespace = works('setpriv', '--reuid', '1001', 'unshare', '--user', 'true')
+  test.skipIf(!canMakeUserNamespace)('of users: root there is who it is here', async () => {
+    const { caller } = await callerFrom({ uid: 1001, through: ['unshare', '--map-root-user'] })
+    expect(caller).toMatchObject({ uid: 1001, namespaces: ['user'] })
+  })
+})
+
+describeAsRoot(`executables [${NEEDS_ROOT}]`, () => {
+  const namesAny = { namesExecutable: () => true }
+
+  /** A process that runs the file `runs`: a copy of sleep, so that nothing depends on where it lies. */
+  async function afterExec(file: string, through: readonly string[] = []) {
+    const script = `${CONNECT}s.set_inheritable(True)\nos.execv(sys.argv[2], [sys.argv[2], '30'])`
+    const peer = start(script, { uid: 1001, through }, [file])
+    const [socket]: Socket[] = await once(server, 'connection')
+    if (socket === undefined) throw new Error('no connection')
+    await untilExec(peer)
+    return socket
+  }
+
+  async function untilExec(peer: ChildProcess): Promise<void> {
+    for (let tries = 0; tries < 500; tries += 1) {
+      if (readFileSync(`/proc/${peer.pid}/cmdline`, 'latin1').endsWith('\x0030\0')) return
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    throw new Error('no exec')
+  }
+
+  test('are what runs at accept, even if another file connected', async () => {
+    const file = join(dir, 'app')
+    await copyFile('/bin/sleep', file)
+    const socket = await afterExec(file)
+    identifyCaller(socket, namesAny)
+    expect(callerOf(socket)).toMatchObject({ uid: 1001, executable: file })
+  })
+
+  test('are known only where a rule names them', async () => {
+    const file = join(dir, 'app')
+    await copyFile('/bin/sleep', file)
+    const socket = await afterExec(file)
+    identifyCaller(socket, { namesExecutable: (one) => one === '/usr/bin/other' })
+    expect(callerOf(socket)).not.toHaveProperty('executable')
+  })
+
+  test('in a mount namespace: another file at the path of an allowed one is not that one', async () => {
+    const file = join(dir, 'app')
+    const fake = join(dir, 'fake')
+    await copyFile('/bin/sleep', file)
+    await copyFile('/bin/sleep', fake)
+    const mount = `mount --bind ${fake} ${file} && exec setpriv --reuid 1001 -- "$@"`
+    const script = `${CONNECT}s.set_inheritable(True)\nos.execv(sys.argv[2], [sys.argv[2], '30'])`
+    const peer = start(script, { through: ['unshare', '--mount', 'sh', '-c', mount, 'sh'] }, [file])
+    const [socket]: Socket[] = await once(server, 'connection')
+    if (socket === undefined) throw new Error('no connection')
+    await untilExec(peer)
+    expect(readlinkSync(`/proc/${peer.pid}/exe`)).toBe(file)
+    identifyCaller(socket, namesAny)
+    expect(callerOf(socket)).not.toHaveProperty('executable')
+  })
+
+  test('that were replaced since the process started are not the file at their path', async () => {
+    const file = join(dir, 'app')
+    await copyFile('/bin/sleep', file)
+    const socket = await afterExec(file)
+    await rm(file)
+    await copyFile('/bin/sleep', file)
+    identifyCaller(socket, namesAny)
+    expect(callerOf(socket)).not.toHaveProperty('executable')
+  })
+})
