@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'tpm2-js/linux'
+import { openAuditTrail } from './audit-trail.ts'
 import { type AttestationParts, attestationOf } from './boot/attestation.ts'
 import { advance, type BootParts, type BootState, type ReadyState } from './boot/boot.ts'
 import { continuityOf } from './boot/continuity.ts'
@@ -19,15 +20,18 @@ import { decodeChallenge, encodeAnswer } from './format/activation.ts'
 import { encodeEvidence } from './format/evidence.ts'
 import type { Log } from './log.ts'
 import { admin, type RunningAgent } from './relay/admin.ts'
-import { type Audit, auditTo } from './relay/audit.ts'
+import type { Audit } from './relay/audit.ts'
+import type { Counters } from './relay/counters.ts'
 import type { Dialect } from './relay/dialect.ts'
 import { DIALECTS } from './relay/dialects.ts'
 import type { HttpBounds } from './relay/http-server.ts'
 import { identityIssuer } from './relay/identity.ts'
 import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
+import { type LimitBounds, limits } from './relay/limits.ts'
 import { listenOn } from './relay/listen.ts'
 import { type Metadata, metadataFrom } from './relay/metadata.ts'
+import { metrics } from './relay/metrics.ts'
 import { openSecrets } from './relay/policy-file.ts'
 import { type LoadedPolicy, loadPolicy } from './relay/policy-load.ts'
 import { requireProc, seesExecutables } from './relay/process.ts'
@@ -37,6 +41,7 @@ import { tokenAuthority } from './relay/token.ts'
 import { agentStatus } from './status.ts'
 import { readAkCertificates, readTrust } from './trust-files.ts'
 import type { Trust } from './verify/trust.ts'
+import { VERSION } from './version.ts'
 
 /** Whom the agent tells how it is: systemd, in daemon.ts. */
 export interface Supervisor {
@@ -57,6 +62,9 @@ export interface Agent {
    * @throws MetabindError POLICY_…, FILE_UNUSABLE, VERIFY_ANCHOR
    */
   reload(config: Config): Promise<void>
+  /** Goes on in a new audit file, where there is one. */
+  rotateAudit(): void
+  readonly audit: Audit
   /** Answers what is under way, then closes everything and wipes the keys. */
   drain(): Promise<void>
 }
@@ -76,7 +84,12 @@ const FATAL: readonly ErrorCode[] = [
 ]
 
 /** Builds every part once and runs boot. The admin socket answers from the beginning on. */
-export function startAgent(first: Config, log: Log, supervisor: Supervisor): Agent {
+export function startAgent(
+  first: Config,
+  log: Log,
+  supervisor: Supervisor,
+  counters: Counters,
+): Agent {
   let config = first
   let policy: LoadedPolicy | undefined
   let state: BootState = { at: 'opening-tpm' }
@@ -92,9 +105,17 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
 
   const dialect = DIALECTS[config.source.dialect]
   const endpoint = config.source.endpoint ?? dialect.endpoint
-  const source = openSource(dialect, endpoint, sourceBounds(config), bootTimeMs)
-  const tpm = instanceTpm(config.tpm.tcti, config.tpm.command_timeout_ms)
-  const audit = auditTo(log)
+  const stoppedBecause = (): MetabindError | undefined => otherInstance ?? keeper?.stoppedBecause()
+  const problem = (): MetabindError | undefined => stoppedBecause() ?? waitsFor
+  const meter = metrics(counters, {
+    version: VERSION,
+    isReady: () => state.at === 'ready' && problem() === undefined,
+    epochsHeld: () => (state.at === 'ready' ? state.tokenKeys.count : 0),
+  })
+  const source = meter.watch(openSource(dialect, endpoint, sourceBounds(config), bootTimeMs))
+  const tpm = instanceTpm(config.tpm.tcti, config.tpm.command_timeout_ms, meter.observeTpm)
+  const trail = openAuditTrail(config, log, counters)
+  const { audit } = trail
   const logFault = (error: MetabindError) => log.error({ cause: causeChain(error) }, error.code)
   const metadata = metadataFrom({
     source,
@@ -112,7 +133,6 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
     onKept: () => items?.changed(),
   })
   const turning = setInterval(() => metadata.turn(), METADATA_TURN_MS)
-  const stoppedBecause = (): MetabindError | undefined => otherInstance ?? keeper?.stoppedBecause()
 
   const inForce = (): LoadedPolicy => {
     if (policy === undefined) throw new MetabindError('AGENT_NOT_READY')
@@ -135,10 +155,11 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   const serveAdmin = (): Promise<void> => {
     const app = admin({
       bounds: httpBounds(config),
-      status: () => agentStatus(config, endpoint, state, stoppedBecause() ?? waitsFor, inForce()),
+      status: () => agentStatus(config, endpoint, state, problem(), inForce(), trail.head()),
       policy: () => inForce().policy,
       running: () => running,
       audit,
+      metrics: meter,
       logFault,
     })
     servers.push(app)
@@ -182,6 +203,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       },
     })
     const signer = skSigner(tpm, ready.keys)
+    trail.signWith(signer, ready.keys.sk)
     const tokens = tokenAuthority(keys, bootTimeMs, () => config.token.bind)
     const app = relay({
       dialect,
@@ -196,6 +218,8 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       }),
       audit,
       bounds: httpBounds(config),
+      limits: limits(limitBounds(config), bootTimeMs, counters.limited),
+      counters,
       ttlSecondsMax: () => config.token.max_ttl_seconds,
       policy: () => inForce().policy,
       requireRunning: () => requireRunning(stoppedBecause()),
@@ -220,6 +244,7 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
   const start = async (): Promise<void> => {
     requireProc()
     await takePolicy(config)
+    audit({ event: 'agent.started', detail: `version ${VERSION}` })
     await serveAdmin()
     const ready = await boot()
     items = keepMetadata(ready, metadata)
@@ -261,13 +286,19 @@ export function startAgent(first: Config, log: Log, supervisor: Supervisor): Age
       trust = nextTrust
       config = { ...config, token: next.token, log: next.log, policy: next.policy }
       log.level = next.log.level
+      audit({ event: 'config.reloaded' })
     },
+    rotateAudit: trail.rotate,
+    audit,
     drain: async () => {
       ending.abort()
       keeper?.end()
       clearInterval(turning)
       await Promise.allSettled(servers.map((server) => server.close()))
       items?.end()
+      audit({ event: 'agent.ended' })
+      await trail.close()
+      meter.end()
       if (state.at === 'ready') state.tokenKeys.clear()
       if ('kept' in state) state.kept.clear()
       await Promise.allSettled([source.close(), tpm.close()])
@@ -348,7 +379,7 @@ async function readIdentityDocument(
   const [path] = dialect.audiencePaths
   if (path === undefined) return undefined
   try {
-    const { item } = await metadata.read(path, `audience=${audience}`, true)
+    const { item } = await metadata.read(path, `audience=${audience}`, { fresh: true })
     return item && decodePkcs7(item.body.toString('latin1'))
   } catch (error) {
     if (error instanceof MetabindError && error.code === 'SOURCE_DOWN') return undefined
@@ -384,7 +415,7 @@ function watched({ tokenKeys, continuity, attestation }: ReadyState, audit: Audi
 
 /** Asks the source itself; through the cache, so that the first reader need not ask again. */
 async function readInstanceId(metadata: Metadata, dialect: Dialect): Promise<string> {
-  const { item } = await metadata.read(dialect.instanceIdPath, undefined, true)
+  const { item } = await metadata.read(dialect.instanceIdPath, undefined, { fresh: true })
   if (item === undefined) throw new MetabindError('METADATA_ABSENT', dialect.instanceIdPath)
   return item.body.toString('utf8')
 }
@@ -451,6 +482,14 @@ function sourceBounds(config: Config): Parameters<typeof openSource>[2] {
     connectTimeoutMs: config.source.connect_timeout_ms,
     timeoutMs: config.source.timeout_ms,
     answerBytesMax: config.source.answer_bytes_max,
+  }
+}
+
+function limitBounds({ limits }: Config): LimitBounds {
+  return {
+    mints: { perSecond: limits.mints_per_second, burst: limits.mint_burst },
+    misses: { perSecond: limits.misses_per_second, burst: limits.miss_burst },
+    connectionsPerUid: limits.connections_per_uid,
   }
 }
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { audit } from './cli/audit.ts'
 import { config } from './cli/config.ts'
 import { explain as explainPolicy } from './cli/explain.ts'
 import { get } from './cli/get.ts'
@@ -22,6 +23,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   verify,
   explain: explainPolicy,
   policy,
+  audit,
   config,
   simulate,
 }

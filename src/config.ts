@@ -123,6 +123,14 @@ const directories = z.strictObject({
 const limits = z.strictObject({
   /** Connections open at once on the metadata socket. */
   connections: z.int().min(1).max(65_536).default(4096),
+  /** Of these, connections of one uid. */
+  connections_per_uid: z.int().min(1).max(65_536).default(512),
+  /** Tokens that one uid may make: so many at once, and so many a second in the long run. */
+  mint_burst: z.int().min(1).max(1_000_000).default(500),
+  mints_per_second: z.number().min(0.01).max(1_000_000).default(50),
+  /** Reads of one uid that have to ask the metadata service. What the cache answers is not counted. */
+  miss_burst: z.int().min(1).max(1_000_000).default(200),
+  misses_per_second: z.number().min(0.01).max(1_000_000).default(20),
   /** Request line and headers together. */
   header_bytes_max: z.int().min(1024).max(65_536).default(16_384),
   /** Bodies are not used; a smaller one is read and dropped, a larger one refused. */
@@ -136,6 +144,13 @@ const limits = z.strictObject({
 const policy = z.strictObject({
   /** Who may read what: docs/policy.md. Without it, /etc/metabind/policy.toml if there is one. */
   file: absolutePath.optional(),
+})
+
+const audit = z.strictObject({
+  /** Audit records as a hash chain, besides the journal. Left out: no file. */
+  file: absolutePath.optional(),
+  /** How often the chain's end is signed in the TPM, where records were added. */
+  checkpoint_seconds: z.int().min(1).max(86_400).default(600),
 })
 
 const log = z.strictObject({
@@ -152,6 +167,7 @@ const schema = z.strictObject({
   directories: directories.prefault({}),
   limits: limits.prefault({}),
   policy: policy.prefault({}),
+  audit: audit.prefault({}),
   log: log.prefault({}),
 })
 

@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { disableCoreDumps, exitAtOnce, notify, setNotDumpable } from 'tpm2-js/linux'
-import { type Agent, startAgent } from './agent.ts'
+import { type Agent, type Supervisor, startAgent } from './agent.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { causeChain, ERRORS, MetabindError } from './errors.ts'
 import { type Log, openLog } from './log.ts'
+import { newCounters } from './relay/counters.ts'
 import { VERSION } from './version.ts'
 
 const HELP = `Usage: metabindd [--config FILE]...
@@ -17,7 +18,8 @@ The metabind agent: session tokens bound to this instance's TPM, and its metadat
   --version      print the version
   --help         print this text
 
-Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the agent.
+Signals: SIGHUP reads the configuration again, SIGUSR1 goes on in a new audit file, SIGTERM and
+SIGINT end the agent.
 `
 
 // How long requests under way may take when the agent ends.
@@ -60,6 +62,7 @@ function reloadOnHangup(files: readonly string[], agent: Agent, log: Log): void 
       await agent.reload(readConfig(files))
       log.info('configuration reloaded; sections but policy, token and log need a restart')
     } catch (error) {
+      agent.audit({ event: 'config.refused', detail: causeChain(error) })
       log.error({ cause: causeChain(error) }, 'configuration not reloaded; the old one stays')
     }
   }
@@ -79,15 +82,20 @@ function fail(error: unknown): never {
 function run(files: readonly string[], config: Config): void {
   hardenProcess()
   process.title = 'metabindd'
-  const log = openLog(config.log.level)
+  const counters = newCounters()
+  const log = openLog(config.log.level, () => {
+    counters.logLost += 1
+  })
   log.info({ version: VERSION, node: process.version, config: files }, 'starting')
-  const agent = startAgent(config, log, {
+  const supervisor: Supervisor = {
     ready: () => notify('READY=1'),
     status: (text) => notify(`STATUS=${text.replaceAll('\n', ' ')}`),
-  })
+  }
+  const agent = startAgent(config, log, supervisor, counters)
   endOn('SIGTERM', agent, log)
   endOn('SIGINT', agent, log)
   reloadOnHangup(files, agent, log)
+  process.on('SIGUSR1', () => agent.rotateAudit())
   const cannotGoOn = (error: unknown): void => {
     if (error instanceof Error && error.name === 'AbortError') return
     log.error({ cause: causeChain(error) }, 'cannot go on')

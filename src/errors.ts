@@ -201,7 +201,13 @@ export const ERRORS = {
   LIMIT_CONNECTIONS: {
     status: 503,
     sentence: 'Too many connections are open.',
-    remedy: 'Close idle connections, or raise limits.connections.',
+    remedy: 'Close idle connections, or raise limits.connections_per_uid.',
+  },
+  LIMIT_RATE: {
+    status: 429,
+    sentence: 'This user asks too often.',
+    remedy:
+      'Keep a token for its lifetime and wait as long as Retry-After says; see [limits] in the configuration.',
   },
   LIMIT_SIGNATURES: {
     status: 503,
@@ -587,6 +593,16 @@ export class MetabindError extends Error {
     })
     this.code = code
     this.detail = detail
+  }
+}
+
+/** LIMIT_RATE, with the time after which another try can succeed. */
+export class RateError extends MetabindError {
+  readonly retryAfterSeconds: number
+
+  constructor(retryAfterSeconds: number, detail: string) {
+    super('LIMIT_RATE', detail)
+    this.retryAfterSeconds = retryAfterSeconds
   }
 }
 

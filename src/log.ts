@@ -1,18 +1,30 @@
+import { fstatSync } from 'node:fs'
 import { pino } from 'pino'
 
 /** What the agent logs with. Records are JSON lines on standard output, for the journal. */
-export type Log = pino.Logger
+export type Log = pino.Logger<'notice'>
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
+
+// syslog(3): what journald makes of `<N>` before a line (sd-daemon(3)), by pino's number of the level.
+const PRIORITIES: Readonly<Record<number, number>> = { 50: 3, 40: 4, 35: 5, 30: 6, 20: 7 }
+const PRIORITY_INFO = 6
+/** Normal, but worth noticing: audit records of what was allowed. Between pino's info and warn. */
+const NOTICE = 35
+// When the journal does not read, so much waits; what comes then is dropped, and the agent goes on.
+const WAITING_BYTES_MAX = 4_194_304
 
 /**
  * The agent's log. Nothing secret is ever handed to it (tokens and keys are Secret values); the
  * redaction below is a second net under that.
+ *
+ * @param onDropped told of each line that was lost because nobody reads standard output
  */
-export function openLog(level: LogLevel): Log {
+export function openLog(level: LogLevel, onDropped: () => void = () => undefined): Log {
   return pino(
     {
       level,
+      customLevels: { notice: NOTICE },
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
@@ -21,6 +33,27 @@ export function openLog(level: LogLevel): Log {
         censor: '[secret]',
       },
     },
-    pino.destination({ dest: 1, sync: true }),
+    standardOutput(onDropped),
   )
+}
+
+/** Written in the background, so that a slow reader of the log slows no request. */
+function standardOutput(onDropped: () => void): pino.DestinationStream {
+  const output = pino.destination({ dest: 1, sync: false, maxLength: WAITING_BYTES_MAX })
+  output.on('drop', onDropped)
+  if (!isJournal(1)) return output
+  // pino sets lastLevel before each write of a destination that carries this symbol.
+  return {
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string) {
+      output.write(`<${PRIORITIES[this.lastLevel] ?? PRIORITY_INFO}>${line}`)
+    },
+  } as pino.DestinationStream & { lastLevel: number }
+}
+
+/** Whether a descriptor leads to the journal: $JOURNAL_STREAM names its device and inode (systemd.exec(5)). */
+function isJournal(descriptor: number): boolean {
+  const stat = fstatSync(descriptor)
+  return process.env.JOURNAL_STREAM === `${stat.dev}:${stat.ino}`
 }

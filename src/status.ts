@@ -1,6 +1,7 @@
 import type { BootState } from './boot/boot.ts'
 import type { Config } from './config.ts'
 import { ERRORS, type MetabindError } from './errors.ts'
+import type { ChainHead } from './format/audit-chain.ts'
 import type { InstanceIdentity } from './format/instance-identity.ts'
 import { iidOf } from './format/instance-identity.ts'
 import type { AgentStatus } from './relay/admin.ts'
@@ -11,6 +12,7 @@ import { VERSION } from './version.ts'
  * What the agent says about itself.
  *
  * @param problem what boot waits for, or why issuing and accepting have stopped
+ * @param auditHead the end of the audit chain, where there is a file
  */
 export function agentStatus(
   config: Config,
@@ -18,6 +20,7 @@ export function agentStatus(
   state: BootState,
   problem: MetabindError | undefined,
   { policy, from }: LoadedPolicy,
+  auditHead: ChainHead | undefined,
 ): AgentStatus {
   const ready = state.at === 'ready' && problem === undefined
   const identity = identityIn(state)
@@ -35,6 +38,9 @@ export function agentStatus(
     source: { dialect: config.source.dialect, endpoint },
     policy: { mode: policy.mode, from, rules: policy.rules.length },
     sockets: { metadata: config.listen.metadata_socket, admin: config.listen.admin_socket },
+    ...(auditHead === undefined || config.audit.file === undefined
+      ? {}
+      : { audit: { file: config.audit.file, seq: auditHead.seq, head: auditHead.hash } }),
   }
 }
 

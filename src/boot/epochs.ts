@@ -13,6 +13,8 @@ const EPOCHS_BACK = (TTL_SECONDS_MAX * 1000) / EPOCH_MS
 export interface EpochKeys {
   /** The key of an epoch, or undefined where it is over or not derived. */
   key(epoch: number): Buffer | undefined
+  /** How many keys there are. */
+  readonly count: number
   /** Whether the keys of this hour and the next are there. */
   isCurrent(): boolean
   /**
@@ -54,6 +56,9 @@ export function epochKeys(
 
   return {
     key: (epoch) => keys.get(epoch),
+    get count() {
+      return keys.size
+    },
     isCurrent: () => keys.has(epochAt(bootTimeMs())) && keys.has(epochAt(bootTimeMs()) + 1),
     refresh: async () => {
       const wanted = wantedEpochs(epochAt(bootTimeMs()))

@@ -6,11 +6,11 @@ import { type InstanceKeys, type InstanceTpm, recreate } from './tpm.ts'
 /** Signs with SK, inside the TPM. */
 export interface SkSigner {
   /**
-   * @param text what is signed: the SHA-256 of its UTF-8 bytes
+   * @param message what is signed: the SHA-256 of its bytes, of a text in UTF-8
    * @returns TPMT_SIGNATURE (ECDSA, P-256, SHA-256)
    * @throws MetabindError LIMIT_SIGNATURES at once where too many wait; TPM_…
    */
-  sign(text: string): Promise<Buffer>
+  sign(message: string | Uint8Array): Promise<Buffer>
 }
 
 interface Waiting {
@@ -34,10 +34,10 @@ export function skSigner(tpm: InstanceTpm, keys: InstanceKeys): SkSigner {
     working = false
   }
   return {
-    sign: (text) => {
+    sign: (message) => {
       if (waiting.length >= SIGNATURES_WAITING_MAX) throw new MetabindError('LIMIT_SIGNATURES')
       const settle = Promise.withResolvers<Buffer>()
-      waiting.push({ digest: createHash('sha256').update(text).digest(), settle })
+      waiting.push({ digest: createHash('sha256').update(message).digest(), settle })
       if (!working) {
         working = true
         void work()

@@ -12,6 +12,8 @@ export interface BoundKeys {
   key(epoch: number): Buffer | undefined
   isRevoked(random: string): boolean
   isCurrent(): boolean
+  /** How many keys there are. */
+  readonly count: number
   /** See EpochKeys.refresh. */
   refresh(): Promise<void>
   /** Revokes every token: a new generation, whose keys are derived before this returns. */
@@ -46,6 +48,9 @@ export function boundKeys(binding: KeyBinding): BoundKeys {
     key: (epoch) => keys.key(epoch),
     isRevoked: (random) => revocations.isRevoked(random),
     isCurrent: () => keys.isCurrent(),
+    get count() {
+      return keys.count
+    },
     refresh: () => keys.refresh(),
     revokeAll: async () => {
       revocations.revokeAll()

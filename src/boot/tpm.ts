@@ -28,11 +28,21 @@ export interface InstanceKeys {
   readonly bk: PublicKey
 }
 
+/** Told of each TPM command, also of one that failed. */
+export type ObserveCommand = (command: keyof TpmCommands, seconds: number) => void
+
 // A call into the C library that never returned keeps a worker thread for ever; the process has four.
 const STUCK_CONTEXTS_MAX = 2
 
-/** @param tcti how the TPM is reached; never empty */
-export function instanceTpm(tcti: string, commandTimeoutMs: number): InstanceTpm {
+/**
+ * @param tcti how the TPM is reached; never empty
+ * @param observe told how long each command took, by the name that tpm2-js gives it
+ */
+export function instanceTpm(
+  tcti: string,
+  commandTimeoutMs: number,
+  observe: ObserveCommand = () => undefined,
+): InstanceTpm {
   let opened: Promise<Tpm> | undefined
   let stuckContexts = 0
   const drop = async (): Promise<void> => {
@@ -45,7 +55,7 @@ export function instanceTpm(tcti: string, commandTimeoutMs: number): InstanceTpm
       if (stuckContexts >= STUCK_CONTEXTS_MAX) throw new MetabindError('TPM_STUCK')
       try {
         opened ??= openTpm({ tcti, commandTimeoutMs })
-        return await (await opened).sequence(steps)
+        return await (await opened).sequence((commands) => steps(observed(commands, observe)))
       } catch (error) {
         if (isTpmError(error) && error.code === 'TPM_TIMEOUT') stuckContexts += 1
         if (isTpmError(error) && error.code !== 'TPM_RC') await drop().catch(() => undefined)
@@ -140,6 +150,23 @@ export async function recreate(
   const object = await commands.createPrimary(hierarchy, template)
   if (!expected.name.equals(object.name)) throw new MetabindError('TPM_OTHER', 'a Name differs')
   return object
+}
+
+/** The same commands, each timed. */
+function observed(commands: TpmCommands, observe: ObserveCommand): TpmCommands {
+  return new Proxy(commands, {
+    get: (target, name: keyof TpmCommands) => {
+      const command = target[name]
+      return async (...args: readonly unknown[]) => {
+        const startedAtMs = performance.now()
+        try {
+          return await Reflect.apply(command, target, args)
+        } finally {
+          observe(name, (performance.now() - startedAtMs) / 1000)
+        }
+      }
+    },
+  })
 }
 
 async function publicSide(commands: TpmCommands, object: TpmObject): Promise<PublicKey> {

@@ -6,6 +6,7 @@ import type { Audit } from './audit.ts'
 import { callerOf } from './caller.ts'
 import { explain, explainBody } from './explain.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
+import type { Metrics } from './metrics.ts'
 import type { Policy } from './policy.ts'
 import type { TokenAuthority } from './token.ts'
 
@@ -18,6 +19,7 @@ export interface AdminParts {
   /** The policy in force. */
   readonly policy: () => Policy
   readonly audit: Audit
+  readonly metrics: Metrics
   readonly logFault: (error: MetabindError) => void
 }
 
@@ -70,6 +72,8 @@ export interface AgentStatus {
   readonly source: { readonly dialect: string; readonly endpoint: string }
   readonly policy: { readonly mode: Policy['mode']; readonly from: string; readonly rules: number }
   readonly sockets: { readonly metadata: string; readonly admin: string }
+  /** The end of the audit chain in the file, where there is one. */
+  readonly audit?: { readonly file: string; readonly seq: number; readonly head: string }
 }
 
 /** The answer of /metabind/v1/inspect. */
@@ -106,11 +110,14 @@ const BODY_BYTES_MAX = 65_536
 const tokenBody = z.strictObject({ token: z.string().max(TEXT_CHARACTERS_MAX) })
 const revokeBody = z.union([z.strictObject({ all: z.literal(true) }), tokenBody])
 
-/** The admin socket: status, inspect, revoke, healthz. */
+/** The admin socket: status, inspect, revoke, metrics, healthz. */
 export function admin(parts: AdminParts): FastifyInstance {
   const app = httpServer({ ...parts.bounds, bodyBytesMax: BODY_BYTES_MAX }, 'json')
   app.get('/metabind/v1/status', () => parts.status())
   app.get('/metabind/v1/healthz', (_request, reply) => healthz(parts, reply))
+  app.get('/metabind/v1/metrics', async (_request, reply) =>
+    reply.type(parts.metrics.contentType).send(await parts.metrics.text()),
+  )
   app.post('/metabind/v1/inspect', (request) => inspect(parts, request))
   app.post('/metabind/v1/revoke', (request) => revoke(parts, request))
   app.post('/metabind/v1/evidence', async (request, reply) => {
@@ -165,7 +172,9 @@ function inspect(parts: AdminParts, request: FastifyRequest): Inspection {
   } catch (error) {
     if (!(error instanceof MetabindError)) throw error
     const { code, detail } = error
-    if (code === 'TOKEN_FOREIGN') parts.audit({ event: 'token.foreign', caller, code, detail })
+    if (code === 'TOKEN_FOREIGN') {
+      parts.audit({ event: 'token.foreign', id: request.id, caller, code, detail })
+    }
     const { sentence } = ERRORS[code]
     return { valid: false, code, sentence, ...(detail === undefined ? {} : { detail }) }
   }
@@ -183,7 +192,7 @@ async function revoke(parts: AdminParts, request: FastifyRequest): Promise<{ rev
     agent.revokeToken(claims.random, claims.expiresAtMs)
   }
   const revoked = 'all' in asked ? 'all' : 'one'
-  parts.audit({ event: 'token.revoked', caller, detail: revoked })
+  parts.audit({ event: 'token.revoked', id: request.id, caller, detail: revoked })
   return { revoked }
 }
 

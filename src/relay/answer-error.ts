@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { ERRORS, type ErrorCode, MetabindError, outsideCode } from '../errors.ts'
+import { ERRORS, type ErrorCode, MetabindError, outsideCode, RateError } from '../errors.ts'
 
 /** Seconds that callers are told to wait after a refusal that will pass. */
-const RETRY_AFTER_SECONDS = '1'
+const RETRY_AFTER_SECONDS = 1
 // After these the peer and we may disagree on where the next request begins, or it floods us.
 const CLOSING = new Set<ErrorCode>([
   'REQUEST_MALFORMED',
@@ -24,7 +24,8 @@ export function isClosing(socket: Socket): boolean {
 
 /**
  * Answers a failed request: the status of the dialect, a code and a sentence, nothing else. SDKs
- * copy this body into their own logs, so it never holds a detail.
+ * copy this body into their own logs, so it never holds a detail. The request id leads whoever may
+ * read the audit records to the detail.
  */
 export function answerError(
   reply: FastifyReply,
@@ -33,7 +34,7 @@ export function answerError(
 ): FastifyReply {
   const code = outsideCode(error.code)
   const status = statuses[code] ?? ERRORS[code].status
-  if (status === 503 || status === 429) reply.header('Retry-After', RETRY_AFTER_SECONDS)
+  if (status === 503 || status === 429) reply.header('Retry-After', retryAfterSeconds(error))
   if (CLOSING.has(code)) {
     reply.header('Connection', 'close')
     closing.add(reply.request.raw.socket)
@@ -42,7 +43,12 @@ export function answerError(
     .code(status)
     .type('text/plain; charset=utf-8')
     .header('Cache-Control', 'no-store')
+    .header('X-Metabind-Request-Id', reply.request.id)
     .send(`${code}: ${ERRORS[code].sentence}`)
+}
+
+function retryAfterSeconds(error: MetabindError): string {
+  return String(error instanceof RateError ? error.retryAfterSeconds : RETRY_AFTER_SECONDS)
 }
 
 /** What fastify and node:http raise by themselves, in our words; anything else is our own fault. */

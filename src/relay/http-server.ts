@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { isClosing } from './answer-error.ts'
-import { identifyCaller } from './caller.ts'
+import { callerOf, identifyCaller } from './caller.ts'
 import type { NamesExecutable } from './process.ts'
 
 /** Bounds that every connection is held to. */
@@ -12,6 +14,17 @@ export interface HttpBounds {
   readonly bodyBytesMax: number
   readonly requestTimeoutMs: number
   readonly idleTimeoutMs: number
+}
+
+/** Who says whether a connection may stay, and counts those that may not. */
+export interface Admission {
+  admit(uid: number): boolean
+  /** Once for each admitted connection, when it is closed. */
+  leave(uid: number): void
+  /** Told of every refusal that is answered on the bare connection. */
+  refused(code: ErrorCode): void
+  /** Told of a connection that was closed unanswered, because all together are too many. */
+  dropped(): void
 }
 
 // What node:http reports before there is a request to answer.
@@ -28,9 +41,11 @@ export function httpServer(
   bounds: HttpBounds,
   bodies: 'drop' | 'json' = 'drop',
   namesExecutable: () => NamesExecutable | undefined = () => undefined,
+  admission?: Admission,
 ): FastifyInstance {
   const app: FastifyInstance = fastify({
     logger: false,
+    genReqId: requestIds(),
     bodyLimit: bounds.bodyBytesMax,
     requestTimeout: bounds.requestTimeoutMs,
     keepAliveTimeout: bounds.idleTimeoutMs,
@@ -45,13 +60,23 @@ export function httpServer(
     },
     // Where the router gives up on a target, fastify would answer in its own words, with the target.
     frameworkErrors: (error, request, reply) => app.errorHandler(error, request, reply),
-    clientErrorHandler: (error, socket) => refuseRaw(socket, CLIENT_ERRORS[error.code ?? '']),
+    clientErrorHandler: (error, socket) => {
+      const code = CLIENT_ERRORS[error.code ?? ''] ?? 'REQUEST_MALFORMED'
+      // A connection that was reset asked nothing.
+      if (socket.writable) admission?.refused(code)
+      refuseRaw(socket, code)
+    },
   })
   app.server.maxConnections = bounds.connections
-  app.server.on('connection', (socket) => {
+  app.server.on('connection', (socket: Socket) => {
     identifyCaller(socket, { namesExecutable: namesExecutable() })
+    if (admission !== undefined) pass(socket, admission)
   })
-  app.server.on('connect', (_request, socket) => refuseRaw(socket, 'REQUEST_METHOD'))
+  app.server.on('drop', () => admission?.dropped())
+  app.server.on('connect', (_request, socket) => {
+    admission?.refused('REQUEST_METHOD')
+    refuseRaw(socket, 'REQUEST_METHOD')
+  })
   app.addHook('onRequest', requireOrder)
   if (bodies === 'drop') dropBodies(app)
   return app
@@ -68,6 +93,38 @@ function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () =>
   done()
 }
 
+/** Eight characters of this process and a counter: unique in the journal of an instance. */
+function requestIds(): () => string {
+  const process = randomBytes(4).toString('hex')
+  let count = 0
+  return () => {
+    count += 1
+    return `${process}-${count.toString(36)}`
+  }
+}
+
+/** A connection beyond its uid's share is told so and closed; its request is not read. */
+function pass(socket: Socket, admission: Admission): void {
+  const uid = quietUid(socket)
+  // Nobody's connection: each of its requests is refused anyway.
+  if (uid === undefined) return
+  if (admission.admit(uid)) {
+    socket.once('close', () => admission.leave(uid))
+    return
+  }
+  admission.refused('LIMIT_CONNECTIONS')
+  refuseRaw(socket, 'LIMIT_CONNECTIONS')
+  socket.destroySoon()
+}
+
+function quietUid(socket: Socket): number | undefined {
+  try {
+    return callerOf(socket).uid
+  } catch {
+    return undefined
+  }
+}
+
 /** Bodies mean nothing here: a small one is read and dropped, whatever its type says. */
 function dropBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
@@ -77,15 +134,16 @@ function dropBodies(app: FastifyInstance): void {
 }
 
 /** Answers on the bare connection, where no request could be made of what came, and closes it. */
-function refuseRaw(socket: Duplex, code?: ErrorCode): void {
+function refuseRaw(socket: Duplex, code: ErrorCode): void {
   if (!socket.writable) {
     socket.destroy()
     return
   }
-  const { status, sentence } = ERRORS[code ?? 'REQUEST_MALFORMED']
-  const body = `${code ?? 'REQUEST_MALFORMED'}: ${sentence}`
+  const { status, sentence } = ERRORS[code]
+  const body = `${code}: ${sentence}`
+  const retryAfter = status === 503 ? 'Retry-After: 1\r\n' : ''
   socket.end(
-    `HTTP/1.1 ${status} Refused\r\nContent-Type: text/plain; charset=utf-8\r\n` +
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: text/plain; charset=utf-8\r\n${retryAfter}` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   )
 }

@@ -24,15 +24,22 @@ export interface KeptItem {
   readonly seenAtMs: number
 }
 
+/** How a path is read. */
+export interface ReadHow {
+  /** Ask the source now, and answer what it says or why it says nothing. */
+  readonly fresh?: boolean
+  /** Called before the source is asked for something new; what it throws is the answer. */
+  readonly onMiss?: () => void
+}
+
 /** Where answers come from: the cache, then the source. docs/caching.md is its contract. */
 export interface Metadata {
   /**
    * @param path canonical
    * @param query nothing, or one that judgeQuery let through
-   * @param fresh ask the source now, and answer what it says or why it says nothing
    * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE where nothing that is kept may be given
    */
-  read(path: string, query: string | undefined, fresh?: boolean): Answered | Promise<Answered>
+  read(path: string, query: string | undefined, how?: ReadHow): Answered | Promise<Answered>
   /** Refreshes credentials that are due, whether or not anybody reads, and drops what has ended. */
   turn(): void
   /** Values worth keeping beyond this process, the ones that would be missed most first. */
@@ -136,13 +143,26 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     const ageMs = clocks.bootTimeMs() - entry.fetchedAtMs
     return { item: entry.item, cache, ageSeconds: Math.floor(ageMs / 1000) }
   }
-  const miss = async (target: string, path: string, query?: string): Promise<Answered> => {
+  const miss = async (
+    target: string,
+    path: string,
+    query: string | undefined,
+    onMiss: () => void,
+  ): Promise<Answered> => {
+    if (!flights.has(target)) onMiss()
     const flight = flightFor(target, path, query, false)
     if (flight === undefined) throw new MetabindError(troubles.reason(target), 'asked just before')
     return give(await flight.landed, 'miss')
   }
-  const anew = async (target: string, path: string, query?: string): Promise<Answered> =>
-    give(await (flights.get(target) ?? launch(target, path, query)).landed, 'miss')
+  const anew = async (
+    target: string,
+    path: string,
+    query: string | undefined,
+    onMiss: () => void,
+  ): Promise<Answered> => {
+    if (!flights.has(target)) onMiss()
+    return give(await (flights.get(target) ?? launch(target, path, query)).landed, 'miss')
+  }
 
   const newer = async (path: string, old: Entry, isUrgent: boolean): Promise<Answered> => {
     const flight = flightFor(path, path, undefined, !isUrgent)
@@ -152,7 +172,11 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     if (conditionOf(old, clocks) === 'over') throw new MetabindError(troubles.reason(path))
     return give(old, 'stale')
   }
-  const readKept = (path: string, entry: Entry): Answered | Promise<Answered> => {
+  const readKept = (
+    path: string,
+    entry: Entry,
+    onMiss: () => void,
+  ): Answered | Promise<Answered> => {
     const condition = conditionOf(entry, clocks)
     switch (condition) {
       case 'due':
@@ -165,16 +189,16 @@ export function metadataFrom(parts: MetadataParts): Metadata {
         return newer(path, entry, condition === 'urgent')
       case 'over':
         store.delete(path)
-        return miss(path, path)
+        return miss(path, path, undefined, onMiss)
     }
   }
 
   return {
-    read: (path, query, fresh = false) => {
+    read: (path, query, { fresh = false, onMiss = () => undefined } = {}) => {
       const target = query === undefined ? path : `${path}?${query}`
-      if (fresh) return anew(target, path, query)
+      if (fresh) return anew(target, path, query, onMiss)
       const entry = store.get(target)
-      return entry === undefined ? miss(target, path, query) : readKept(path, entry)
+      return entry === undefined ? miss(target, path, query, onMiss) : readKept(path, entry, onMiss)
     },
     turn: () => {
       store.sweep()

@@ -1,15 +1,18 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type CanonicalTarget, canonicalTarget } from '../format/canonical-path.ts'
 import { answerError, asMetabindError } from './answer-error.ts'
 import type { Audit } from './audit.ts'
 import { type Caller, callerOf } from './caller.ts'
+import type { Counters, Route } from './counters.ts'
 import type { Dialect } from './dialect.ts'
-import { type HttpBounds, httpServer } from './http-server.ts'
+import { type Admission, type HttpBounds, httpServer } from './http-server.ts'
 import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
+import type { Limits } from './limits.ts'
 import type { Metadata } from './metadata.ts'
 import { type Gate, gate } from './permit.ts'
-import { executablesNamed, type Policy } from './policy.ts'
+import { executablesNamed, isSecret, type Policy } from './policy.ts'
 import {
   asksForFresh,
   judgeHeaders,
@@ -27,6 +30,8 @@ export interface RelayParts {
   readonly identities: IdentityIssuer
   readonly audit: Audit
   readonly bounds: HttpBounds
+  readonly limits: Limits
+  readonly counters: Counters
   readonly ttlSecondsMax: () => number
   /** The policy in force. */
   readonly policy: () => Policy
@@ -49,11 +54,13 @@ declare module 'fastify' {
   }
 }
 
+const LIMITED_PAUSE_MS = 100
 const WHOAMI_PATH = '/metabind/v1/whoami'
 
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
 export function relay(parts: RelayParts): FastifyInstance {
-  const app = httpServer(parts.bounds, 'drop', () => executablesNamed(parts.policy()))
+  const namesExecutable = () => executablesNamed(parts.policy())
+  const app = httpServer(parts.bounds, 'drop', namesExecutable, admission(parts))
   const policed = { ...parts, gate: gate(parts.policy, parts.audit) }
   app.decorateRequest('asked', undefined)
   app.addHook('onRequest', (request, _reply, done) => {
@@ -62,19 +69,48 @@ export function relay(parts: RelayParts): FastifyInstance {
   })
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const asked = request.asked ?? judge(request, parts.dialect)
-    return asked.target.path === parts.dialect.tokenPath
-      ? issueToken(parts, asked, request, reply)
-      : readMetadata(policed, asked, request, reply)
+    const answered =
+      asked.target.path === parts.dialect.tokenPath
+        ? issueToken(parts, asked, request, reply)
+        : await readMetadata(policed, asked, request, reply)
+    parts.counters.answered(routeOf(asked, parts.dialect), 'OK')
+    return answered
   }
   app.all('/*', answer)
   app.setNotFoundHandler(answer)
-  app.setErrorHandler((error, request, reply) => {
+  app.setErrorHandler(async (error, request, reply) => {
     const known = refusalOf(error, request, parts.dialect)
     if (known.code === 'INTERNAL') parts.logFault(known)
+    parts.counters.answered(routeOf(request.asked, parts.dialect), known.code)
     auditRefusal(parts, known, request)
+    // Whoever floods waits: one connection gets ten refusals a second, not ten thousand.
+    if (known.code === 'LIMIT_RATE') await sleep(LIMITED_PAUSE_MS)
     return answerError(reply, known, parts.dialect.status)
   })
   return app
+}
+
+/** Connections per uid, and the counting of what is refused before there is a request. */
+function admission({ limits, counters }: RelayParts): Admission {
+  return {
+    admit: (uid) => {
+      if (!limits.admit(uid)) return false
+      counters.connections += 1
+      return true
+    },
+    leave: (uid) => {
+      counters.connections -= 1
+      limits.leave(uid)
+    },
+    refused: (code) => counters.answered('none', code),
+    dropped: () => counters.limited('total'),
+  }
+}
+
+function routeOf(asked: Asked | undefined, dialect: Dialect): Route {
+  if (asked === undefined) return 'none'
+  if (asked.target.path === dialect.tokenPath) return 'token'
+  return asked.target.path.startsWith('/metabind/') ? 'own' : 'metadata'
 }
 
 /** Everything that can be said of a request before asking what it wants. */
@@ -107,8 +143,9 @@ function issueToken(
   requireMethod(request, reply, ['PUT'])
   const ttlSeconds = parseTtlSeconds(asked.headers.ttl, parts.ttlSecondsMax())
   parts.requireRunning()
+  parts.limits.requireMint(asked.caller.uid)
   const token = parts.tokens.issue(ttlSeconds, asked.caller)
-  parts.audit({ event: 'token.issued', caller: asked.caller, ttlSeconds })
+  parts.audit({ event: 'token.issued', id: request.id, caller: asked.caller, ttlSeconds })
   // No line end: clients put the body into a header as it is.
   return reply
     .type('text/plain')
@@ -129,14 +166,21 @@ async function readMetadata(
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
   parts.gate.permit(asked.caller, asked.target.path)
-  if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, reply)
+  if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, request, reply)
   requireVersion(asked.target.path, parts.dialect)
-  const fresh = asksForFresh(request.headers['cache-control'], asked.caller.uid)
-  const answered = await parts.metadata.read(asked.target.path, asked.target.query, fresh)
+  const { path, query } = asked.target
+  const answered = await parts.metadata.read(path, query, {
+    fresh: asksForFresh(request.headers['cache-control'], asked.caller.uid),
+    onMiss: () => parts.limits.requireMiss(asked.caller.uid),
+  })
+  parts.counters.cache(answered.cache)
   reply.header('Age', String(answered.ageSeconds)).header('X-Metabind-Cache', answered.cache)
   // The two headers stay on the refusal: a 404 has an age as well.
   if (answered.item === undefined) throw new MetabindError('METADATA_ABSENT')
-  parts.gate.seen(asked.caller, asked.target.path)
+  parts.gate.seen(asked.caller, path)
+  if (isSecret(parts.policy(), path)) {
+    parts.audit({ event: 'secret.read', id: request.id, caller: asked.caller, path })
+  }
   return reply.type(answered.item.contentType).send(answered.item.body)
 }
 
@@ -144,11 +188,12 @@ async function readMetadata(
 async function issueIdentity(
   parts: RelayParts,
   asked: Asked,
+  request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const audience = parseAudience(asked.target.query)
-  const token = await parts.identities.issue(audience)
-  parts.audit({ event: 'identity.issued', caller: asked.caller, detail: audience })
+  const detail = parseAudience(asked.target.query)
+  const token = await parts.identities.issue(detail)
+  parts.audit({ event: 'identity.issued', id: request.id, caller: asked.caller, detail })
   return reply.type('application/jwt').header('Cache-Control', 'no-store').send(token.reveal())
 }
 
@@ -184,14 +229,16 @@ function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyR
       ? 'token.foreign'
       : code.startsWith('TOKEN_')
         ? 'token.refused'
-        : REFUSED_REQUESTS.has(code)
-          ? 'request.refused'
-          : undefined
+        : code.startsWith('LIMIT_')
+          ? 'limit.refused'
+          : REFUSED_REQUESTS.has(code)
+            ? 'request.refused'
+            : undefined
   if (event === undefined) return
   const caller = quietCaller(request)
   // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
   const path = (request.raw.url ?? '').split('?', 1)[0]?.slice(0, 256) ?? ''
-  parts.audit({ event, code, detail, caller, path })
+  parts.audit({ event, id: request.id, code, detail, caller, path })
 }
 
 function quietCaller(request: FastifyRequest): Caller | undefined {

@@ -1,0 +1,80 @@
+import { bootTimeMs } from 'tpm2-js/linux'
+import type { SkSigner } from './boot/sk-signer.ts'
+import type { PublicKey } from './boot/tpm.ts'
+import type { Config } from './config.ts'
+import { causeChain, type MetabindError } from './errors.ts'
+import type { ChainHead } from './format/audit-chain.ts'
+import { p256PublicKey, p256Signature } from './format/tpm-p256.ts'
+import type { Log } from './log.ts'
+import { type Audit, auditTo } from './relay/audit.ts'
+import {
+  type CheckpointSigner,
+  type Checkpoints,
+  keepCheckpoints,
+} from './relay/audit-checkpoint.ts'
+import { openAuditFile } from './relay/audit-file.ts'
+import type { Counters } from './relay/counters.ts'
+
+/** The audit records of one agent: the log, and the chain in a file where one is configured. */
+export interface AuditTrail {
+  readonly audit: Audit
+  /** The end of the chain in the file. */
+  head(): ChainHead | undefined
+  /** Goes on in a new file. */
+  rotate(): void
+  /** From here on the end of the chain is signed at intervals. */
+  signWith(signer: SkSigner, sk: PublicKey): void
+  /** Signs the end once more and closes the file. */
+  close(): Promise<void>
+}
+
+// The TPM may be what the agent ends for.
+const LAST_CHECKPOINT_MS_MAX = 3000
+
+/** @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT where the file cannot be used */
+export function openAuditTrail(config: Config, log: Log, counters: Counters): AuditTrail {
+  const logFault = (error: MetabindError) =>
+    log.error({ code: error.code, cause: causeChain(error) }, 'audit file')
+  const file =
+    config.audit.file === undefined
+      ? undefined
+      : openAuditFile(config.audit.file, {
+          onFault: logFault,
+          onLost: () => {
+            counters.auditLost += 1
+          },
+        })
+  const audit = auditTo(log, file, bootTimeMs, {
+    onRecord: () => {
+      counters.auditRecords += 1
+    },
+    onSuppressed: () => {
+      counters.auditSuppressed += 1
+    },
+  })
+  let checkpoints: Checkpoints | undefined
+  return {
+    audit,
+    head: () => file?.head(),
+    rotate: () => file?.rotate(),
+    signWith: (signer, sk) => {
+      if (file === undefined) return
+      const everyMs = config.audit.checkpoint_seconds * 1000
+      checkpoints = keepCheckpoints(file, checkpointSigner(signer, sk), audit, everyMs, logFault)
+    },
+    close: async () => {
+      checkpoints?.end()
+      const giveUp = new Promise((resolve) => setTimeout(resolve, LAST_CHECKPOINT_MS_MAX).unref())
+      await Promise.race([checkpoints?.now(), giveUp])
+      await file?.close()
+    },
+  }
+}
+
+function checkpointSigner(signer: SkSigner, sk: PublicKey): CheckpointSigner {
+  const spki = p256PublicKey(sk.publicArea).export({ type: 'spki', format: 'der' })
+  return {
+    key: spki.toString('base64'),
+    sign: async (message) => p256Signature(await signer.sign(message)),
+  }
+}

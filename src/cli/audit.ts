@@ -1,0 +1,147 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { z } from 'zod'
+import { askAdmin } from '../client.ts'
+import { MetabindError, UsageError } from '../errors.ts'
+import { LINE_BYTES_MAX } from '../format/audit-chain.ts'
+import { type Expected, type Verdict, verifyAudit } from '../format/audit-verify.ts'
+import { readSmallFile } from './files.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const EXIT_BROKEN = 1
+const FILES_MAX = 1000
+const KEY_BYTES_MAX = 4096
+const CHUNK_BYTES = 1_048_576
+const HEX_HASH = /^[0-9a-f]{64}$/
+
+const status = z.object({ audit: z.object({ head: z.string().regex(HEX_HASH) }).optional() })
+
+export const audit: Verb = {
+  summary: 'check that audit files are whole',
+  help: `Usage: metabind audit verify FILE... [--key FILE] [--head HASH | --running] [--json]
+
+Checks the hash chain of audit files, given in the order in which they were written (the oldest
+first), and the signatures of its checkpoints.
+
+  --key FILE           the public key, in PEM, that checkpoints must be signed with; without it the
+                       key that they name themselves is printed
+  --head HASH          the hash that the last record must have
+  --running            ask the running agent where its chain ends, and look for that record
+  --json               print the result as JSON
+${SOCKET_HELP}
+Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed), 2 wrong usage.
+`,
+  run: async (args) => {
+    const options = {
+      ...SOCKET_OPTIONS,
+      key: { type: 'string' },
+      head: { type: 'string' },
+      running: { type: 'boolean' },
+      json: { type: 'boolean' },
+    } as const
+    const { values, positionals } = parseVerb(args, options, FILES_MAX)
+    const [word, ...files] = positionals
+    if (word !== 'verify') throw new UsageError('the word verify is missing')
+    if (files.length === 0) throw new UsageError('no file is named')
+    const expected = await expectedOf(values)
+    const found = verifyAudit(
+      files.map((name) => ({ name, lines: linesOf(name) })),
+      expected,
+    )
+    process.stdout.write(
+      values.json ? `${JSON.stringify(found)}\n` : inWords(found, expected.key !== undefined),
+    )
+    return found.broken === undefined ? 0 : EXIT_BROKEN
+  },
+}
+
+interface Values {
+  readonly key?: string
+  readonly head?: string
+  readonly running?: boolean
+  readonly socket?: string
+  readonly 'admin-socket'?: string
+}
+
+async function expectedOf(values: Values): Promise<Expected> {
+  if (values.head !== undefined && values.running) {
+    throw new UsageError('--head and --running exclude each other')
+  }
+  if (values.head !== undefined && !HEX_HASH.test(values.head)) {
+    throw new UsageError('--head must be 64 hexadecimal digits in lower case')
+  }
+  return {
+    key: values.key === undefined ? undefined : await readKey(values.key),
+    head: values.running ? await runningHead(values) : lastHead(values.head),
+  }
+}
+
+function lastHead(hash: string | undefined): Expected['head'] {
+  return hash === undefined ? undefined : { hash, last: true }
+}
+
+/** The agent goes on writing: its record must be there, not be the last. */
+async function runningHead(values: Values): Promise<Expected['head']> {
+  const found = status.parse(await askAdmin(socketsOf(values), 'GET', 'status'))
+  if (found.audit === undefined) {
+    throw new MetabindError('FILE_UNUSABLE', 'The running agent writes no audit file.')
+  }
+  return { hash: found.audit.head, last: false }
+}
+
+async function readKey(file: string): Promise<KeyObject> {
+  const pem = await readSmallFile(file, KEY_BYTES_MAX)
+  try {
+    return createPublicKey(pem)
+  } catch (error) {
+    throw new MetabindError('FILE_UNUSABLE', `${file} holds no public key in PEM.`, error)
+  }
+}
+
+/** The lines of a file of any size. What follows the last line end counts as a line too. */
+function* linesOf(path: string): Generator<string> {
+  const descriptor = openRegular(path)
+  try {
+    const chunk = Buffer.alloc(CHUNK_BYTES)
+    let rest = Buffer.alloc(0)
+    for (let read = readSync(descriptor, chunk); read > 0; read = readSync(descriptor, chunk)) {
+      rest = Buffer.concat([rest, chunk.subarray(0, read)])
+      let start = 0
+      for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', start)) {
+        yield rest.toString('latin1', start, end)
+        start = end + 1
+      }
+      rest = rest.subarray(start)
+      // No record is that long, so this ends the verification.
+      if (rest.length > LINE_BYTES_MAX) break
+    }
+    if (rest.length > 0) yield `${rest.toString('latin1', 0, LINE_BYTES_MAX)} (no line end)`
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function openRegular(path: string): number {
+  try {
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    if (fstatSync(descriptor).isFile()) return descriptor
+    closeSync(descriptor)
+  } catch (error) {
+    throw new MetabindError('FILE_UNUSABLE', path, error)
+  }
+  throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
+}
+
+function inWords(found: Verdict, keyWasGiven: boolean): string {
+  const { broken, head, records, first, lost, checkpoints, signedUpTo, keys } = found
+  if (broken !== undefined) return `broken: ${broken.file}:${broken.line}: ${broken.reason}\n`
+  const signed =
+    checkpoints === 0
+      ? 'no checkpoint: the end of the chain could have been cut off'
+      : `${checkpoints} checkpoints, signed up to record ${signedUpTo}`
+  const lines = [`whole: ${records} records, ${first} to ${head.seq}`, signed, `head ${head.hash}`]
+  if (lost > 0) lines.push(`the agent could not write ${lost} records; the chain says where`)
+  if (!keyWasGiven) lines.push(...keys.map((key) => `signed with key ${key} (compare it: --key)`))
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,56 @@
+import type { ErrorCode } from '../errors.ts'
+import type { LimitKind } from './limits.ts'
+
+export const ROUTES = ['token', 'metadata', 'own', 'none'] as const
+/**
+ * What a request asked for: `own` is everything under /metabind, `none` is what was refused before
+ * that could be said.
+ */
+export type Route = (typeof ROUTES)[number]
+
+export const CACHE_STATES = ['hit', 'miss', 'stale'] as const
+/** How an answer came about; `stale`: the source could not be asked, and an old one was still good. */
+export type CacheState = (typeof CACHE_STATES)[number]
+
+/** Plain numbers that the request path adds to. metrics.ts reads them when somebody asks. */
+export interface Counters {
+  answered(route: Route, code: ErrorCode | 'OK'): void
+  cache(state: CacheState): void
+  limited(kind: LimitKind): void
+  readonly tokensIssued: number
+  /** By `route` and `code`, a space between. */
+  readonly requests: ReadonlyMap<string, number>
+  readonly cacheAnswers: ReadonlyMap<CacheState, number>
+  readonly limits: ReadonlyMap<LimitKind, number>
+  auditRecords: number
+  auditSuppressed: number
+  auditLost: number
+  logLost: number
+  connections: number
+}
+
+export function newCounters(): Counters {
+  const requests = new Map<string, number>()
+  const cacheAnswers = new Map<CacheState, number>()
+  const limits = new Map<LimitKind, number>()
+  return {
+    answered: (route, code) => add(requests, `${route} ${code}`),
+    cache: (state) => add(cacheAnswers, state),
+    limited: (kind) => add(limits, kind),
+    get tokensIssued() {
+      return requests.get('token OK') ?? 0
+    },
+    requests,
+    cacheAnswers,
+    limits,
+    auditRecords: 0,
+    auditSuppressed: 0,
+    auditLost: 0,
+    logLost: 0,
+    connections: 0,
+  }
+}
+
+function add<K>(counts: Map<K, number>, key: K): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1)
+}
