@@ -34,7 +34,7 @@ export interface ChainLine extends ChainHead {
 /** @returns the line, without line end, that puts `record` after `prev` */
 export function encodeLine(
   prev: string,
-  record: { readonly seq: number; readonly event: string },
+  record: Readonly<Record<string, unknown>> & { readonly seq: number; readonly event: string },
 ): { readonly text: string; readonly head: ChainHead } {
   const { seq, ...rest } = record
   const covered = asciiJson({ seq, prev, ...rest }).slice(0, -1)

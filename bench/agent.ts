@@ -1,0 +1,94 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { startSwtpm } from '../native/test/swtpm.ts'
+import { startSimulator } from '../src/simulate/simulator.ts'
+import type { Server } from './servers.ts'
+
+const DAEMON = fileURLToPath(new URL('../src/daemon.ts', import.meta.url))
+const TTL_HEADER = 'X-aliyun-ecs-metadata-token-ttl-seconds'
+export const TOKEN_HEADER = 'X-aliyun-ecs-metadata-token'
+
+/** A real agent with a software TPM and a simulated cloud. Its log goes to a file. */
+export interface BenchAgent extends Server {
+  readonly pid: number
+  readonly upstream: string
+  readonly readyMs: number
+  /** A token of this agent, good for six hours. */
+  token(): Promise<string>
+}
+
+export async function startAgent(directory: string, config = ''): Promise<BenchAgent> {
+  const at = (name: string) => join(directory, name)
+  for (const name of ['tpm', 'run', 'state']) mkdirSync(at(name), { recursive: true })
+  const tpm = await startSwtpm({ dir: at('tpm') })
+  const cloud = await startSimulator({ role: 'bench' })
+  writeFileSync(at('agent.toml'), `${configOf(directory, tpm.tcti, cloud.url)}\n${config}`)
+  const log = openSync(at('agent.log'), 'w')
+  const startedAtMs = performance.now()
+  const child = spawn(process.execPath, [DAEMON, '--config', at('agent.toml')], {
+    stdio: ['ignore', log, log],
+  })
+  closeSync(log)
+  const socket = at('metadata.sock')
+  while ((await ask(socket, 'GET', '/').catch(() => undefined)) === undefined) await sleep(5)
+  const readyMs = performance.now() - startedAtMs
+  const pid = child.pid ?? 0
+  return {
+    ...{ name: 'metabind', socket, pid, pids: [pid], readyMs, upstream: cloud.url },
+    token: () => ask(socket, 'PUT', '/latest/api/token', { [TTL_HEADER]: '21600' }),
+    stop: async () => {
+      child.kill('SIGTERM')
+      await new Promise((resolve) => child.once('exit', resolve))
+      await cloud.close()
+      await tpm.stop()
+    },
+  }
+}
+
+function configOf(directory: string, tcti: string, endpoint: string): string {
+  const quoted = (name: string) => JSON.stringify(join(directory, name))
+  return `tpm.tcti = ${JSON.stringify(tcti)}
+source.endpoint = ${JSON.stringify(endpoint)}
+listen.metadata_socket = ${quoted('metadata.sock')}
+listen.admin_socket = ${quoted('admin.sock')}
+directories.runtime = ${quoted('run')}
+directories.state = ${quoted('state')}
+`
+}
+
+/** One request. @returns the body @throws where nobody answers */
+export function ask(
+  where: string,
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<string> {
+  const to = where.startsWith('http')
+    ? { host: '127.0.0.1', port: new URL(where).port }
+    : { socketPath: where }
+  return new Promise((resolve, reject) => {
+    const asked = request({ ...to, method, path, headers, agent: false }, (answer) => {
+      buffer(answer).then((body) => resolve(body.toString()), reject)
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}
+
+/** A token of the cloud itself, for the bare relay. */
+export function upstreamToken(url: string): Promise<string> {
+  return ask(url, 'PUT', '/latest/api/token', { [TTL_HEADER]: '21600' })
+}
+
+/** Limits that no measurement meets. */
+export const NO_LIMITS = `[limits]
+mint_burst = 1000000
+mints_per_second = 1000000
+miss_burst = 1000000
+misses_per_second = 1000000
+`

@@ -1,0 +1,100 @@
+import { ask, startAgent, TOKEN_HEADER } from './agent.ts'
+import { type Row, round } from './compare.ts'
+import { type Load, load } from './load.ts'
+import { median } from './process.ts'
+import { bareNode, type Server } from './servers.ts'
+
+const NOBODY = 65_534
+const ROUNDS = 3
+const SECONDS = 3
+const PATH = '/latest/meta-data/instance-id'
+const TTL = { 'X-aliyun-ecs-metadata-token-ttl-seconds': '60' }
+
+type Flood = Omit<Load, 'socket' | 'seconds' | 'directory'>
+
+const MISSES = Array.from({ length: 10_000 }, (_, at) => `/latest/meta-data/absent-${at}`)
+
+/** How much does a user who floods slow the requests of another one? */
+export async function flood(directory: string): Promise<Row[]> {
+  if (process.getuid?.() !== 0) {
+    return [{ question: 'flood', subject: 'needs root, to be two users', values: {} }]
+  }
+  const agent = await startAgent(directory, '[limits]\nconnections_per_uid = 256\n')
+  const own = { [TOKEN_HEADER]: await agent.token() }
+  const body = Buffer.from(await ask(agent.socket, 'GET', PATH, own))
+  const bare = await bareNode(directory, body)
+  const floods: Readonly<Record<string, readonly [Server, Flood | undefined]>> = {
+    'bare node:http alone': [bare, undefined],
+    'bare node:http, other reads at 64': [bare, { path: PATH, connections: 64 }],
+    'metabind alone': [agent, undefined],
+    'other makes tokens at 64': [
+      agent,
+      { path: '/latest/api/token', method: 'PUT', headers: TTL, connections: 64 },
+    ],
+    'other reads what is not cached at 64': [
+      agent,
+      {
+        paths: MISSES,
+        headers: { [TOKEN_HEADER]: await tokenOf(agent.socket, directory) },
+        connections: 64,
+      },
+    ],
+    'other sends wrong tokens at 64': [
+      agent,
+      { path: PATH, headers: { [TOKEN_HEADER]: 'x' }, connections: 64 },
+    ],
+    'other opens 1,000 connections': [
+      agent,
+      { path: '/latest/api/token', method: 'PUT', headers: TTL, connections: 1000 },
+    ],
+  }
+  try {
+    return await measureAll(floods, own, directory)
+  } finally {
+    await bare.stop()
+    await agent.stop()
+  }
+}
+
+async function measureAll(
+  floods: Readonly<Record<string, readonly [Server, Flood | undefined]>>,
+  headers: Record<string, string>,
+  directory: string,
+): Promise<Row[]> {
+  const p99: Record<string, number[]> = {}
+  const p50: Record<string, number[]> = {}
+  for (let turn = 0; turn < ROUNDS; turn += 1) {
+    for (const [name, [server, other]] of Object.entries(floods)) {
+      const { socket } = server
+      const flooding =
+        other && load({ ...other, socket, seconds: SECONDS + 1, directory, uid: NOBODY })
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      const victim = await load({
+        socket,
+        path: '/metabind/v1/whoami',
+        headers,
+        connections: 1,
+        seconds: SECONDS - 1,
+        directory,
+      })
+      await flooding?.catch(() => undefined)
+      p99[name] = [...(p99[name] ?? []), victim.p99Ms]
+      p50[name] = [...(p50[name] ?? []), victim.p50Ms]
+    }
+  }
+  return Object.keys(floods).map((name) => ({
+    question: 'flood',
+    subject: name,
+    values: { 'p50 ms': round(median(p50[name] ?? [])), 'p99 ms': round(median(p99[name] ?? [])) },
+  }))
+}
+
+/** A token that nobody made: tokens are bound to the uid that asked. */
+async function tokenOf(socket: string, directory: string): Promise<string> {
+  const { execFileSync } = await import('node:child_process')
+  const args = ['-s', '-XPUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 3600']
+  const url = 'http://metadata/latest/api/token'
+  return execFileSync('curl', [...args, '--unix-socket', socket, url], {
+    ...{ uid: NOBODY, gid: NOBODY, cwd: '/', encoding: 'utf8', env: { HOME: directory } },
+  })
+}

@@ -1,0 +1,99 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+/** A server that is compared. */
+export interface Server {
+  readonly name: string
+  readonly socket: string
+  /** Every process that works for it. */
+  readonly pids: readonly number[]
+  stop(): Promise<void>
+}
+
+const BARE = fileURLToPath(new URL('./bare-server.ts', import.meta.url))
+
+/** node:http that answers every request with the same bytes, and does nothing else. */
+export function bareNode(directory: string, body: Buffer): Promise<Server> {
+  const file = join(directory, 'bare-body')
+  writeFileSync(file, body)
+  return bare('bare node:http', join(directory, 'bare.sock'), 'same', file)
+}
+
+/** node:http that asks upstream for every request, and does nothing else. */
+export function bareRelay(directory: string, url: string, token: string): Promise<Server> {
+  return bare('bare node relay', join(directory, 'relay.sock'), 'relay', url, token)
+}
+
+async function bare(name: string, socket: string, ...args: readonly string[]): Promise<Server> {
+  const child = spawn(process.execPath, [BARE, socket, ...args], { stdio: 'inherit' })
+  await answering(socket)
+  return { name, socket, pids: [child.pid ?? 0], stop: () => end(child) }
+}
+
+/** nginx that returns a fixed text: the limit of what a server on this machine can do. */
+export async function nginx(directory: string, body: Buffer): Promise<Server | undefined> {
+  const program = ['/usr/sbin/nginx', '/usr/bin/nginx'].find((path) => existsSync(path))
+  if (program === undefined) return undefined
+  const home = join(directory, 'nginx')
+  mkdirSync(home)
+  const socket = join(home, 'nginx.sock')
+  writeFileSync(join(home, 'nginx.conf'), nginxConfig(home, socket, body))
+  const child = spawn(program, ['-p', home, '-c', join(home, 'nginx.conf')], { stdio: 'ignore' })
+  await answering(socket)
+  const pid = child.pid ?? 0
+  const workers = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
+  return { name: 'nginx', socket, pids: [pid, ...workers.map(Number)], stop: () => end(child) }
+}
+
+function nginxConfig(home: string, socket: string, body: Buffer): string {
+  return `daemon off;
+worker_processes 1;
+pid ${home}/pid;
+error_log /dev/null;
+events {}
+http {
+  access_log off;
+  keepalive_requests 100000000;
+  client_body_temp_path ${home}; proxy_temp_path ${home}; fastcgi_temp_path ${home};
+  uwsgi_temp_path ${home}; scgi_temp_path ${home};
+  server { listen unix:${socket}; location / { default_type text/plain; return 200 '${body}'; } }
+}
+`
+}
+
+/** Go's net/http doing the same as bareNode, where there is a Go to build it. */
+export function goIsHere(): boolean {
+  return spawnSync('go', ['version']).status === 0
+}
+
+export async function answering(socket: string): Promise<void> {
+  for (let tries = 0; tries < 400; tries += 1) {
+    if (await connects(socket)) {
+      chmodSync(socket, 0o666)
+      return
+    }
+    await sleep(25)
+  }
+  throw new Error(`nobody answers on ${socket}`)
+}
+
+function connects(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const client = connect(socket)
+    client.once('connect', () => {
+      client.destroy()
+      resolve(true)
+    })
+    client.once('error', () => resolve(false))
+  })
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return
+  child.kill('SIGTERM')
+  await new Promise((resolve) => child.once('exit', resolve))
+}

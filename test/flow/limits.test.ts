@@ -1,0 +1,119 @@
+import { connect, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { canBecomeNobody, curlAs, NOBODY } from '../harness/as-uid.ts'
+import { type Instance, startInstance } from '../harness/instance.ts'
+import { scratchDirectory } from '../harness/scratch.ts'
+import { get, openSession, putToken } from '../simulate/request.ts'
+
+const TTL = ['X-aliyun-ecs-metadata-token-ttl-seconds', '60']
+const CONFIG = `[limits]
+mint_burst = 20
+mints_per_second = 0.5
+miss_burst = 30
+misses_per_second = 0.5
+connections = 12
+connections_per_uid = 8
+`
+
+let scratch: Awaited<ReturnType<typeof scratchDirectory>>
+let instance: Instance
+let base: string
+
+beforeAll(async () => {
+  scratch = await scratchDirectory()
+  instance = await startInstance(scratch.path, { config: CONFIG })
+  base = `unix:${instance.metadataSocket}`
+})
+
+afterAll(async () => {
+  await instance?.stop()
+  await scratch?.[Symbol.asyncDispose]()
+})
+
+const auditOf = (code: string) =>
+  instance.agent.until((record) => record.audit === true && record.code === code)
+
+describe('a user who asks too often', () => {
+  test('for tokens gets 429 with the time to wait, and a record; another user gets a token', async () => {
+    const statuses: (number | undefined)[] = []
+    for (let made = 0; made < 25; made += 1) statuses.push((await putToken(base, TTL)).status)
+    // The bucket gains a token every two seconds while this runs.
+    expect(statuses.slice(0, 20)).toEqual(Array(20).fill(200))
+    expect(statuses.at(-1)).toBe(429)
+    const refused = await putToken(base, TTL)
+    expect(refused).toMatchObject({ status: 429, body: 'LIMIT_RATE: This user asks too often.' })
+    expect(['1', '2']).toContain(refused.headers['retry-after'])
+    expect(await auditOf('LIMIT_RATE')).toMatchObject({
+      event: 'limit.refused',
+      verdict: 'refused',
+      caller: { uid: process.getuid?.() },
+      detail: 'mint',
+      path: '/latest/api/token',
+    })
+    const header = `${TTL[0]}: 60`
+    if (canBecomeNobody) {
+      const other = await curlAs(
+        NOBODY,
+        instance.metadataSocket,
+        '/latest/api/token',
+        '-XPUT',
+        '-H',
+        header,
+      )
+      expect(other.status).toBe(200)
+    }
+    await sleep(Number(refused.headers['retry-after']) * 1000)
+    expect((await putToken(base, TTL)).status).toBe(200)
+  })
+
+  test('for what is not cached gets 429, and the cloud is not asked', async () => {
+    await sleep(2000)
+    const token = await openSession(base)
+    // Absent paths: whatever is cached, each of these is new.
+    const read = (name: string) => get(base, `/latest/meta-data/absent-${name}`, token)
+    let answered = await read('first')
+    for (let count = 0; count < 40 && answered.status === 404; count += 1) {
+      answered = await read(String(count))
+    }
+    expect(answered.status).toBe(429)
+    expect(['1', '2']).toContain(answered.headers['retry-after'])
+    const asked = instance.cloud?.requests.length
+    expect((await read('refused')).status).toBe(429)
+    expect(instance.cloud?.requests.length).toBe(asked)
+  })
+})
+
+describe('connections', () => {
+  async function open(count: number): Promise<Socket[]> {
+    const sockets = Array.from({ length: count }, () => connect(instance.metadataSocket))
+    await sleep(200)
+    return sockets
+  }
+
+  test('beyond the share of a user are told so and closed; another user still gets one', async () => {
+    const held = await open(8)
+    const refused = connect(instance.metadataSocket)
+    refused.write('PUT /latest/api/token HTTP/1.1\r\nHost: x\r\n\r\n')
+    const answer = await text(refused)
+    expect(answer).toMatch(/^HTTP\/1\.1 503 .*\r\n/)
+    expect(answer).toContain('\r\nRetry-After: 1\r\n')
+    expect(answer).toMatch(/\r\n\r\nLIMIT_CONNECTIONS: Too many connections are open\.$/)
+    if (canBecomeNobody) {
+      expect((await curlAs(NOBODY, instance.metadataSocket, '/')).status).toBe(403)
+    }
+    for (const socket of held) socket.destroy()
+    await sleep(200)
+    expect((await get(base, '/')).status).toBe(403)
+  })
+
+  test('that are closed are counted back, however often', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const held = await open(8)
+      for (const socket of held) socket.destroy()
+      await sleep(50)
+    }
+    expect((await get(base, '/')).status).toBe(403)
+  })
+})

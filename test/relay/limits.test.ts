@@ -1,0 +1,150 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { RateError } from '../../src/errors.ts'
+import { type LimitBounds, type LimitKind, limits } from '../../src/relay/limits.ts'
+import { ratePerUid } from '../../src/relay/rate.ts'
+
+function clock() {
+  let nowMs = 1_000_000
+  return {
+    read: () => nowMs,
+    pass: (seconds: number) => {
+      nowMs += seconds * 1000
+    },
+  }
+}
+
+const BOUNDS: LimitBounds = {
+  mints: { perSecond: 2, burst: 5 },
+  misses: { perSecond: 0.5, burst: 3 },
+  connectionsPerUid: 2,
+}
+
+/** How often in a row something is allowed, and what the first refusal says. */
+function drain(take: () => void): { allowed: number; retryAfterSeconds: number } {
+  for (let allowed = 0; ; allowed += 1) {
+    try {
+      take()
+    } catch (error) {
+      if (!(error instanceof RateError)) throw error
+      return { allowed, retryAfterSeconds: error.retryAfterSeconds }
+    }
+  }
+}
+
+function newLimits() {
+  const time = clock()
+  const refused: LimitKind[] = []
+  return { time, refused, limited: limits(BOUNDS, time.read, (kind) => refused.push(kind)) }
+}
+
+describe('tokens and misses', () => {
+  test('a burst is allowed, then the refusal says when one is allowed again', () => {
+    const { limited, refused } = newLimits()
+    expect(drain(() => limited.requireMint(7))).toEqual({ allowed: 5, retryAfterSeconds: 1 })
+    expect(drain(() => limited.requireMiss(7))).toEqual({ allowed: 3, retryAfterSeconds: 2 })
+    expect(refused).toEqual(['mint', 'miss'])
+  })
+
+  test('after the time in Retry-After one is allowed, a moment before it none', () => {
+    const { limited, time } = newLimits()
+    drain(() => limited.requireMiss(7))
+    time.pass(1.999)
+    expect(drain(() => limited.requireMiss(7)).allowed).toBe(0)
+    time.pass(0.001)
+    expect(drain(() => limited.requireMiss(7)).allowed).toBe(1)
+  })
+
+  test('in the long run the rate holds, and rest gives no more than the burst', () => {
+    const { limited, time } = newLimits()
+    drain(() => limited.requireMint(7))
+    time.pass(2)
+    expect(drain(() => limited.requireMint(7)).allowed).toBe(4)
+    time.pass(3600)
+    expect(drain(() => limited.requireMint(7)).allowed).toBe(5)
+  })
+
+  test('one uid at its limit leaves the others theirs, root too', () => {
+    const { limited } = newLimits()
+    drain(() => limited.requireMint(7))
+    expect(drain(() => limited.requireMint(8)).allowed).toBe(5)
+    expect(drain(() => limited.requireMint(0)).allowed).toBe(5)
+    expect(drain(() => limited.requireMint(0)).allowed).toBe(0)
+  })
+
+  test('the error is LIMIT_RATE and names the limit', () => {
+    const { limited } = newLimits()
+    drain(() => limited.requireMint(7))
+    expect(() => limited.requireMint(7)).toThrow(
+      expect.objectContaining({ code: 'LIMIT_RATE', detail: 'mint' }),
+    )
+  })
+})
+
+describe('remembered uids', () => {
+  const rate = { perSecond: 1, burst: 2 }
+
+  test('there are never more than the bound; those beyond it share one bucket', () => {
+    const perUid = ratePerUid(rate, clock().read, 3)
+    for (const uid of [1, 2, 3]) expect(perUid.take(uid)).toBe(0)
+    expect(perUid.take(4)).toBe(0)
+    expect(perUid.take(5)).toBe(0)
+    expect(perUid.take(6)).toBe(1)
+    expect(perUid.size).toBe(3)
+  })
+
+  test('the uids that were remembered, and root, keep their own when the table is full', () => {
+    const perUid = ratePerUid(rate, clock().read, 1)
+    perUid.take(1)
+    for (const uid of [2, 3, 4]) perUid.take(uid)
+    expect(perUid.take(1)).toBe(0)
+    expect(perUid.take(0)).toBe(0)
+  })
+
+  test('an idle one makes room once its bucket is full', () => {
+    const time = clock()
+    const perUid = ratePerUid(rate, time.read, 1)
+    perUid.take(1)
+    time.pass(1)
+    perUid.take(2)
+    // The shared bucket is empty after this; uid 2 has its own.
+    for (const _ of [1, 2]) perUid.take(3)
+    expect(perUid.take(3)).toBe(1)
+    expect(perUid.take(2)).toBe(0)
+    expect(perUid.size).toBe(1)
+  })
+
+  test('whatever happens, nobody gets more than burst and rate allow', () => {
+    const steps = fc.array(
+      fc.record({ uid: fc.integer({ min: 1, max: 5 }), pauseMs: fc.nat(900) }),
+      { maxLength: 200 },
+    )
+    fc.assert(
+      fc.property(steps, (taken) => {
+        const time = clock()
+        const perUid = ratePerUid(rate, time.read, 100)
+        const got = new Map<number, number>()
+        let passedMs = 0
+        for (const { uid, pauseMs } of taken) {
+          time.pass(pauseMs / 1000)
+          passedMs += pauseMs
+          if (perUid.take(uid) === 0) got.set(uid, (got.get(uid) ?? 0) + 1)
+        }
+        for (const count of got.values()) {
+          expect(count).toBeLessThanOrEqual(rate.burst + (passedMs / 1000) * rate.perSecond + 1e-6)
+        }
+      }),
+    )
+  })
+})
+
+describe('connections', () => {
+  test('a uid has its share, and a closed one can be opened again', () => {
+    const { limited, refused } = newLimits()
+    expect([limited.admit(7), limited.admit(7), limited.admit(7)]).toEqual([true, true, false])
+    expect(limited.admit(8)).toBe(true)
+    limited.leave(7)
+    expect([limited.admit(7), limited.admit(7)]).toEqual([true, false])
+    expect(refused).toEqual(['connections', 'connections'])
+  })
+})
