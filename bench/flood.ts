@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { ask, startAgent, TOKEN_HEADER } from './agent.ts'
 import { type Row, round } from './compare.ts'
 import { type Load, load } from './load.ts'
@@ -35,7 +36,7 @@ export async function flood(directory: string): Promise<Row[]> {
       agent,
       {
         paths: MISSES,
-        headers: { [TOKEN_HEADER]: await tokenOf(agent.socket, directory) },
+        headers: { [TOKEN_HEADER]: tokenOf(agent.socket, directory) },
         connections: 64,
       },
     ],
@@ -43,9 +44,9 @@ export async function flood(directory: string): Promise<Row[]> {
       agent,
       { path: PATH, headers: { [TOKEN_HEADER]: 'x' }, connections: 64 },
     ],
-    'other opens 1,000 connections': [
+    'other opens 400 connections, of which it may 256': [
       agent,
-      { path: '/latest/api/token', method: 'PUT', headers: TTL, connections: 1000 },
+      { path: '/latest/api/token', method: 'PUT', headers: TTL, connections: 400 },
     ],
   }
   try {
@@ -66,8 +67,12 @@ async function measureAll(
   for (let turn = 0; turn < ROUNDS; turn += 1) {
     for (const [name, [server, other]] of Object.entries(floods)) {
       const { socket } = server
+      // Refused connections make h2load fail; what matters is what the other user notices.
       const flooding =
-        other && load({ ...other, socket, seconds: SECONDS + 1, directory, uid: NOBODY })
+        other &&
+        load({ ...other, socket, seconds: SECONDS + 1, directory, uid: NOBODY }).catch(
+          () => undefined,
+        )
       await new Promise((resolve) => setTimeout(resolve, 500))
       const victim = await load({
         socket,
@@ -77,7 +82,7 @@ async function measureAll(
         seconds: SECONDS - 1,
         directory,
       })
-      await flooding?.catch(() => undefined)
+      await flooding
       p99[name] = [...(p99[name] ?? []), victim.p99Ms]
       p50[name] = [...(p50[name] ?? []), victim.p50Ms]
     }
@@ -90,8 +95,7 @@ async function measureAll(
 }
 
 /** A token that nobody made: tokens are bound to the uid that asked. */
-async function tokenOf(socket: string, directory: string): Promise<string> {
-  const { execFileSync } = await import('node:child_process')
+function tokenOf(socket: string, directory: string): string {
   const args = ['-s', '-XPUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 3600']
   const url = 'http://metadata/latest/api/token'
   return execFileSync('curl', [...args, '--unix-socket', socket, url], {
