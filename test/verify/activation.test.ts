@@ -59,10 +59,10 @@ function activate(blobs: Blobs, kind: EkTemplate['kind'] = 'P-256', akTemplate =
   return tpm.sequence(async (commands) => {
     const ek = await commands.createPrimary('endorsement', ekTemplateOf(kind))
     const ak = await commands.createPrimary('endorsement', akTemplate)
-    const hash = kind === 'P-384' ? 'sha384' : 'sha256'
-    const session = await commands.startAuthSession({ type: 'policy', hash })
-    // P-384 EKs are of the high range: their policy is an OR, and their (empty) password does.
-    if (kind !== 'P-384') await commands.policySecret(session, 'endorsement')
+    // The P-384 EK is of the high range: userWithAuth is set, and its (empty) password does.
+    const type = kind === 'P-384' ? 'hmac' : 'policy'
+    const session = await commands.startAuthSession({ type })
+    if (type === 'policy') await commands.policySecret(session, 'endorsement')
     const { credentialBlob, encryptedSecret } = blobs
     return Buffer.from(
       await commands.activateCredential(ak, ek, credentialBlob, encryptedSecret, session),
@@ -149,7 +149,7 @@ describe('the ceremony', () => {
 })
 
 describe('TPM2_MakeCredential without a TPM', () => {
-  test.each(['P-256', 'RSA-2048'] as const)('is opened by the TPM: %s', async (kind) => {
+  test.each(['P-256', 'P-384', 'RSA-2048'] as const)('is opened by the TPM: %s', async (kind) => {
     const { ek, ak } = await publicsOf(kind)
     const secret = randomBytes(32)
     expect(await activate(makeCredential(parsePublic(ek), nameOf(ak), secret), kind)).toEqual(
