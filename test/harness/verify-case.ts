@@ -12,6 +12,7 @@ import { gatherEvidence } from './evidence.ts'
 
 /** Genuine evidence with everything in it, and options that demand all of it. */
 export interface VerifyCase {
+  readonly tpm: Tpm
   readonly evidence: Evidence
   readonly options: VerifyOptions
   readonly nonce: Buffer
@@ -34,6 +35,7 @@ export async function genuineCase(tpm: Tpm): Promise<VerifyCase> {
   const ekSpki = key.export({ type: 'spki', format: 'der' })
   const certificates = [makeEkCertificate(authority, ekSpki, { subject: INSTANCE_ID })]
   return {
+    tpm,
     evidence: { ...bare, ek: { ...bare.ek, certificates } },
     options: {
       nonce,

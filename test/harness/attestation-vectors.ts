@@ -1,0 +1,297 @@
+import { randomBytes } from 'node:crypto'
+import { CERTIFIED_KEYS, type CertifiedKey, type Evidence } from '../../src/format/evidence.ts'
+import { certifyQualifyingData, quoteQualifyingData } from '../../src/format/evidence-nonce.ts'
+import { parseAttest } from '../../src/format/tpm-attest.ts'
+import { nameOf, qualifiedNameOf } from '../../src/format/tpm-name.ts'
+import { ATTRIBUTE } from '../../src/format/tpm-public.ts'
+import { forge, signTpm, softwareAk } from './attacker.ts'
+import { newKey } from './certificate.ts'
+import { gatherEvidence } from './evidence.ts'
+import {
+  type Altered,
+  digestOf,
+  flipLast,
+  forged,
+  sha1Of,
+  type Vector,
+  vector,
+  ZERO,
+} from './vector.ts'
+import type { VerifyCase } from './verify-case.ts'
+
+const OTHER = Buffer.alloc(32, 7)
+
+/** Checks that quotes and certifications share. */
+function attested(of: 'quote' | CertifiedKey): Vector[] {
+  const name = of === 'quote' ? 'quote' : `certification of ${of}`
+  const otherType = of === 'quote' ? 'certify' : 'quote'
+  return [
+    vector(
+      'SHA-1 in the signature',
+      `${name}: algorithm`,
+      'VERIFY_SIGNATURE_ALGORITHM',
+      forged((genuine) => ({
+        sha1: [of],
+        ...(of === 'quote' && genuine.body.type === 'quote'
+          ? { quote: { body: { ...genuine.body, pcrDigest: sha1Of(ZERO, ZERO, ZERO, ZERO) } } }
+          : {}),
+      })),
+    ),
+    vector('an altered signature', `${name}: signature`, 'VERIFY_SIGNATURE', ({ evidence }) => ({
+      evidence: withSignature(evidence, of, flipLast),
+    })),
+    vector('21: another signer', `${name}: signature`, 'VERIFY_SIGNATURE', ({ evidence }) => ({
+      evidence: withSignature(evidence, of, () => signTpm(newKey(), attestOf(evidence, of))),
+    })),
+    vector(
+      '21: another magic (CVE-2024-29038)',
+      `${name}: magic`,
+      'VERIFY_MAGIC',
+      forged(() => ({ [of]: { magic: 0xff544346 } })),
+    ),
+    vector(
+      '21: a time stamp (GHSA-gwfg-w3jr-xh66)',
+      `${name}: type`,
+      'VERIFY_TYPE',
+      forged(() => ({ [of]: { body: { type: 'other', tag: 0x8019 } } })),
+    ),
+    vector(
+      '21: a creation',
+      `${name}: type`,
+      'VERIFY_TYPE',
+      forged(() => ({ [of]: { body: { type: 'other', tag: 0x801a } } })),
+    ),
+    vector(
+      `21: a ${otherType}`,
+      `${name}: type`,
+      'VERIFY_TYPE',
+      forged((quote, { evidence }) => ({
+        [of]: {
+          body: of === 'quote' ? parseAttest(evidence.certifications.RK.attest).body : quote.body,
+        },
+      })),
+    ),
+    vector(
+      'a foreign nonce',
+      `${name}: nonce`,
+      'VERIFY_EXTRA_DATA',
+      forged(() => ({ [of]: { extraData: quoteQualifyingData(OTHER) } })),
+    ),
+    vector(
+      'no nonce',
+      `${name}: nonce`,
+      'VERIFY_EXTRA_DATA',
+      forged(() => ({ [of]: { extraData: Buffer.alloc(0) } })),
+    ),
+    vector(
+      "another use's nonce",
+      `${name}: nonce`,
+      'VERIFY_EXTRA_DATA',
+      forged((_, { nonce }) => ({
+        [of]: { extraData: certifyQualifyingData(of === 'SK' ? 'RK' : 'SK', nonce) },
+      })),
+    ),
+    vector('19: an AK of the owner hierarchy', `${name}: signer`, 'VERIFY_SIGNER', (subject) =>
+      ownerSigned(subject, of),
+    ),
+  ]
+}
+
+function ownerSigned({ evidence }: VerifyCase, of: 'quote' | CertifiedKey): Altered {
+  const key = newKey()
+  const qualifiedSigner = qualifiedNameOf('owner', nameOf(softwareAk(key)))
+  return { evidence: forge(evidence, { key, [of]: { qualifiedSigner } }) }
+}
+
+function attestOf(evidence: Evidence, of: 'quote' | CertifiedKey): Buffer {
+  return of === 'quote' ? evidence.quote.attest : evidence.certifications[of].attest
+}
+
+function withSignature(
+  evidence: Evidence,
+  of: 'quote' | CertifiedKey,
+  change: (signature: Buffer) => Buffer,
+): Evidence {
+  if (of === 'quote')
+    return {
+      ...evidence,
+      quote: { ...evidence.quote, signature: change(Buffer.from(evidence.quote.signature)) },
+    }
+  const part = evidence.certifications[of]
+  const changed = { ...part, signature: change(Buffer.from(part.signature)) }
+  return { ...evidence, certifications: { ...evidence.certifications, [of]: changed } }
+}
+
+const QUOTE: Vector[] = [
+  vector(
+    'a partial selection (CVE-2022-0317)',
+    'quote: selection',
+    'VERIFY_PCR_SELECTION',
+    ({ evidence }) => ({
+      evidence: { ...evidence, pcrs: { sha256: { ...evidence.pcrs.sha256, '8': ZERO } } },
+    }),
+  ),
+  {
+    ...vector(
+      'a selection of other PCRs than are shown (CVE-2024-29039)',
+      'quote: selection',
+      'VERIFY_PCR_SELECTION',
+      forged(() => ({
+        quote: {
+          body: {
+            type: 'quote',
+            selection: [{ hash: 'sha256', pcrs: [0, 1, 2, 3] }],
+            pcrDigest: digestOf(ZERO, ZERO, ZERO, ZERO),
+          },
+        },
+      })),
+    ),
+    also: ['VERIFY_PCR_DIGEST'],
+  },
+  vector('23: an empty selection', 'quote: selection', 'VERIFY_PCR_SELECTION', (subject) =>
+    emptied(subject, []),
+  ),
+  vector('23: a bank without PCRs', 'quote: selection', 'VERIFY_PCR_SELECTION', (subject) =>
+    emptied(subject, [{ hash: 'sha256', pcrs: [] }]),
+  ),
+  vector('24: another bank added', 'quote: selection', 'VERIFY_PCR_SELECTION', (subject) => {
+    const pcrs = { ...subject.evidence.pcrs, sha384: { '0': Buffer.alloc(48) } }
+    const selection = [
+      { hash: 'sha256', pcrs: [0, 1, 2, 7] },
+      { hash: 'sha384', pcrs: [0] },
+    ] as const
+    const pcrDigest = digestOf(ZERO, ZERO, ZERO, ZERO, Buffer.alloc(48))
+    const evidence = forge(subject.evidence, {
+      quote: { body: { type: 'quote', selection: [...selection], pcrDigest } },
+    })
+    return { evidence: { ...evidence, pcrs } }
+  }),
+  vector(
+    'a bank of SHA-1',
+    'quote: selection',
+    'VERIFY_PCR_SELECTION',
+    async ({ tpm, evidence, nonce }) => {
+      const sha1 = await gatherEvidence(tpm, {
+        nonce,
+        certificates: [...evidence.ek.certificates],
+        bank: 'sha1',
+        ...(evidence.identityDocument ?? {}),
+      })
+      return { evidence: sha1 }
+    },
+  ),
+  vector(
+    'a value that was not quoted',
+    'quote: PCR values',
+    'VERIFY_PCR_DIGEST',
+    ({ evidence }) => ({
+      evidence: {
+        ...evidence,
+        pcrs: { sha256: { ...evidence.pcrs.sha256, '7': Buffer.alloc(32, 1) } },
+      },
+    }),
+  ),
+  vector('a value of another length', 'quote: PCR values', 'VERIFY_PCR_DIGEST', ({ evidence }) => ({
+    evidence: { ...evidence, pcrs: { sha256: { ...evidence.pcrs.sha256, '7': Buffer.alloc(48) } } },
+  })),
+]
+
+function emptied(
+  { evidence }: VerifyCase,
+  selection: { hash: 'sha256'; pcrs: number[] }[],
+): Altered {
+  const body = { type: 'quote', selection, pcrDigest: digestOf() } as const
+  const pcrs = selection.length === 0 ? {} : { sha256: {} }
+  return { evidence: { ...forge(evidence, { quote: { body } }), pcrs } }
+}
+
+function certification(of: CertifiedKey): Vector[] {
+  const name = `certification of ${of}`
+  return [
+    vector(
+      '20: sensitiveDataOrigin clear',
+      `${name}: public area`,
+      'VERIFY_KEY_PUBLIC',
+      (subject) => otherKey(subject, of, (bits) => bits & ~ATTRIBUTE.sensitiveDataOrigin),
+    ),
+    vector(
+      'a software key (fixedTPM clear)',
+      `${name}: public area`,
+      'VERIFY_KEY_PUBLIC',
+      (subject) => otherKey(subject, of, (bits) => bits & ~ATTRIBUTE.fixedTPM),
+    ),
+    vector("another key's certification", `${name}: name`, 'VERIFY_NAME', ({ evidence }) => {
+      const { body } = parseAttest(evidence.certifications[of].attest)
+      if (body.type !== 'certify') throw new Error('no certification')
+      return { evidence: forge(evidence, { [of]: { body: { ...body, name: randomBytes(34) } } }) }
+    }),
+    vector(
+      '19: a key of the owner hierarchy',
+      `${name}: hierarchy`,
+      'VERIFY_HIERARCHY',
+      async ({ tpm, evidence, nonce }) => ({
+        evidence: await gatherEvidence(tpm, {
+          nonce,
+          certificates: [...evidence.ek.certificates],
+          ...(evidence.identityDocument ?? {}),
+          keyHierarchies: { [of]: 'owner' },
+        }),
+      }),
+    ),
+    vector(
+      `19: a key of the ${of === 'BK' ? 'endorsement' : 'null'} hierarchy`,
+      `${name}: hierarchy`,
+      'VERIFY_HIERARCHY',
+      async ({ tpm, evidence, nonce }) => ({
+        evidence: await gatherEvidence(tpm, {
+          nonce,
+          certificates: [...evidence.ek.certificates],
+          ...(evidence.identityDocument ?? {}),
+          keyHierarchies: { [of]: of === 'BK' ? 'endorsement' : 'null' },
+        }),
+      }),
+    ),
+    vector(
+      'a hierarchy that is only said',
+      `${name}: hierarchy`,
+      'VERIFY_HIERARCHY',
+      ({ evidence }) => ({
+        evidence: {
+          ...evidence,
+          certifications: {
+            ...evidence.certifications,
+            [of]: { ...evidence.certifications[of], hierarchy: 'platform' },
+          },
+        },
+      }),
+    ),
+  ]
+}
+
+/** A key whose attributes are not the template's, rightly certified by a software AK. */
+function otherKey(
+  { evidence }: VerifyCase,
+  of: CertifiedKey,
+  change: (bits: number) => number,
+): Altered {
+  const altered = Buffer.from(evidence.certifications[of].public)
+  altered.writeUInt32BE(change(altered.readUInt32BE(4)) >>> 0, 4)
+  const name = nameOf(altered)
+  const qualifiedName = qualifiedNameOf(of === 'BK' ? 'null' : 'endorsement', name)
+  const evidence2 = forge(evidence, { [of]: { body: { type: 'certify', name, qualifiedName } } })
+  return {
+    evidence: {
+      ...evidence2,
+      certifications: {
+        ...evidence2.certifications,
+        [of]: { ...evidence2.certifications[of], public: altered },
+      },
+    },
+  }
+}
+
+export const ATTESTATION_VECTORS: readonly Vector[] = [
+  ...attested('quote'),
+  ...QUOTE,
+  ...CERTIFIED_KEYS.flatMap((of) => [...attested(of), ...certification(of)]),
+]

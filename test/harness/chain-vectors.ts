@@ -1,0 +1,229 @@
+import { forge } from './attacker.ts'
+import {
+  AK_EXTENSIONS,
+  CA_EXTENSIONS,
+  EK_EXTENSIONS,
+  ext,
+  makeAuthority,
+  makeCertificate,
+  makeEkCertificate,
+  newKey,
+  spkiOf,
+} from './certificate.ts'
+import { type Altered, flipLast, type Vector, vector, withEk } from './vector.ts'
+import { INSTANCE_ID, type VerifyCase } from './verify-case.ts'
+
+/** A chain of authorities above the EK certificate, each with its own faults. */
+export const CHAIN_VECTORS: readonly Vector[] = [
+  vector('no certificate and no pin', 'endorsement', 'VERIFY_UNANCHORED', ({ evidence }) => ({
+    evidence: withEk(evidence, []),
+    options: { ekInstance: 'ignore' },
+  })),
+  vector('no anchors', 'endorsement', 'VERIFY_UNANCHORED', ({ options }) => ({
+    options: {
+      trust: { identityCertificate: options.trust.identityCertificate ?? Buffer.alloc(0) },
+      ekInstance: 'ignore',
+    },
+  })),
+  vector(
+    '16: EK certificate of another TPM',
+    'endorsement',
+    'VERIFY_CERTIFICATE_KEY',
+    ({ evidence, authority }) => ({
+      evidence: withEk(evidence, [makeEkCertificate(authority, spkiOf(newKey()))]),
+      options: { ekInstance: 'ignore' },
+    }),
+  ),
+  ekCertificate('an EK certificate of version 1', 'VERIFY_CERTIFICATE_PROFILE', { version: 1 }),
+  ekCertificate('an EK certificate that is an authority', 'VERIFY_CERTIFICATE_PROFILE', {
+    extensions: [...EK_EXTENSIONS.slice(1), ext.basicConstraints(true)],
+  }),
+  ekCertificate('an EK certificate without keyAgreement', 'VERIFY_CERTIFICATE_PROFILE', {
+    extensions: EK_EXTENSIONS.map((each) => (each.oid === '2.5.29.15' ? ext.keyUsage(0) : each)),
+  }),
+  ekCertificate('an EK certificate for something else', 'VERIFY_CERTIFICATE_PROFILE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.37' ? ext.extKeyUsage('1.3.6.1.5.5.7.3.1') : each,
+    ),
+  }),
+  ekCertificate('an EK certificate that names no TPM', 'VERIFY_CERTIFICATE_PROFILE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.17' ? ext.tpmName(['2.23.133.2.1']) : each,
+    ),
+  }),
+  ekCertificate('an empty subject with a name that is not critical', 'VERIFY_CERTIFICATE_PROFILE', {
+    subject: '',
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.17' ? ext.tpmName(undefined, false) : each,
+    ),
+  }),
+  ekCertificate('an EK certificate without authorityKeyIdentifier', 'VERIFY_CERTIFICATE_PROFILE', {
+    extensions: EK_EXTENSIONS.filter((each) => each.oid !== '2.5.29.35'),
+  }),
+  vector('37: wrong root', 'endorsement', 'VERIFY_CERTIFICATE_ISSUER', ({ options }) => ({
+    options: {
+      trust: { ...options.trust, ekAnchors: [makeAuthority('Another Authority').der] },
+      ekInstance: 'ignore',
+    },
+  })),
+  vector(
+    '37: wrong root of the same name',
+    'endorsement',
+    'VERIFY_CERTIFICATE_SIGNATURE',
+    ({ options, authority }) => ({
+      options: {
+        trust: { ...options.trust, ekAnchors: [makeAuthority(authority.name).der] },
+        ekInstance: 'ignore',
+      },
+    }),
+  ),
+  ekCertificate('37: expired', 'VERIFY_CERTIFICATE_TIME', {
+    notAfter: new Date('2026-11-23T11:59:59Z'),
+  }),
+  ekCertificate('37: not yet valid', 'VERIFY_CERTIFICATE_TIME', {
+    notBefore: new Date('2026-11-23T12:00:01Z'),
+  }),
+  ekCertificate('37: signed with SHA-1', 'VERIFY_CERTIFICATE_ALGORITHM', { hash: 'sha1' }),
+  ekCertificate('37: unknown critical extension', 'VERIFY_CERTIFICATE_EXTENSION', {
+    extensions: [...EK_EXTENSIONS, ext.unknown(true)],
+  }),
+  authority('37: an authority with an unknown critical extension', 'VERIFY_CERTIFICATE_EXTENSION', {
+    extensions: [...CA_EXTENSIONS, ext.unknown(true)],
+  }),
+  authority('37: name constraints, though not critical', 'VERIFY_CERTIFICATE_EXTENSION', {
+    extensions: [...CA_EXTENSIONS, { oid: '2.5.29.30', value: Buffer.from('3000', 'hex') }],
+  }),
+  authority('37: an issuer that is no authority', 'VERIFY_CERTIFICATE_CA', {
+    extensions: [ext.basicConstraints(false), ext.keyUsage(5)],
+  }),
+  authority('37: an issuer without basic constraints', 'VERIFY_CERTIFICATE_CA', {
+    extensions: [ext.keyUsage(5)],
+  }),
+  authority('37: an issuer without keyCertSign', 'VERIFY_CERTIFICATE_KEY_USAGE', {
+    extensions: [ext.basicConstraints(true), ext.keyUsage(6)],
+  }),
+  authority('37: an expired issuer', 'VERIFY_CERTIFICATE_TIME', {
+    notAfter: new Date('2026-01-01'),
+  }),
+  authority('37: an issuer signed with SHA-1', 'VERIFY_CERTIFICATE_ALGORITHM', { hash: 'sha1' }),
+  vector('37: path length', 'endorsement', 'VERIFY_CERTIFICATE_PATH_LENGTH', (subject) => {
+    const root = makeAuthority('Root', {
+      extensions: [ext.basicConstraints(true, 0), ext.keyUsage(5)],
+    })
+    const between = makeAuthority('Between', {}, root)
+    return chained(subject, [makeEkCertificate(between, subject.ekSpki), between.der], [root.der])
+  }),
+  vector('a path of five', 'endorsement', 'VERIFY_CERTIFICATE_ISSUER', (subject) => {
+    const root = makeAuthority('Root')
+    const one = makeAuthority('One', {}, root)
+    const two = makeAuthority('Two', {}, one)
+    const three = makeAuthority('Three', {}, two)
+    const between = [three, two, one].map(({ der }) => der)
+    return chained(subject, [makeEkCertificate(three, subject.ekSpki), ...between], [root.der])
+  }),
+  vector('bytes after the certificate', 'endorsement', 'VERIFY_CERTIFICATE', ({ evidence }) => ({
+    evidence: withEk(
+      evidence,
+      evidence.ek.certificates.map((der) => Buffer.concat([der, Uint8Array.of(0)])),
+    ),
+    options: { ekInstance: 'ignore' },
+  })),
+  vector(
+    'an altered certificate',
+    'endorsement',
+    'VERIFY_CERTIFICATE_SIGNATURE',
+    ({ evidence }) => ({
+      evidence: withEk(
+        evidence,
+        evidence.ek.certificates.map((der) => flipLast(der)),
+      ),
+      options: { ekInstance: 'ignore' },
+    }),
+  ),
+  vector(
+    'AK certificate for something else',
+    'endorsement',
+    'VERIFY_CERTIFICATE_PROFILE',
+    (subject) =>
+      akCertificate(
+        subject,
+        AK_EXTENSIONS.map((each) =>
+          each.oid === '2.5.29.37' ? ext.extKeyUsage('2.23.133.8.1') : each,
+        ),
+      ),
+  ),
+  vector(
+    '40: EK certificate names another instance',
+    'EK certificate: instance',
+    'VERIFY_EK_INSTANCE',
+    ({ evidence, authority, ekSpki }) => ({
+      evidence: withEk(evidence, [
+        makeEkCertificate(authority, ekSpki, { subject: 'i-bp0000000000000another' }),
+      ]),
+    }),
+  ),
+  vector(
+    '40: EK certificate names nothing, where the instance is required',
+    'EK certificate: instance',
+    'VERIFY_EK_INSTANCE',
+    ({ evidence, authority, ekSpki }) => ({
+      evidence: withEk(evidence, [makeEkCertificate(authority, ekSpki)]),
+      options: { ekInstance: 'require' },
+    }),
+  ),
+]
+
+function chained(
+  { options, evidence }: VerifyCase,
+  certificates: readonly Buffer[],
+  ekAnchors: readonly Buffer[],
+): Altered {
+  return {
+    evidence: withEk(evidence, certificates),
+    options: { trust: { ...options.trust, ekAnchors }, ekInstance: 'ignore' },
+  }
+}
+
+function ekCertificate(
+  title: string,
+  code: string,
+  fields: Parameters<typeof makeEkCertificate>[2],
+): Vector {
+  return vector(title, 'endorsement', code, ({ evidence, authority, ekSpki }) => ({
+    evidence: withEk(evidence, [
+      makeEkCertificate(authority, ekSpki, { subject: INSTANCE_ID, ...fields }),
+    ]),
+    options: { ekInstance: 'ignore' },
+  }))
+}
+
+function authority(
+  title: string,
+  code: string,
+  fields: Parameters<typeof makeAuthority>[1],
+): Vector {
+  return vector(title, 'endorsement', code, (subject) => {
+    const root = makeAuthority('Root')
+    const between = makeAuthority('Between', fields, root)
+    return chained(subject, [makeEkCertificate(between, subject.ekSpki), between.der], [root.der])
+  })
+}
+
+function akCertificate(
+  { evidence, options, authority: issuer }: VerifyCase,
+  extensions: typeof AK_EXTENSIONS,
+): Altered {
+  const key = newKey()
+  const certificate = makeCertificate({
+    subject: 'AK',
+    issuer: issuer.name,
+    publicKey: spkiOf(key),
+    signer: issuer.key,
+    extensions,
+  })
+  const forgedEvidence = forge(evidence, { key })
+  const ak = { ...forgedEvidence.ak, certificates: [certificate] }
+  const { identityCertificate = Buffer.alloc(0) } = options.trust
+  const trust = { akAnchors: [issuer.der], identityCertificate }
+  return { evidence: { ...forgedEvidence, ak }, options: { trust, ekInstance: 'ignore' } }
+}

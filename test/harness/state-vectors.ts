@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto'
+import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
+import { parseAttest } from '../../src/format/tpm-attest.ts'
+import { nameOf } from '../../src/format/tpm-name.ts'
+import { flipLast, forged, type Vector, vector, withPkcs7, ZERO } from './vector.ts'
+import { INSTANCE_ID, signed, type VerifyCase } from './verify-case.ts'
+
+/** Counters, logs, policies and identity documents that are not what they should be. */
+
+const STATE: Vector[] = [
+  vector(
+    '30: parts from two runs of the TPM',
+    'clock',
+    'VERIFY_CLOCK',
+    forged(({ clock }) => ({ BK: { clock: { ...clock, resetCount: clock.resetCount + 1 } } })),
+  ),
+  ...(
+    [
+      ['30: a reset count that went back', { resetCount: 1 }],
+      ['a restart count that went back', { restartCount: 1 }],
+      ['a clock that went back within a run', { clockMs: 1 }],
+      ['a replay: a clock that stands', { clockMs: 0 }],
+    ] as const
+  ).map(([title, ahead]) =>
+    vector(title, 'clock', 'VERIFY_CLOCK', ({ evidence }) => {
+      const { clockMs, resetCount, restartCount } = parseAttest(evidence.quote.attest).clock
+      const last = {
+        akName: nameOf(evidence.ak.public).toString('hex'),
+        clockMs: Number(clockMs),
+        resetCount,
+        restartCount,
+      }
+      const added = Object.entries(ahead).map(([field, by]) => [
+        field,
+        last[field as keyof typeof ahead & keyof typeof last] + by,
+      ])
+      return { options: { lastClock: { ...last, ...Object.fromEntries(added) } } }
+    }),
+  ),
+  vector('a PCR value that the policy does not have', 'PCR policy', 'VERIFY_PCR_POLICY', () => ({
+    options: { pcrPolicy: policy({ '7': 'ff'.repeat(32) }) },
+  })),
+  vector('none of the values that the policy allows', 'PCR policy', 'VERIFY_PCR_POLICY', () => ({
+    options: { pcrPolicy: policy({ '7': ['ff'.repeat(32), 'ee'.repeat(32)] }) },
+  })),
+  vector(
+    'fewer PCRs than the policy demands (CVE-2022-0317)',
+    'PCR policy',
+    'VERIFY_PCR_POLICY',
+    () => ({ options: { pcrPolicy: policy({ '7': '00'.repeat(32), '14': '00'.repeat(32) }) } }),
+  ),
+  vector('an event log that is none', 'event log', 'VERIFY_EVENT_LOG', ({ evidence }) => ({
+    evidence: { ...evidence, eventLog: Buffer.from('no log') },
+  })),
+]
+
+function policy(sha256: Record<string, string | string[]>): Buffer {
+  return Buffer.from(
+    JSON.stringify({ format: 'metabind pcr policy', version: 1, pcrs: { sha256 } }),
+  )
+}
+
+const DOCUMENT: Vector[] = [
+  vector(
+    'no identity document where one is demanded',
+    'identity document: there',
+    'VERIFY_DOCUMENT_ABSENT',
+    ({ evidence }) => {
+      const { identityDocument: _, ...rest } = evidence
+      return { evidence: rest }
+    },
+  ),
+  vector(
+    'an altered signature',
+    'identity document: signature',
+    'VERIFY_DOCUMENT_SIGNATURE',
+    ({ evidence }) => ({
+      evidence: withPkcs7(evidence, flipLast(evidence.identityDocument?.pkcs7 ?? Buffer.alloc(1))),
+    }),
+  ),
+  vector(
+    "the vendor's key did not sign it",
+    'identity document: signature',
+    'VERIFY_DOCUMENT_SIGNATURE',
+    ({ options }) => ({
+      options: { trust: { ekAnchors: options.trust.ekAnchors ?? [] } },
+    }),
+  ),
+  ...[
+    ['bytes that are no SignedData', () => Buffer.from('no pkcs7')],
+    [
+      'a SignedData with bytes behind',
+      (it: VerifyCase) => Buffer.concat([signed(it.signer, it.nonce), ZERO]),
+    ],
+  ].map(([title, make]) =>
+    vector(String(title), 'identity document: signature', 'VERIFY_DOCUMENT', (it) => ({
+      evidence: withPkcs7(it.evidence, typeof make === 'function' ? make(it) : ZERO),
+    })),
+  ),
+  vector(
+    'a second instance-id, smuggled in with the audience',
+    'identity document: audience',
+    'VERIFY_DOCUMENT',
+    ({ evidence, signer, nonce }) => {
+      const audience = identityDocumentAudience(nonce)
+      const text = `{"instance-id":"i-another","audience":"${audience}","instance-id":"${INSTANCE_ID}"}`
+      return { evidence: withPkcs7(evidence, Buffer.from(signer.signPkcs7(text), 'base64')) }
+    },
+  ),
+  vector(
+    'another audience',
+    'identity document: audience',
+    'VERIFY_DOCUMENT_AUDIENCE',
+    ({ evidence, signer }) => ({ evidence: withPkcs7(evidence, signed(signer, randomBytes(32))) }),
+  ),
+  vector(
+    'no audience',
+    'identity document: audience',
+    'VERIFY_DOCUMENT_AUDIENCE',
+    ({ evidence, signer }) => ({
+      evidence: withPkcs7(
+        evidence,
+        Buffer.from(signer.signPkcs7(JSON.stringify({ 'instance-id': INSTANCE_ID })), 'base64'),
+      ),
+    }),
+  ),
+  vector(
+    'another instance',
+    'identity document: instance',
+    'VERIFY_DOCUMENT_INSTANCE',
+    ({ evidence, signer, nonce }) => ({
+      evidence: withPkcs7(
+        evidence,
+        signed(signer, nonce, { 'instance-id': 'i-another000000000000' }),
+      ),
+    }),
+  ),
+]
+
+export const STATE_VECTORS: readonly Vector[] = [...STATE, ...DOCUMENT]
