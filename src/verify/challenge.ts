@@ -25,7 +25,9 @@ export function makeChallenge(
   evidence: Uint8Array,
   options: VerifyOptions,
 ): { readonly challenge: Challenge; readonly kept: KeptSecret } {
-  const { ek, ak } = verifiedSubject(evidence, options)
+  // The activation that the caller may demand is what this challenge is for.
+  const asked = { ...options, demandActivation: false, activation: undefined }
+  const { ek, ak } = verifiedSubject(evidence, asked)
   const secret = randomBytes(SECRET_BYTES)
   const id = randomBytes(16)
   const names = { ekName: ek.name, akName: ak.name }

@@ -4,6 +4,7 @@ import { certifyQualifyingData, quoteQualifyingData } from '../../src/format/evi
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { nameOf, qualifiedNameOf } from '../../src/format/tpm-name.ts'
 import { ATTRIBUTE } from '../../src/format/tpm-public.ts'
+import { AK_TEMPLATE } from '../../src/format/tpm-templates.ts'
 import { forge, signTpm, softwareAk } from './attacker.ts'
 import { newKey } from './certificate.ts'
 import { gatherEvidence } from './evidence.ts'
@@ -122,7 +123,36 @@ function withSignature(
   return { ...evidence, certifications: { ...evidence.certifications, [of]: changed } }
 }
 
+/** What the very AK signs for the right nonce, and is no quote: a genuine answer of a genuine TPM. */
+function genuineButNoQuote(
+  { tpm, evidence, nonce }: VerifyCase,
+  command: 'certify' | 'getTime',
+): Promise<Altered> {
+  const qualifyingData = quoteQualifyingData(nonce)
+  return tpm.sequence(async (commands) => {
+    const ak = await commands.createPrimary('endorsement', AK_TEMPLATE)
+    const { attest, signature } =
+      command === 'certify'
+        ? await commands.certify(ak, ak, qualifyingData)
+        : await commands.getTime(ak, qualifyingData)
+    const quote = { attest: Buffer.from(attest), signature: Buffer.from(signature) }
+    return { evidence: { ...evidence, quote } }
+  })
+}
+
 const QUOTE: Vector[] = [
+  vector(
+    '21: a genuine TPM2_Certify of the AK (GHSA-gwfg-w3jr-xh66)',
+    'quote: type',
+    'VERIFY_TYPE',
+    (it) => genuineButNoQuote(it, 'certify'),
+  ),
+  vector(
+    '21: a genuine TPM2_GetTime of the AK (GHSA-gwfg-w3jr-xh66)',
+    'quote: type',
+    'VERIFY_TYPE',
+    (it) => genuineButNoQuote(it, 'getTime'),
+  ),
   vector(
     'a partial selection (CVE-2022-0317)',
     'quote: selection',

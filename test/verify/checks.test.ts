@@ -2,9 +2,18 @@ import { createHash } from 'node:crypto'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { parseCertificate } from '../../src/verify/certificate.ts'
 import { CHECKS, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'
 import { ATTESTATION_VECTORS } from '../harness/attestation-vectors.ts'
+import {
+  AK_EXTENSIONS,
+  makeAuthority,
+  makeCertificate,
+  makeEkCertificate,
+  newKey,
+  spkiOf,
+} from '../harness/certificate.ts'
 import { CHAIN_VECTORS } from '../harness/chain-vectors.ts'
 import { KEY_VECTORS } from '../harness/key-vectors.ts'
 import { STATE_VECTORS } from '../harness/state-vectors.ts'
@@ -84,5 +93,74 @@ describe('accepted', () => {
       kind: 'ek-pin',
       spkiSha256: ekPins[0],
     })
+  })
+
+  test('an AK with a certificate, which proves that it is in a TPM', () => {
+    const key = newKey()
+    const { authority, options } = it
+    const forged = forge(it.evidence, { key })
+    const certificate = makeCertificate({
+      subject: 'AK',
+      issuer: authority.name,
+      publicKey: spkiOf(key),
+      signer: authority.key,
+      extensions: AK_EXTENSIONS,
+    })
+    const evidence = { ...forged, ak: { ...forged.ak, certificates: [certificate] } }
+    const { identityCertificate = Buffer.alloc(0) } = options.trust
+    const trust = { akAnchors: [authority.der], identityCertificate }
+    const verified = verifyEvidence(bytesOf(evidence), { ...options, trust })
+    expect(verified.anchor.kind).toBe('ak-certificate')
+    expect(verified.proven).toContain('ak-in-tpm')
+    expect(verified.notProven).toContain('ek-genuine')
+  })
+
+  test('a root that comes within the evidence and is pinned by its fingerprint', () => {
+    const root = makeAuthority('Root')
+    const between = makeAuthority('Between', {}, root)
+    const chain = [makeEkCertificate(between, it.ekSpki), root.der, between.der]
+    const { fingerprint } = parseCertificate(root.der)
+    const trust = { ...it.options.trust, ekAnchors: [], ekAnchorFingerprints: [fingerprint] }
+    const verified = verifyEvidence(bytesOf(withEk(it.evidence, chain)), { ...it.options, trust })
+    expect(verified.anchor).toMatchObject({ kind: 'ek-certificate' })
+  })
+
+  test('two authorities of one name, of which one leads to the anchor', () => {
+    const root = makeAuthority('Root')
+    const wrong = makeAuthority('Between', {}, root)
+    const right = makeAuthority('Between', {}, root)
+    const chain = [makeEkCertificate(right, it.ekSpki), wrong.der, right.der]
+    const trust = { ...it.options.trust, ekAnchors: [root.der] }
+    const verified = verifyEvidence(bytesOf(withEk(it.evidence, chain)), { ...it.options, trust })
+    expect(verified.anchor).toMatchObject({ kind: 'ek-certificate' })
+  })
+
+  test.each([
+    ['later in the same run', { clockMs: -1 }],
+    ['after a resume', { restartCount: -1 }],
+    ['after a reboot, with a clock four seconds back', { resetCount: -1, clockMs: 4000 }],
+    ['after a reboot at which the count wrapped', { resetCount: 2 ** 32 - 1 }],
+  ])(
+    'counters: %s',
+    (_, ahead: { clockMs?: number; resetCount?: number; restartCount?: number }) => {
+      const { clock } = verifyEvidence(bytesOf(it.evidence), it.options)
+      const { clockMs = 0, resetCount = 0, restartCount = 0 } = ahead
+      const lastClock = {
+        ...clock,
+        clockMs: clock.clockMs + clockMs,
+        resetCount: (clock.resetCount + resetCount) % 2 ** 32,
+        restartCount: (clock.restartCount + 2 ** 32 + restartCount) % 2 ** 32,
+      }
+      const verified = verifyEvidence(bytesOf(it.evidence), { ...it.options, lastClock })
+      expect(verified.proven).toContain('clock')
+    },
+  )
+
+  test('a PCR policy whose values are the quoted ones', () => {
+    const pcrs = { sha256: { '0': '00'.repeat(32), '7': ['ff'.repeat(32), '00'.repeat(32)] } }
+    const policy = { format: 'metabind pcr policy', version: 1, pcrs }
+    const pcrPolicy = Buffer.from(JSON.stringify(policy))
+    const verified = verifyEvidence(bytesOf(it.evidence), { ...it.options, pcrPolicy })
+    expect(verified.proven).toContain('pcr-policy')
   })
 })
