@@ -268,6 +268,7 @@ export function startAgent(
   const confirm = async (instanceId: string): Promise<void> => {
     for (let failures = 0; ; failures += 1) {
       await sleep(backoffMs(failures), undefined, { signal: ending.signal })
+      // Still silent, which is logged where it began: asked again after a while.
       const named = await readInstanceId(metadata, dialect).catch(() => undefined)
       if (named === undefined) continue
       if (named.trim() === instanceId) return log.info('the source confirms the instance')

@@ -22,7 +22,10 @@ export interface Kept {
   clear(): void
 }
 
-/** Told of a file that does not open or cannot be written; it is no reason to stop. */
+/**
+ * Told of a file that does not open or cannot be written; it is no reason to stop. Once for each file,
+ * and again only after it could be written: boot reads at each of its tries.
+ */
 export type OnUnusable = (problem: MetabindError) => void
 
 const VERSION = 1
@@ -33,18 +36,20 @@ const FILE_BYTES_MAX = 4_194_304
 /** @param directory the runtime directory */
 export function keptIn(directory: string, seal: Seal, onUnusable: OnUnusable): Kept {
   let key: Secret<Buffer> | undefined = seal.key
-  const reporting = <T>(step: () => T): T | undefined => {
+  const reported = new Set<KeptName>()
+  const reporting = <T>(name: KeptName, step: () => T): T | undefined => {
     try {
       return step()
     } catch (error) {
       if (!(error instanceof MetabindError)) throw error
-      onUnusable(error)
+      if (!reported.has(name)) onUnusable(error)
+      reported.add(name)
       return undefined
     }
   }
   return {
     read: (name) =>
-      reporting(() => {
+      reporting(name, () => {
         const path = join(directory, name)
         const bytes = key === undefined ? undefined : readPrivateFile(path, FILE_BYTES_MAX)
         return key === undefined || bytes === undefined
@@ -52,9 +57,10 @@ export function keptIn(directory: string, seal: Seal, onUnusable: OnUnusable): K
           : opened(bytes, key, associated(name, seal.context), path)
       }),
     write: (name, bytes) =>
-      reporting(() => {
+      reporting(name, () => {
         if (key === undefined) return
         writePrivateFile(join(directory, name), sealed(bytes, key, associated(name, seal.context)))
+        reported.delete(name)
       }),
     clear: () => {
       key?.reveal().fill(0)

@@ -84,6 +84,16 @@ describe('does not open', () => {
     expect(codes()).toEqual(['KEPT_UNUSABLE'])
   })
 
+  test('which is said once, and again only after it was written', () => {
+    const mine = kept()
+    for (const _ of [1, 2]) {
+      mine.write('kept-items', PLANTED)
+      writeFileSync(file('kept-items'), 'damaged')
+      for (const _ of [1, 2, 3]) expect(mine.read('kept-items')).toBeUndefined()
+    }
+    expect(codes()).toEqual(['KEPT_UNUSABLE', 'KEPT_UNUSABLE'])
+  })
+
   test('with any one bit of it changed, or its end cut off', () => {
     kept().write('kept-items', PLANTED)
     const good = readFileSync(file('kept-items'))

@@ -153,8 +153,11 @@ describe('a restart during an outage', () => {
     await agent.until(unusable)
     await agent.until(({ msg, state }) => msg === 'boot waits' && state === 'asking-source')
     expect(agent.records.some(({ msg }) => msg === 'ready')).toBe(false)
+    await sleep(3000)
     cloud.faults.clear()
     await agent.ready()
+    // Once for each of the two files, however often boot tried.
+    expect(agent.records.filter(unusable).length).toBe(2)
     await readAll(await clientOf(instance.metadataSocket))
     await sleep(KEPT_MS)
     // Replaced: the next start has nothing to say about it.
