@@ -1,6 +1,7 @@
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { boundedCache, type CacheBounds } from './cache.ts'
 import { admit, type Clocks, conditionOf, type Entry, holdingOf } from './entry.ts'
+import { type Flight, flights } from './flights.ts'
 import type { LifetimeOf } from './lifetimes.ts'
 import { setbacks } from './setbacks.ts'
 import type { Item, Source } from './source.ts'
@@ -79,20 +80,11 @@ export interface MetadataParts {
   readonly onKept: () => void
 }
 
-/** One read upstream, shared by all who want its answer. */
-interface Flight {
-  readonly landed: Promise<Entry>
-  /** As `landed`, but undefined once it has taken too long for somebody who has an old answer. */
-  readonly soon: Promise<Entry | undefined>
-}
-
-/** How long a reader of an aged value waits for a newer one. */
-export const SOON_MS = 250
-
+/** A cache before a source. It sets no timer but for reads under way: call `turn` now and then. */
 export function metadataFrom(parts: MetadataParts): Metadata {
   const { source, clocks } = parts
   const store = boundedCache<Entry>(parts.bounds, clocks.bootTimeMs)
-  const flights = new Map<string, Flight>()
+  const reads = flights<Entry>(parts.answerWithinMs)
   const troubles = setbacks(clocks.bootTimeMs, clocks.random)
   const counted = { hits: 0, misses: 0, stale: 0, upstreamReads: 0, upstreamFailures: 0 }
 
@@ -119,23 +111,15 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     noting(() => troubles.failed(target, code, isSilence(error)))
     if (store.get(target)?.credentials !== undefined) parts.onRefreshFailed(target, error)
   }
-  const launch = (target: string, path: string, query: string | undefined): Flight => {
+  const launch = (target: string, path: string, query: string | undefined): Flight<Entry> => {
     counted.upstreamReads += 1
-    const asking = ask(target, path, query)
-    const landed = within(asking, parts.answerWithinMs, refuseToWait)
-    landed.catch((error: unknown) => noteFailure(target, error))
-    const soon = within<Entry | undefined>(landed, SOON_MS, () => undefined)
-    soon.catch(() => undefined)
-    const flight = { landed, soon }
-    flights.set(target, flight)
-    // Not when `landed` is: an answer that is late is still on its way, and is not asked for twice.
-    const gone = () => void flights.delete(target)
-    asking.then(gone, gone)
+    const flight = reads.launch(target, ask(target, path, query))
+    flight.landed.catch((error: unknown) => noteFailure(target, error))
     return flight
   }
   /** The flight to wait for; undefined while failures of late hold it back. */
   const flightFor = (target: string, path: string, query: string | undefined, hasOld: boolean) =>
-    flights.get(target) ??
+    reads.underWay(target) ??
     (troubles.mayAsk(target, hasOld) ? launch(target, path, query) : undefined)
 
   const give = (entry: Entry, cache: Answered['cache']): Answered => {
@@ -149,7 +133,7 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     query: string | undefined,
     onMiss: () => void,
   ): Promise<Answered> => {
-    if (!flights.has(target)) onMiss()
+    if (reads.underWay(target) === undefined) onMiss()
     const flight = flightFor(target, path, query, false)
     if (flight === undefined) throw new MetabindError(troubles.reason(target), 'asked just before')
     return give(await flight.landed, 'miss')
@@ -160,8 +144,8 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     query: string | undefined,
     onMiss: () => void,
   ): Promise<Answered> => {
-    if (!flights.has(target)) onMiss()
-    return give(await (flights.get(target) ?? launch(target, path, query)).landed, 'miss')
+    if (reads.underWay(target) === undefined) onMiss()
+    return give(await (reads.underWay(target) ?? launch(target, path, query)).landed, 'miss')
   }
 
   const newer = async (path: string, old: Entry, isUrgent: boolean): Promise<Answered> => {
@@ -220,7 +204,7 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     },
     get state() {
       const { count: entries, bytes } = store
-      const now = { upstreamUnderWay: flights.size, sourceIsDown: troubles.isDown }
+      const now = { upstreamUnderWay: reads.count, sourceIsDown: troubles.isDown }
       return { ...counted, ...now, entries, bytes }
     },
   }
@@ -252,23 +236,4 @@ function absentAsUndefined(error: unknown): undefined {
 function isSilence(error: unknown): boolean {
   const code: ErrorCode | undefined = error instanceof MetabindError ? error.code : undefined
   return code === 'SOURCE_DOWN' && error instanceof Error && error.cause !== undefined
-}
-
-function refuseToWait(): never {
-  throw new MetabindError('SOURCE_DOWN', undefined, new Error('no answer in time'))
-}
-
-/** What `promise` gives within `ms`; after that what `late` gives or throws. */
-function within<T>(promise: Promise<T>, ms: number, late: () => T): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const giveUp = (): void => {
-      try {
-        resolve(late())
-      } catch (error) {
-        reject(error)
-      }
-    }
-    const timer = setTimeout(giveUp, ms)
-    promise.then(resolve, reject).finally(() => clearTimeout(timer))
-  })
 }
