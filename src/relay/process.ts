@@ -23,8 +23,9 @@ export interface ProcessAttributes {
 export type NamesExecutable = (path: string) => boolean
 
 // All of these files are made by the kernel while they are read, without waiting for the process or
-// for a disk: 5 to 13 µs each, a fifth of what the same read costs on a worker thread. (cmdline,
-// environ and maps would be another matter: a process can make their reader wait.)
+// for a disk: 5 to 13 µs each, where a read on a worker thread takes 50 or more and may stand behind
+// a TPM that does not answer. (cmdline, environ and maps would be another matter: a process can make
+// their reader wait.)
 const buffer = Buffer.alloc(65_536)
 const CAP_SYS_PTRACE = 1n << 19n
 
