@@ -120,6 +120,7 @@ export function startAgent(
   const metadata = metadataFrom({
     source,
     lifetimeOf: lifetimesBy(LIFETIME_TABLES[dialect.name]),
+    credentialMembers: dialect.credentialMembers,
     bounds: { entriesMax: config.cache.entries_max, bytesMax: config.cache.bytes_max },
     clocks: { bootTimeMs, wallTimeMs: Date.now, random: Math.random },
     answerWithinMs: config.source.timeout_ms,

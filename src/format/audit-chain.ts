@@ -85,3 +85,12 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | undefine
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+/** The end of the audit chain, signed in the TPM. */
+export interface Checkpoint {
+  readonly of: ChainHead
+  /** SubjectPublicKeyInfo, DER, base64. */
+  readonly key: string
+  /** r and s, base64. */
+  readonly signature: string
+}

@@ -1,16 +1,7 @@
 import { MetabindError } from '../errors.ts'
-import { type ChainHead, checkpointMessage } from '../format/audit-chain.ts'
+import { checkpointMessage } from '../format/audit-chain.ts'
 import type { Audit } from './audit.ts'
 import type { AuditFile } from './audit-file.ts'
-
-/** The end of the audit chain, signed in the TPM. */
-export interface Checkpoint {
-  readonly of: ChainHead
-  /** SubjectPublicKeyInfo, DER, base64. */
-  readonly key: string
-  /** r and s, base64. */
-  readonly signature: string
-}
 
 /** What signs: a key that the TPM holds. */
 export interface CheckpointSigner {

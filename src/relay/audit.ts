@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts'
+import type { Checkpoint } from '../format/audit-chain.ts'
 import type { Log } from '../log.ts'
-import type { Checkpoint } from './audit-checkpoint.ts'
 import type { AuditFile } from './audit-file.ts'
 import type { Caller } from './caller.ts'
 import { ratePerUid } from './rate.ts'

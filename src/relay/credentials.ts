@@ -28,27 +28,28 @@ const time = z
   .transform(({ ms }) => ms)
 const member = z.string().min(1)
 
-const schema = z.looseObject({
-  Code: z.literal('Success'),
-  AccessKeyId: member,
-  AccessKeySecret: member,
-  SecurityToken: member,
-  LastUpdated: time,
-  Expiration: time,
-})
+const schema = z.looseObject({ Code: z.literal('Success'), LastUpdated: time, Expiration: time })
 
 /**
- * Reads when RAM role credentials end (six members, ECS user guide "Instance RAM roles"), and
- * refuses any that an application could not use: a peer of ours answered 200 with empty members
+ * Reads when role credentials end (ECS user guide, "Instance RAM roles"; EC2 user guide, "Retrieve
+ * security credentials"), and refuses any that an application could not use: a peer of ours answered 200 with empty members
  * after a failure upstream, and applications took them.
  *
+ * @param members what has to be there besides Code and the times: the dialect's names
  * @param nowMs the wall clock
  * @throws MetabindError SOURCE_NONSENSE, whose detail names the member and never its value
  */
-export function parseCredentials(body: Buffer, nowMs: number): CredentialTimes {
-  const parsed = schema.safeParse(parseJson(body))
-  if (!parsed.success) {
-    const name = parsed.error.issues[0]?.path.join('.') ?? ''
+export function parseCredentials(
+  body: Buffer,
+  members: readonly string[],
+  nowMs: number,
+): CredentialTimes {
+  const json = parseJson(body)
+  const parsed = schema.safeParse(json)
+  const named = z.looseObject(Object.fromEntries(members.map((name) => [name, member])))
+  const wrong = parsed.error ?? named.safeParse(json).error
+  if (!parsed.success || wrong !== undefined) {
+    const name = wrong?.issues[0]?.path.join('.') ?? ''
     throw new MetabindError('SOURCE_NONSENSE', `credentials: ${name || 'not an object'}`)
   }
   const { Expiration: expiresAtMs, LastUpdated: updatedAtMs } = parsed.data

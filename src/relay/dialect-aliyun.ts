@@ -24,5 +24,6 @@ export const aliyun: Dialect = {
     '/*/vendor-data/**',
     '/*/dynamic/instance-identity/pkcs7/**',
   ],
+  credentialMembers: ['AccessKeyId', 'AccessKeySecret', 'SecurityToken'],
   status: {},
 }

@@ -49,5 +49,6 @@ export const ec2: Dialect = {
     '/*/user-data/**',
     '/*/dynamic/instance-identity/**',
   ],
+  credentialMembers: ['AccessKeyId', 'SecretAccessKey', 'Token'],
   status: { TOKEN_MISSING: 401 },
 }

@@ -19,6 +19,8 @@ export interface Dialect {
   readonly audiencePaths: readonly string[]
   /** Path patterns that only root reads where no rule of the policy says otherwise. */
   readonly secretPaths: readonly string[]
+  /** What role credentials hold besides Code, LastUpdated and Expiration. */
+  readonly credentialMembers: readonly string[]
   /** Where this cloud answers with another status than errors.ts says. */
   readonly status: Readonly<Partial<Record<ErrorCode, number>>>
 }

@@ -59,6 +59,7 @@ export const SAME_AGAIN_MS = { most: 60_000, least: 1000 } as const
  * Makes an entry of what the source said.
  *
  * @param before what it said earlier; credentials that end later than the new ones stay
+ * @param credentialMembers see Dialect
  * @throws MetabindError SOURCE_NONSENSE where the answer must not be used
  */
 export function admit(
@@ -66,10 +67,13 @@ export function admit(
   lifetime: LifetimeName,
   before: Entry | undefined,
   clocks: Clocks,
+  credentialMembers: readonly string[],
 ): Entry {
   const { freshSeconds, staleSeconds, absentFreshSeconds, absentStaleSeconds } = LIFETIMES[lifetime]
   const credentials =
-    item !== undefined && lifetime === 'credentials' ? hold(item, before, clocks) : undefined
+    item !== undefined && lifetime === 'credentials'
+      ? hold(item, before, clocks, credentialMembers)
+      : undefined
   if (item !== undefined && lifetime === 'boot') requirePlainLine(item.body)
   const shorter = 1 - SPREAD * clocks.random()
   const entry = {
@@ -92,8 +96,13 @@ function better(before: Entry | undefined, entry: Entry, clocks: Clocks): Entry 
   return { ...before, credentials: { ...before.credentials, quietUntilMs } }
 }
 
-function hold(item: Item, before: Entry | undefined, clocks: Clocks): HeldCredentials {
-  const times = parseCredentials(item.body, clocks.wallTimeMs())
+function hold(
+  item: Item,
+  before: Entry | undefined,
+  clocks: Clocks,
+  members: readonly string[],
+): HeldCredentials {
+  const times = parseCredentials(item.body, members, clocks.wallTimeMs())
   const nowMs = clocks.bootTimeMs()
   const isSame = before?.item?.body.equals(item.body) === true
   const seenAtMs = isSame ? (before?.credentials?.seenAtMs ?? nowMs) : nowMs

@@ -68,6 +68,8 @@ export interface MetadataState {
 export interface MetadataParts {
   readonly source: Source
   readonly lifetimeOf: LifetimeOf
+  /** See Dialect. */
+  readonly credentialMembers: readonly string[]
   readonly bounds: CacheBounds
   readonly clocks: Clocks
   /** No reader waits longer for the source. SDKs give up after 1,000 ms. */
@@ -103,7 +105,9 @@ export function metadataFrom(parts: MetadataParts): Metadata {
   }
   const ask = async (target: string, path: string, query: string | undefined): Promise<Entry> => {
     const item = await source.read(path, query).catch(absentAsUndefined)
-    return keep(target, admit(item, parts.lifetimeOf(path, query), store.get(target), clocks))
+    const lifetime = parts.lifetimeOf(path, query)
+    const before = store.get(target)
+    return keep(target, admit(item, lifetime, before, clocks, parts.credentialMembers))
   }
   const noteFailure = (target: string, error: unknown): void => {
     counted.upstreamFailures += 1
@@ -220,7 +224,13 @@ function keptItem(path: string, entry: Entry): KeptItem[] {
 function revive(kept: KeptItem, parts: MetadataParts): Entry | undefined {
   const then = { ...parts.clocks, bootTimeMs: () => kept.seenAtMs }
   try {
-    const entry = admit(kept.item, parts.lifetimeOf(kept.path, undefined), undefined, then)
+    const entry = admit(
+      kept.item,
+      parts.lifetimeOf(kept.path, undefined),
+      undefined,
+      then,
+      parts.credentialMembers,
+    )
     return { ...entry, fetchedAtMs: kept.fetchedAtMs }
   } catch {
     // Expired while nobody ran: then it is as if it had not been kept.

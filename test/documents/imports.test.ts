@@ -23,11 +23,36 @@ const WEB = ['fastify', 'undici', 'zod']
 const RULES: readonly Rule[] = [
   { of: 'src/errors.ts', may: [] },
   { of: 'src/version.ts', may: ['package.json'] },
-  { of: 'src/log.ts', may: ['pino'] },
+  { of: 'src/log.ts', may: ['pino', 'node:*'] },
   { of: 'src/config.ts', may: ['src/errors.ts', 'src/format/', 'node:fs', 'zod'] },
   {
     of: 'src/status.ts',
-    may: ['src/boot/', 'src/config.ts', 'src/errors.ts', 'src/relay/admin.ts', 'src/version.ts'],
+    may: [
+      'src/boot/',
+      'src/config.ts',
+      'src/errors.ts',
+      'src/format/',
+      'src/relay/admin.ts',
+      'src/relay/policy-load.ts',
+      'src/version.ts',
+    ],
+  },
+  // What the agent is put together from, on its behalf.
+  {
+    of: 'src/audit-trail.ts',
+    may: [
+      'src/boot/',
+      'src/config.ts',
+      'src/errors.ts',
+      'src/format/',
+      'src/log.ts',
+      'src/relay/',
+      'tpm2-js/linux',
+    ],
+  },
+  {
+    of: 'src/trust-files.ts',
+    may: ['src/config.ts', 'src/errors.ts', 'src/verify/', 'node:*'],
   },
   { of: 'src/format/', may: ['src/errors.ts', 'src/format/', 'node:crypto', 'node:util', 'zod'] },
   {
@@ -43,10 +68,18 @@ const RULES: readonly Rule[] = [
     may: ['src/boot/', 'src/format/', 'src/errors.ts', 'tpm2-js', 'node:*', 'zod'],
   },
   {
+    of: 'src/boot/self-test.ts',
+    may: ['src/boot/', 'src/format/', 'src/errors.ts', 'src/verify/', 'node:crypto'],
+  },
+  {
     of: 'src/relay/',
     may: ['src/relay/', 'src/format/', 'src/errors.ts', 'src/log.ts', 'node:*', ...WEB],
   },
-  { of: 'src/relay/caller.ts', may: ['src/errors.ts', 'tpm2-js/linux', 'node:*'] },
+  {
+    of: 'src/relay/caller.ts',
+    may: ['src/errors.ts', 'src/relay/process.ts', 'tpm2-js/linux', 'node:*'],
+  },
+  { of: 'src/relay/metrics.ts', may: ['src/errors.ts', 'src/relay/', 'node:*', 'prom-client'] },
   { of: 'src/relay/dialect', may: ['src/relay/dialect*', 'src/errors.ts'] },
   { of: 'src/client.ts', may: ['src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'] },
   {
@@ -63,6 +96,17 @@ const RULES: readonly Rule[] = [
       'zod',
     ],
   },
+  {
+    of: 'src/cli/policy.ts',
+    may: [
+      'src/cli/',
+      'src/errors.ts',
+      'src/relay/accounts.ts',
+      'src/relay/policy*',
+      'src/relay/dialect*',
+      'node:*',
+    ],
+  },
   { of: 'src/cli/simulate.ts', may: ['src/cli/', 'src/errors.ts', 'src/simulate/', 'node:*'] },
   {
     of: 'src/simulate/',
@@ -76,6 +120,7 @@ const RULES: readonly Rule[] = [
       'src/config.ts',
       'src/errors.ts',
       'src/log.ts',
+      'src/relay/counters.ts',
       'src/version.ts',
       'tpm2-js/linux',
       'node:*',

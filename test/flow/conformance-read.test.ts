@@ -10,6 +10,7 @@ import {
   INSTANCE_ID_PATH,
   makeToken,
   read,
+  readFresh,
   refusal,
   TOKEN_HEADER,
   TOKEN_PATH,
@@ -416,7 +417,7 @@ describe('G12 the spellings that clients use', () => {
     const token = await makeToken(socket)
     const upstream = await upstreamDuring(async () => {
       for (const path of ['//latest/meta-data//mac/?', '/latest/met%61-data/mac']) {
-        expect((await read(socket, path, token)).status).toBe(200)
+        expect((await readFresh(socket, path, token)).status).toBe(200)
       }
     })
     expect(lines(upstream)).toEqual(Array(2).fill('GET /latest/meta-data/mac 200'))
@@ -534,10 +535,10 @@ describe('G15 the audience of an identity signature', () => {
 describe('G16 when the source ends our session', () => {
   test('it is renewed once, and the caller sees nothing of it', async () => {
     const token = await makeToken(socket)
-    await read(socket, INSTANCE_ID_PATH, token)
+    await readFresh(socket, INSTANCE_ID_PATH, token)
     cloud.faults.set({ kind: 'reject-tokens', method: 'GET', times: 1 })
     const upstream = await upstreamDuring(async () => {
-      const answered = await read(socket, INSTANCE_ID_PATH, token)
+      const answered = await readFresh(socket, INSTANCE_ID_PATH, token)
       expect([answered.status, answered.body]).toEqual([200, cloud.instanceId])
     })
     expect(lines(upstream)).toEqual([
@@ -551,7 +552,7 @@ describe('G16 when the source ends our session', () => {
     const token = await makeToken(socket)
     cloud.faults.set({ kind: 'status', code: 401, method: 'GET' })
     const upstream = await upstreamDuring(async () => {
-      const answered = await read(socket, INSTANCE_ID_PATH, token)
+      const answered = await readFresh(socket, INSTANCE_ID_PATH, token)
       expect([refusal(answered), answered.headers['retry-after']]).toEqual(['503 SOURCE_DOWN', '1'])
     })
     expect(lines(upstream)).toEqual([
@@ -586,7 +587,7 @@ describe('G18 nothing of a caller goes upstream', () => {
 
   test('in all of this run, no token of a caller, and a token of ours on every read', async () => {
     const token = await makeToken(socket)
-    await read(socket, INSTANCE_ID_PATH, token)
+    await readFresh(socket, INSTANCE_ID_PATH, token)
     // Ours are 86 characters; the cloud's are not.
     const sent = cloud.requests.flatMap(({ rawHeaders }) => rawHeaders)
     expect(sent.filter((text) => /^[A-Za-z0-9_-]{86}$/.test(text))).toEqual([])

@@ -69,6 +69,12 @@ export function read(socketPath: string, path: string, token?: string): Promise<
   return call(socketPath, { path, headers: token === undefined ? [] : [TOKEN_HEADER, token] })
 }
 
+/** Reads `path` past the cache, which only root may ask for. */
+export function readFresh(socketPath: string, path: string, token: string): Promise<Answered> {
+  const headers = [TOKEN_HEADER, token, 'Cache-Control', 'no-cache']
+  return call(socketPath, { path, headers })
+}
+
 /** Status and code, which is what a refusal is compared by: `403 TOKEN_MISSING`. */
 export function refusal(answered: { readonly status: number; readonly body: string }): string {
   return `${answered.status} ${answered.body.split(':', 1)[0]}`

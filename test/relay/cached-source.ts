@@ -1,4 +1,5 @@
 import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { DIALECTS } from '../../src/relay/dialects.ts'
 import type { Clocks } from '../../src/relay/entry.ts'
 import { LIFETIME_TABLES, lifetimesBy } from '../../src/relay/lifetimes.ts'
 import { type Metadata, metadataFrom } from '../../src/relay/metadata.ts'
@@ -61,6 +62,7 @@ export async function cachedSource(
     metadataFrom({
       source,
       lifetimeOf: lifetimesBy(LIFETIME_TABLES.aliyun),
+      credentialMembers: DIALECTS.aliyun.credentialMembers,
       bounds: { entriesMax: 200, bytesMax: 1_048_576 },
       clocks,
       answerWithinMs: ANSWER_WITHIN_MS,

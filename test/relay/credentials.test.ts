@@ -2,7 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { CREDENTIAL_LIFE_MS_MAX, leftMs, parseCredentials } from '../../src/relay/credentials.ts'
+import { DIALECTS } from '../../src/relay/dialects.ts'
 import { toEcsJson } from '../../src/simulate/ram-credentials.ts'
+
+const MEMBERS = DIALECTS.aliyun.credentialMembers
 
 const NOW = Date.parse('2026-11-01T00:00:00Z')
 const HOUR = 3_600_000
@@ -16,7 +19,11 @@ const GOOD = {
 }
 
 const parse = (value: unknown) =>
-  parseCredentials(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)), NOW)
+  parseCredentials(
+    Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
+    MEMBERS,
+    NOW,
+  )
 
 function refusal(value: unknown): MetabindError {
   try {
@@ -124,4 +131,14 @@ test('no clock setting makes credentials live longer than their life or past the
       },
     ),
   )
+})
+
+test('the members are those of the dialect', () => {
+  const times = { Expiration: '2026-11-23T18:00:00Z', LastUpdated: '2026-11-23T12:00:00Z' }
+  const ec2 = { Code: 'Success', AccessKeyId: 'A', SecretAccessKey: 's', Token: 't', ...times }
+  const body = Buffer.from(JSON.stringify(ec2))
+  const nowMs = Date.parse('2026-11-23T13:00:00Z')
+  const { credentialMembers } = DIALECTS.ec2
+  expect(parseCredentials(body, credentialMembers, nowMs).lifeMs).toBe(6 * 3_600_000)
+  expect(() => parseCredentials(body, MEMBERS, nowMs)).toThrow('AccessKeySecret')
 })

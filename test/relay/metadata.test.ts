@@ -22,7 +22,9 @@ afterEach(() => world.stop())
 /** What a reader gets: body (undefined for 404), verdict and age; or the code of the refusal. */
 async function read(path: string, query?: string, fresh?: boolean) {
   try {
-    const { item, cache, ageSeconds } = await world.metadata.read(path, query, { fresh: fresh === true })
+    const { item, cache, ageSeconds } = await world.metadata.read(path, query, {
+      fresh: fresh === true,
+    })
     return { body: item?.body.toString(), cache, ageSeconds }
   } catch (error) {
     return { code: (error as { code?: string }).code }
