@@ -18,10 +18,17 @@ export interface Limits {
   requireMint(uid: number): void
   /** Call before the source is asked for somebody, once for all who wait for that answer. @throws RateError */
   requireMiss(uid: number): void
+  /** Call for each refusal. @returns how long its answer shall wait: 0, but for a uid that floods */
+  pauseMs(uid: number): number
   /** @returns whether the uid may have one connection more; each that was admitted must leave */
   admit(uid: number): boolean
   leave(uid: number): void
 }
+
+// More refusals than a program that behaves ever meets; beyond them, one connection gets ten a second
+// and not ten thousand, and the event loop is free for the others.
+const REFUSALS: Rate = { perSecond: 50, burst: 200 }
+const PAUSE_MS = 100
 
 /**
  * @param clockMs a clock that never jumps
@@ -34,6 +41,7 @@ export function limits(
 ): Limits {
   const mints = ratePerUid(bounds.mints, clockMs)
   const misses = ratePerUid(bounds.misses, clockMs)
+  const refusals = ratePerUid(REFUSALS, clockMs)
   // Bounded by the connections of all uids together.
   const connections = new Map<number, number>()
   const requireOne = (waitSeconds: number, kind: LimitKind): void => {
@@ -44,6 +52,7 @@ export function limits(
   return {
     requireMint: (uid) => requireOne(mints.take(uid), 'mint'),
     requireMiss: (uid) => requireOne(misses.take(uid), 'miss'),
+    pauseMs: (uid) => (refusals.take(uid) === 0 ? 0 : PAUSE_MS),
     admit: (uid) => {
       const open = connections.get(uid) ?? 0
       if (open < bounds.connectionsPerUid) {

@@ -54,7 +54,6 @@ declare module 'fastify' {
   }
 }
 
-const LIMITED_PAUSE_MS = 100
 const WHOAMI_PATH = '/metabind/v1/whoami'
 
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
@@ -83,8 +82,9 @@ export function relay(parts: RelayParts): FastifyInstance {
     if (known.code === 'INTERNAL') parts.logFault(known)
     parts.counters.answered(routeOf(request.asked, parts.dialect), known.code)
     auditRefusal(parts, known, request)
-    // Whoever floods waits: one connection gets ten refusals a second, not ten thousand.
-    if (known.code === 'LIMIT_RATE') await sleep(LIMITED_PAUSE_MS)
+    const caller = quietCaller(request)
+    const pauseMs = caller === undefined ? 0 : parts.limits.pauseMs(caller.uid)
+    if (pauseMs > 0) await sleep(pauseMs)
     return answerError(reply, known, parts.dialect.status)
   })
   return app

@@ -138,6 +138,17 @@ describe('remembered uids', () => {
   })
 })
 
+test('refusals are answered at once, until one uid has 200 of them', () => {
+  const { limited, time } = newLimits()
+  const pauses = Array.from({ length: 201 }, () => limited.pauseMs(7))
+  expect(pauses).toEqual([...Array(200).fill(0), 100])
+  expect(limited.pauseMs(8)).toBe(0)
+  time.pass(1)
+  expect(
+    Array.from({ length: 51 }, () => limited.pauseMs(7)).filter((ms) => ms === 0),
+  ).toHaveLength(50)
+})
+
 describe('connections', () => {
   test('a uid has its share, and a closed one can be opened again', () => {
     const { limited, refused } = newLimits()
