@@ -60,7 +60,7 @@ export function suggestPolicy(seen: readonly Seen[], secretPaths: readonly strin
     rules.set(who, (rules.get(who) ?? new Set()).add(path))
   }
   const texts = [...rules].sort().map(([who, paths]) => ruleText(who, paths, secret))
-  return `${[HEADER, ...texts, LAST_RULE].join('\n')}`
+  return [HEADER, ...texts, LAST_RULE].join('\n')
 }
 
 const HEADER = `# Suggested by metabind policy suggest from what was seen in audit mode. Read it before use: whatever

@@ -1,9 +1,11 @@
-import { type ChildProcess, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type CallerParts, callerOf, identifyCaller } from '../../src/relay/caller.ts'
 import {
@@ -144,6 +146,58 @@ sys.stdin.read()`
   if (socket === undefined) throw new Error('no connection')
   identifyCaller(socket)
   expect(() => callerOf(socket)).toThrow(GONE)
+})
+
+const CALLER = fileURLToPath(new URL('../../src/relay/caller.ts', import.meta.url))
+// Not where the sources lie in a home that is closed to others.
+const othersCanRun = isRoot && works('setpriv', '--reuid', '1003', 'test', '-r', CALLER)
+
+describe.skipIf(!othersCanRun)(`an agent without privileges [${NEEDS_ROOT}]`, () => {
+  const LISTEN = `import { createServer } from 'node:net'
+import { chmodSync } from 'node:fs'
+const { callerOf, identifyCaller } = await import(${JSON.stringify(CALLER)})
+const path = process.argv[1]
+const server = createServer((socket) => {
+  identifyCaller(socket, { namesExecutable: () => true })
+  console.log(JSON.stringify(callerOf(socket)))
+  server.close()
+  socket.destroy()
+})
+server.listen(path, () => { chmodSync(path, 0o666); console.log('listening') })`
+
+  /** As what the agent's user sees another user's process. */
+  async function seenBy(agentUid: number, options: PeerOptions) {
+    await chmod(dir, 0o777)
+    const own = join(dir, 'own')
+    const agent = spawn(process.execPath, ['--input-type=module', '-e', LISTEN, own], {
+      uid: agentUid,
+      gid: agentUid,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    peers.push(agent)
+    const said = createInterface(agent.stdout)[Symbol.asyncIterator]()
+    expect((await said.next()).value).toBe('listening')
+    peers.push(startPeer(STAY, [own], options))
+    return JSON.parse((await said.next()).value ?? '')
+  }
+
+  test.skipIf(hierarchies.length === 0)('sees unit and groups, and no executable', async () => {
+    const cgroup = cgroups.make(`system.slice/metabind-test-${process.pid}.service`)
+    const { pid, ...caller } = await seenBy(1003, { uid: 1001, groups: [7], cgroups: [cgroup] })
+    expect(caller).toEqual({
+      uid: 1001,
+      gid: 1001,
+      groups: [7],
+      unit: `metabind-test-${process.pid}.service`,
+      slice: 'system.slice',
+      namespaces: [],
+    })
+  })
+
+  test('sees namespaces', async () => {
+    const through = ['unshare', '--fork', '--pid', '--user', '--map-root-user', '--kill-child']
+    expect(await seenBy(1003, { through })).toMatchObject({ uid: 0, namespaces: ['pid', 'user'] })
+  })
 })
 
 test('no file descriptor is left open', async () => {

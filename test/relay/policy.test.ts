@@ -68,6 +68,22 @@ describe('where no rule speaks', () => {
     expect(shipped.secretPaths.map(({ text }) => text)).toEqual(secretPaths.map(({ text }) => text))
   })
 
+  test('the documented example is a good policy', async () => {
+    const page = readFileSync(new URL('../../docs/policy.md', import.meta.url), 'utf8')
+    const example = /```toml\n([^`]+)```/.exec(page)?.[1] ?? 'no example'
+    const lookUp: PolicyParts['lookUp'] = async () => ({
+      users: new Map([['ci', 1000]]),
+      groups: new Map([['guests', 7]]),
+    })
+    const policy = await parse(example, { lookUp })
+    const runner = { unit: 'gitlab-runner@1.service' }
+    expect(decide(policy, caller(1001, runner), ROLE)).toMatchObject({ allowed: true, rule: 1 })
+    expect(decide(policy, caller(5, { groups: [7] }), OPEN)).toMatchObject({
+      allowed: false,
+      rule: 2,
+    })
+  })
+
   test('the shipped example is a good rule', async () => {
     const file = new URL('../../packaging/policy.toml', import.meta.url)
     const lines = readFileSync(file, 'utf8').split('\n')
