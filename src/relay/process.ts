@@ -70,13 +70,14 @@ function readOwn(): Own {
  * @throws MetabindError PROC_HIDDEN
  */
 export function requireProc(): void {
-  if (own().status.pidNamespaces !== 1) {
-    throw new MetabindError('PROC_HIDDEN', '/proc is of another PID namespace.')
-  }
   try {
+    own()
     readProc('1/cgroup')
   } catch (error) {
-    throw new MetabindError('PROC_HIDDEN', '/proc/1/cgroup cannot be read.', error)
+    throw new MetabindError('PROC_HIDDEN', 'A file cannot be read.', error)
+  }
+  if (own().status.pidNamespaces !== 1) {
+    throw new MetabindError('PROC_HIDDEN', '/proc is of another PID namespace.')
   }
 }
 
