@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
@@ -26,6 +26,9 @@ export interface Admission {
   /** Told of a connection that was closed unanswered, because all together are too many. */
   dropped(): void
 }
+
+// How long a refused connection may take to send the request that is not answered.
+const UNREAD_MS_MAX = 100
 
 // What node:http reports before there is a request to answer.
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
@@ -68,10 +71,7 @@ export function httpServer(
     },
   })
   app.server.maxConnections = bounds.connections
-  app.server.on('connection', (socket: Socket) => {
-    identifyCaller(socket, { namesExecutable: namesExecutable() })
-    if (admission !== undefined) pass(socket, admission)
-  })
+  guardConnections(app.server, namesExecutable, admission)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
     admission?.refused('REQUEST_METHOD')
@@ -103,18 +103,37 @@ function requestIds(): () => string {
   }
 }
 
-/** A connection beyond its uid's share is told so and closed; its request is not read. */
-function pass(socket: Socket, admission: Admission): void {
+/** Asks who connected before node:http sees the connection; one that may not stay it never sees. */
+function guardConnections(
+  server: Server,
+  namesExecutable: () => NamesExecutable | undefined,
+  admission: Admission | undefined,
+): void {
+  const [serve] = server.listeners('connection')
+  if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
+  server.removeAllListeners('connection')
+  server.on('connection', (socket: Socket) => {
+    identifyCaller(socket, { namesExecutable: namesExecutable() })
+    if (admission === undefined || pass(socket, admission)) Reflect.apply(serve, server, [socket])
+  })
+}
+
+/** @returns whether the connection may stay; one beyond its uid's share is told so and closed */
+function pass(socket: Socket, admission: Admission): boolean {
   const uid = quietUid(socket)
   // Nobody's connection: each of its requests is refused anyway.
-  if (uid === undefined) return
+  if (uid === undefined) return true
   if (admission.admit(uid)) {
     socket.once('close', () => admission.leave(uid))
-    return
+    return true
   }
   admission.refused('LIMIT_CONNECTIONS')
+  socket.on('error', () => socket.destroy())
   refuseRaw(socket, 'LIMIT_CONNECTIONS')
-  socket.destroySoon()
+  // Closing with the request unread would reset the connection, and the answer with it.
+  socket.once('data', () => socket.destroySoon())
+  setTimeout(() => socket.destroySoon(), UNREAD_MS_MAX).unref()
+  return false
 }
 
 function quietUid(socket: Socket): number | undefined {
