@@ -14,6 +14,8 @@ export interface Contestant {
   readonly server: Server
   readonly name?: string
   readonly ask: Omit<Load, 'socket' | 'connections' | 'seconds' | 'directory'>
+  /** Sixteen where left out. */
+  readonly connections?: number
 }
 
 const ROUNDS = 5
@@ -44,11 +46,12 @@ export async function compare(
   return contestants.map((contestant, at) => rowOf(question, contestant, rounds[at] ?? [], first))
 }
 
-async function measure({ server, ask }: Contestant, directory: string): Promise<Round> {
+async function measure(contestant: Contestant, directory: string): Promise<Round> {
+  const { server, ask, connections = CONNECTIONS } = contestant
   const before = cpuSeconds(server.pids)
   const loaded = await load({
     ...ask,
-    ...{ socket: server.socket, connections: CONNECTIONS, seconds: SECONDS, directory },
+    ...{ socket: server.socket, connections, seconds: SECONDS, directory },
   })
   const used = cpuSeconds(server.pids) - before
   return { loaded, perSecond: loaded.perSecond, cpuUs: (used / loaded.requests) * 1e6 }

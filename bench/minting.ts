@@ -18,11 +18,6 @@ export async function minting(directory: string): Promise<Row[]> {
         name: 'make a token',
         ask: { path: '/latest/api/token', method: 'PUT', headers: making },
       },
-      {
-        server: agent,
-        name: 'refuse a token',
-        ask: { path: '/latest/meta-data', headers: { [TOKEN_HEADER]: 'x' } },
-      },
     ])
   } finally {
     await agent.stop()

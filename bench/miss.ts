@@ -2,7 +2,8 @@ import { NO_LIMITS, startAgent, TOKEN_HEADER, upstreamToken } from './agent.ts'
 import { compare, type Row } from './compare.ts'
 import { bareRelay } from './servers.ts'
 
-// So many that no cache keeps them: every read is a miss.
+// So many that no cache keeps them, by one connection: h2load takes them in the same order on each,
+// and concurrent reads of one path would share one miss.
 const PATHS = Array.from({ length: 100_000 }, (_, at) => `/latest/meta-data/absent-${at}`)
 
 /** What does a read cost that has to ask the cloud, against a relay that does nothing else? */
@@ -12,8 +13,8 @@ export async function miss(directory: string): Promise<Row[]> {
   const headers = { [TOKEN_HEADER]: await agent.token() }
   try {
     return await compare('miss', directory, [
-      { server: relay, ask: { paths: PATHS } },
-      { server: agent, ask: { paths: PATHS, headers } },
+      { server: relay, connections: 1, ask: { paths: PATHS } },
+      { server: agent, connections: 1, ask: { paths: PATHS, headers } },
     ])
   } finally {
     await relay.stop()

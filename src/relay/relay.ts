@@ -54,6 +54,8 @@ declare module 'fastify' {
   }
 }
 
+// Answers that say nothing against whoever asked: an absent path is an answer like any other.
+const NOT_OF_THE_CALLER = /^(METADATA|SOURCE|AGENT|INTERNAL)/
 const WHOAMI_PATH = '/metabind/v1/whoami'
 
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
@@ -82,7 +84,7 @@ export function relay(parts: RelayParts): FastifyInstance {
     if (known.code === 'INTERNAL') parts.logFault(known)
     parts.counters.answered(routeOf(request.asked, parts.dialect), known.code)
     auditRefusal(parts, known, request)
-    const caller = quietCaller(request)
+    const caller = NOT_OF_THE_CALLER.test(known.code) ? undefined : quietCaller(request)
     const pauseMs = caller === undefined ? 0 : parts.limits.pauseMs(caller.uid)
     if (pauseMs > 0) await sleep(pauseMs)
     return answerError(reply, known, parts.dialect.status)

@@ -85,6 +85,42 @@ describe('a user who asks too often', () => {
   })
 })
 
+describe('answers', () => {
+  /** A token, as soon as the tests before leave one. */
+  async function patientToken(): Promise<string> {
+    for (let tries = 0; tries < 5; tries += 1) {
+      const { status, headers, body } = await putToken(base, TTL)
+      if (status === 200) return body
+      await sleep(Number(headers['retry-after']) * 1000)
+    }
+    throw new Error('no token in five tries')
+  }
+
+  async function msFor(count: number, ask: () => Promise<{ status: number | undefined }>) {
+    const startedAtMs = performance.now()
+    const statuses = new Set<number | undefined>()
+    for (let asked = 0; asked < count; asked += 8) {
+      const answers = await Promise.all(Array.from({ length: 8 }, ask))
+      for (const { status } of answers) statuses.add(status)
+    }
+    return { ms: performance.now() - startedAtMs, statuses: [...statuses] }
+  }
+
+  test('to a user who floods wrong tokens wait, those to its good token do not', async () => {
+    const token = await patientToken()
+    const wrong = await msFor(800, () => get(base, '/metabind/v1/whoami', 'wrong'))
+    // Some 200 at once and 50 a second; of the others, each turn of eight waits 100 ms.
+    expect(wrong.statuses).toEqual([401])
+    expect(wrong.ms).toBeGreaterThan(3000)
+    const good = await msFor(400, () => get(base, '/metabind/v1/whoami', token))
+    expect(good.statuses).toEqual([200])
+    expect(good.ms).toBeLessThan(3000)
+    const absent = await msFor(400, () => get(base, '/planted/absent', token))
+    expect(absent.statuses).toEqual([404])
+    expect(absent.ms).toBeLessThan(3000)
+  })
+})
+
 describe('connections', () => {
   async function open(count: number): Promise<Socket[]> {
     const sockets = Array.from({ length: count }, () => connect(instance.metadataSocket))
