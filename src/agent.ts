@@ -243,9 +243,9 @@ export function startAgent(
   }
 
   const start = async (): Promise<void> => {
+    audit({ event: 'agent.started', detail: `version ${VERSION}` })
     requireProc()
     await takePolicy(config)
-    audit({ event: 'agent.started', detail: `version ${VERSION}` })
     await serveAdmin()
     const ready = await boot()
     items = keepMetadata(ready, metadata)

@@ -124,10 +124,10 @@ const limits = z.strictObject({
   /** Connections open at once on the metadata socket. */
   connections: z.int().min(1).max(65_536).default(4096),
   /** Of these, connections of one uid. */
-  connections_per_uid: z.int().min(1).max(65_536).default(512),
+  connections_per_uid: z.int().min(1).max(65_536).default(2048),
   /** Tokens that one uid may make: so many at once, and so many a second in the long run. */
-  mint_burst: z.int().min(1).max(1_000_000).default(500),
-  mints_per_second: z.number().min(0.01).max(1_000_000).default(50),
+  mint_burst: z.int().min(1).max(1_000_000).default(20_000),
+  mints_per_second: z.number().min(0.01).max(1_000_000).default(1000),
   /** Reads of one uid that have to ask the metadata service. What the cache answers is not counted. */
   miss_burst: z.int().min(1).max(1_000_000).default(200),
   misses_per_second: z.number().min(0.01).max(1_000_000).default(20),

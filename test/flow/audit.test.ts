@@ -187,7 +187,7 @@ describe('the file', () => {
   test('that was altered, reordered or cut is found broken, with its line', async () => {
     await openSession(base)
     await openSession(base)
-    await recorded(file, (record) => record.event === 'token.issued' && record.seq === 4)
+    await recorded(file, (record) => record.event === 'token.issued' && record.seq === 5)
     const running = ['--running', '--admin-socket', instance.adminSocket]
     expect((await verify(file, ...running)).code).toBe(0)
     const copy = join(scratch.path, 'copy.log')
@@ -196,10 +196,10 @@ describe('the file', () => {
       await writeFile(copy, `${altered.join('\n')}\n`)
       return verify(copy, ...more)
     }
-    const flipped = lines.with(2, lines[2]?.replace('"uid":', '"uiD":') ?? '')
+    const flipped = lines.with(3, lines[3]?.replace('"uid":', '"uiD":') ?? '')
     expect(await broken(flipped)).toMatchObject({
       code: 1,
-      output: `broken: ${copy}:3: not a whole record, or altered: its hash differs\n`,
+      output: `broken: ${copy}:4: not a whole record, or altered: its hash differs\n`,
     })
     const reordered = lines.with(2, lines[3] ?? '').with(3, lines[2] ?? '')
     expect(await broken(reordered)).toMatchObject({ code: 1 })

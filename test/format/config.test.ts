@@ -15,36 +15,6 @@ function detailOf(...texts: string[]): string {
   throw new Error('it is valid')
 }
 
-test('an empty configuration has every default', () => {
-  expect(of('')).toEqual({
-    tpm: { tcti: 'device:/dev/tpmrm0', command_timeout_ms: 30_000, recheck_seconds: 3600 },
-    source: {
-      dialect: 'aliyun',
-      connect_timeout_ms: 300,
-      timeout_ms: 900,
-      answer_bytes_max: 1_048_576,
-    },
-    token: { bind: ['uid'], max_ttl_seconds: 21_600 },
-    listen: {
-      metadata_socket: '/run/metabind/metadata.sock',
-      metadata_mode: 0o666,
-      admin_socket: '/run/metabind/admin.sock',
-      admin_mode: 0o660,
-    },
-    directories: { runtime: '/run/metabind', state: '/var/lib/metabind' },
-    limits: {
-      connections: 4096,
-      header_bytes_max: 16_384,
-      body_bytes_max: 1024,
-      request_timeout_ms: 5000,
-      idle_timeout_ms: 75_000,
-    },
-    log: { level: 'info' },
-  })
-  expect(of()).toEqual(of(''))
-  expect(Object.isFrozen(of(''))).toBe(true)
-})
-
 describe('several files', () => {
   test('are merged key by key, the later one wins, lists are replaced', () => {
     const config = of(

@@ -241,7 +241,9 @@ describeAsRoot(`a pid that was given to another process before accept [${NEEDS_R
   test.skipIf(!can)('nor without pidfd, when it is of another user', async () => {
     const socket = await recycle(1001)
     // Until it has taken its own uid it has that of root, who connected.
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    const victim = peers.at(-1)?.pid
+    const uids = () => /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${victim}/status`, 'utf8'))?.[1]
+    await expect.poll(uids, { timeout: 10_000 }).toBe('1001')
     identifyCaller(socket, OLD_KERNEL)
     expect(() => callerOf(socket)).toThrow(TAKEN_OVER)
   })

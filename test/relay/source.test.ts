@@ -8,7 +8,7 @@ import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 
 const ID = aliyun.instanceIdPath
 const HOUR_MS = 3_600_000
-const BOUNDS = { connectTimeoutMs: 300, timeoutMs: 900, answerBytesMax: 65_536 }
+const BOUNDS = { connectTimeoutMs: 5000, timeoutMs: 5000, answerBytesMax: 65_536 }
 
 const closing: (() => Promise<unknown>)[] = []
 afterEach(async () => {

@@ -9,7 +9,6 @@ import { gatherEvidence } from '../harness/evidence.ts'
 
 /** Evidence of a TPM whose EK certificates swtpm_setup made, with its authority as anchor. */
 
-const AUTHORITY = '/var/lib/swtpm-localca'
 let swtpm: Swtpm
 let tpm: Tpm
 beforeAll(async () => {
@@ -27,7 +26,7 @@ describe('evidence of an EK with a certificate in NV', () => {
     const evidence = await gatherEvidence(tpm, { nonce, ekKind })
     const anchors = await Promise.all(
       ['issuercert.pem', 'swtpm-localca-rootca-cert.pem'].map((file) =>
-        readFile(`${AUTHORITY}/${file}`),
+        readFile(`${swtpm.dir}/ca/${file}`),
       ),
     )
     const verified = verifyEvidence(Buffer.from(encodeEvidence(evidence)), {
