@@ -93,7 +93,7 @@ export function startAgent(
   let config = first
   let policy: LoadedPolicy | undefined
   let state: BootState = { at: 'opening-tpm' }
-  let waitsFor: MetabindError | undefined
+  let setback: Setback | undefined
   let running: RunningAgent | undefined
   let keeper: Keeper | undefined
   let items: ItemKeeper | undefined
@@ -106,7 +106,7 @@ export function startAgent(
   const dialect = DIALECTS[config.source.dialect]
   const endpoint = config.source.endpoint ?? dialect.endpoint
   const stoppedBecause = (): MetabindError | undefined => otherInstance ?? keeper?.stoppedBecause()
-  const problem = (): MetabindError | undefined => stoppedBecause() ?? waitsFor
+  const problem = (): MetabindError | undefined => stoppedBecause() ?? setback?.problem
   const meter = metrics(counters, {
     version: VERSION,
     isReady: () => state.at === 'ready' && problem() === undefined,
@@ -169,22 +169,23 @@ export function startAgent(
 
   const boot = async (): Promise<ReadyState> => {
     const parts = bootParts(config, dialect, tpm, metadata, () => trust, log)
-    for (let failures = 0; state.at !== 'ready'; ) {
-      supervisor.status(state.at)
-      log.info({ state: state.at }, 'boot')
+    for (;;) {
+      const before: BootState = state
+      if (before.at === 'ready') return before
+      const { at } = before
+      supervisor.status(at)
+      if (setback === undefined) log.info({ state: at }, 'boot')
       try {
-        state = await advance(state, parts)
-        waitsFor = undefined
-        failures = 0
+        state = await advance(before, parts)
+        if (setback?.at === at) setback = undefined
       } catch (error) {
-        waitsFor = passingProblem(error)
-        logWait(log, state.at, waitsFor, failures)
-        supervisor.status(`${state.at}: ${waitsFor.message}`)
-        await sleep(backoffMs(failures), undefined, { signal: ending.signal })
-        failures += 1
+        setback = nextSetback(setback, at, passingProblem(error))
+        logWait(log, setback)
+        supervisor.status(`${at}: ${setback.problem.message}`)
+        await sleep(backoffMs(setback.failuresBefore), undefined, { signal: ending.signal })
+        state = afterFailure(before)
       }
     }
-    return state
   }
 
   const serve = (ready: ReadyState): Promise<void> => {
@@ -399,17 +400,23 @@ function decodePkcs7(text: string): Buffer {
 /**
  * Token keys whose refresh also looks whether this is still the same machine: a cleared TPM,
  * counters that went back or a restored snapshot lead to a new self-test, and a failed one stops
- * the agent as a failed refresh does.
+ * the agent as a failed refresh does. The test is owed until it passes: the next look finds no
+ * change any more.
  */
 function watched({ tokenKeys, continuity, attestation }: ReadyState, audit: Audit): BoundKeys {
+  let owesSelfTest = false
   return {
     ...tokenKeys,
     refresh: async () => {
       await tokenKeys.refresh()
       const change = await continuity.look()
-      if (!isRemarkable(change)) return
-      audit({ event: 'instance.changed', detail: change.kind })
+      if (isRemarkable(change)) {
+        owesSelfTest = true
+        audit({ event: 'instance.changed', detail: inWords(change) })
+      }
+      if (!owesSelfTest) return
       await attestation.selfTest()
+      owesSelfTest = false
       audit({ event: 'self-test.passed' })
     },
   }
@@ -468,9 +475,34 @@ function backoffMs(failures: number): number {
   return Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX)
 }
 
+/** A step of boot that fails, and how often it has failed before. */
+interface Setback {
+  readonly at: BootState['at']
+  readonly problem: MetabindError
+  readonly failuresBefore: number
+}
+
+function nextSetback(
+  last: Setback | undefined,
+  at: BootState['at'],
+  problem: MetabindError,
+): Setback {
+  return { at, problem, failuresBefore: last?.at === at ? last.failuresBefore + 1 : 0 }
+}
+
+/**
+ * The same step is taken again, but for the self-test: what it found wrong is mended in the TPM, its
+ * NV memory or the source, so nothing that was taken from them before is kept.
+ */
+function afterFailure(state: Exclude<BootState, ReadyState>): BootState {
+  if (state.at !== 'self-testing') return state
+  state.kept.clear()
+  return { at: 'opening-tpm' }
+}
+
 /** The first failure and every power of two after it: a TPM missing for a day fills no disk. */
-function logWait(log: Log, at: string, problem: MetabindError, failures: number): void {
-  const level = Number.isInteger(Math.log2(failures + 1)) ? 'warn' : 'debug'
+function logWait(log: Log, { at, problem, failuresBefore }: Setback): void {
+  const level = Number.isInteger(Math.log2(failuresBefore + 1)) ? 'warn' : 'debug'
   const { remedy } = ERRORS[problem.code]
   log[level]({ state: at, code: problem.code, cause: causeChain(problem), remedy }, 'boot waits')
 }

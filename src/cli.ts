@@ -1,8 +1,11 @@
 #!/usr/bin/env node
+import { activate } from './cli/activate.ts'
 import { audit } from './cli/audit.ts'
 import { config } from './cli/config.ts'
+import { evidence } from './cli/evidence.ts'
 import { explain as explainPolicy } from './cli/explain.ts'
 import { get } from './cli/get.ts'
+import { identity } from './cli/identity.ts'
 import { inspect } from './cli/inspect.ts'
 import { policy } from './cli/policy.ts'
 import { revoke } from './cli/revoke.ts'
@@ -20,6 +23,9 @@ const VERBS: Readonly<Record<string, Verb>> = {
   get,
   inspect,
   revoke,
+  identity,
+  evidence,
+  activate,
   verify,
   explain: explainPolicy,
   policy,

@@ -3,6 +3,7 @@ import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type Evidence, encodeEvidence } from '../format/evidence.ts'
 import { parsePublic } from '../format/tpm-public.ts'
 import { finishChallenge, makeChallenge } from '../verify/challenge.ts'
+import type { Claim } from '../verify/claims.ts'
 import { spkiDigest } from '../verify/tpm-key.ts'
 import type { Trust } from '../verify/trust.ts'
 import type { Verified } from '../verify/verified.ts'
@@ -25,8 +26,8 @@ export interface SelfTestPolicy {
 
 /** What was proven, and what this platform does not have. */
 export interface SelfTestResult {
-  readonly proven: Verified['proven']
-  readonly lacked: Verified['notProven']
+  readonly proven: readonly Claim[]
+  readonly lacked: readonly Claim[]
   readonly anchor: Verified['anchor']['kind'] | 'none'
 }
 
@@ -38,7 +39,7 @@ const UNVOUCHED: readonly ErrorCode[] = ['VERIFY_UNANCHORED', 'VERIFY_CERTIFICAT
  * credential activation included. It attests nothing to others; it finds what would make the agent's
  * word worthless before anyone relies on it.
  *
- * @param gather makes evidence for a nonce
+ * @param gather makes evidence for a nonce, without an identity document where that is ignored
  * @throws MetabindError VERIFY_… of the first check that refuses
  */
 export async function selfTest(
@@ -67,13 +68,8 @@ export async function selfTest(
 
 /** What is to be ignored is not shown to the checks. */
 function withoutIgnored(evidence: Evidence, policy: SelfTestPolicy): Evidence {
-  const { identityDocument, ...rest } = evidence
-  const kept =
-    policy.identityDocument === 'ignore' || identityDocument === undefined
-      ? {}
-      : { identityDocument }
-  const ek = policy.ekCertificate === 'ignore' ? { ...evidence.ek, certificates: [] } : evidence.ek
-  return { ...rest, ...kept, ek }
+  if (policy.ekCertificate !== 'ignore') return evidence
+  return { ...evidence, ek: { ...evidence.ek, certificates: [] } }
 }
 
 /** The configured anchors where they vouch for this TPM; else, where that may be, this EK itself. */
@@ -95,14 +91,17 @@ function chooseAnchor(
   }
 }
 
+// What only somebody else can bring along: they are no lack of this platform.
+const OF_VERIFIERS: readonly Claim[] = ['pcr-policy', 'clock']
+
 /** An EK that only we vouch for is not shown to be genuine. */
-function describe(verified: Verified, anchored: boolean): SelfTestResult {
-  const { proven, notProven, anchor } = verified
-  if (anchored) return { proven, lacked: notProven, anchor: anchor.kind }
-  const genuine = 'ek-genuine'
+function describe({ proven, notProven, anchor }: Verified, anchored: boolean): SelfTestResult {
+  const lacked = notProven.filter((claim) => !OF_VERIFIERS.includes(claim))
+  if (anchored) return { proven, lacked, anchor: anchor.kind }
+  const genuine: Claim = 'ek-genuine'
   return {
     proven: proven.filter((claim) => claim !== genuine),
-    lacked: [genuine, ...notProven],
+    lacked: [genuine, ...lacked],
     anchor: 'none',
   }
 }

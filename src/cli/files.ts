@@ -33,6 +33,19 @@ export function writeSecretFile(path: string, content: string): void {
   }
 }
 
+/** Writes what is not secret: to standard output where no file is named. @throws MetabindError FILE_UNUSABLE */
+export function writeOutput(path: string | undefined, content: string | Buffer): void {
+  if (path === undefined) {
+    process.stdout.write(content)
+    return
+  }
+  try {
+    writeFileSync(path, content)
+  } catch (error) {
+    throw unusable(path, error)
+  }
+}
+
 /** Reads a small file, or standard input where the name is `-`. Links, pipes and devices are refused. */
 export async function readSmallFile(path: string, bytesMax: number): Promise<string> {
   if (path === '-') return (await text(process.stdin)).slice(0, bytesMax + 1)

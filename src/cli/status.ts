@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { askAdmin } from '../client.ts'
+import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import type { Verb } from './verb.ts'
 
@@ -20,6 +21,9 @@ const answer = z.object({
     })
     .optional(),
   tpm: z.object({ tcti: z.string(), ek: z.string().optional() }),
+  selfTest: z
+    .object({ anchor: z.string(), proven: z.array(z.string()), lacked: z.array(z.string()) })
+    .optional(),
   source: z.object({ dialect: z.string(), endpoint: z.string() }),
   policy: z.object({ mode: z.string(), from: z.string(), rules: z.number() }),
   sockets: z.object({ metadata: z.string(), admin: z.string() }),
@@ -45,8 +49,31 @@ ${SOCKET_HELP}`,
   },
 }
 
+const ANCHORS: Readonly<Record<string, string>> = {
+  'ek-certificate': 'the EK certificate leads to a trust anchor',
+  'ek-pin': 'the EK is pinned in the configuration',
+  'ak-certificate': 'the AK certificate leads to a trust anchor',
+  none: 'none: no certificate chain and no pin vouches for this TPM',
+}
+
+/** What the self-test says of each claim: one row for each. */
+function sentences(
+  kind: 'proven' | 'lacked',
+  claims: readonly string[] = [],
+): [string, string | undefined][] {
+  return claims.map((claim) => {
+    if (!isClaim(claim)) return [kind, claim]
+    const { proven, notProven } = CLAIMS[claim]
+    return [kind, kind === 'proven' ? proven : notProven]
+  })
+}
+
+function isClaim(text: string): text is Claim {
+  return Object.hasOwn(CLAIMS, text)
+}
+
 function inWords(found: Answer): string {
-  const { problem, identity, tpm, source, policy, sockets } = found
+  const { problem, identity, tpm, selfTest, source, policy, sockets } = found
   const rows: [string, string | undefined][] = [
     ['state', found.state],
     ['problem', problem && `${problem.code}: ${problem.sentence}`],
@@ -54,6 +81,9 @@ function inWords(found: Answer): string {
     ['instance', identity?.instanceId],
     ['identity', identity?.iid],
     ['tpm', tpm.ek === undefined ? tpm.tcti : `${tpm.tcti}, EK ${tpm.ek}`],
+    ['anchor', selfTest && (ANCHORS[selfTest.anchor] ?? selfTest.anchor)],
+    ...sentences('proven', selfTest?.proven),
+    ...sentences('lacked', selfTest?.lacked),
     ['source', `${source.dialect} at ${source.endpoint}`],
     ['policy', `${policy.mode}, ${policy.rules} rules, ${policy.from}`],
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],

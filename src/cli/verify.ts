@@ -1,5 +1,4 @@
-import { writeFileSync } from 'node:fs'
-import { MetabindError, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import {
   CLAIMS,
   decodeAnswer,
@@ -13,7 +12,7 @@ import {
   type Verified,
   verifyEvidence,
 } from '../verify/index.ts'
-import { writeSecretFile } from './files.ts'
+import { writeOutput, writeSecretFile } from './files.ts'
 import { parseVerb } from './options.ts'
 import type { Verb } from './verb.ts'
 import { EVIDENCE_HELP, EVIDENCE_OPTIONS, readBytes, verifyOptions } from './verify-options.ts'
@@ -89,8 +88,8 @@ function challenge(args: readonly string[]): number {
   }
   const made = makeChallenge(readBytes(fileOf(positionals)), verifyOptions(values))
   writeSecretFile(secretOut, encodeKeptSecret(made.kept))
-  writeFile(out, encodeChallenge(made.challenge))
-  if (toolsOut !== undefined) writeFile(toolsOut, encodeToolsCredential(made.challenge))
+  writeOutput(out, encodeChallenge(made.challenge))
+  if (toolsOut !== undefined) writeOutput(toolsOut, encodeToolsCredential(made.challenge))
   process.stdout.write(`challenge for AK ${made.kept.akName.toString('hex')}: ${out}\n`)
   return 0
 }
@@ -108,14 +107,6 @@ function finish(args: readonly string[]): number {
 function fileOf([file]: readonly string[]): string {
   if (file === undefined) throw new UsageError('the file is missing')
   return file
-}
-
-function writeFile(path: string, content: string | Buffer): void {
-  try {
-    writeFileSync(path, content)
-  } catch (error) {
-    throw new MetabindError('FILE_UNUSABLE', path, error)
-  }
 }
 
 function inWords(verified: Verified): string {

@@ -110,7 +110,7 @@ const BODY_BYTES_MAX = 65_536
 const tokenBody = z.strictObject({ token: z.string().max(TEXT_CHARACTERS_MAX) })
 const revokeBody = z.union([z.strictObject({ all: z.literal(true) }), tokenBody])
 
-/** The admin socket: status, inspect, revoke, metrics, healthz. */
+/** The admin socket: what the command line asks, metrics and healthz. */
 export function admin(parts: AdminParts): FastifyInstance {
   const app = httpServer({ ...parts.bounds, bodyBytesMax: BODY_BYTES_MAX }, 'json')
   app.get('/metabind/v1/status', () => parts.status())
@@ -122,13 +122,17 @@ export function admin(parts: AdminParts): FastifyInstance {
   app.post('/metabind/v1/revoke', (request) => revoke(parts, request))
   app.post('/metabind/v1/evidence', async (request, reply) => {
     const { nonce } = parse(evidenceBody, request.body)
-    const evidence = await requireRunning(parts).evidence(Buffer.from(nonce, 'hex'))
+    const agent = requireRunning(parts)
+    agent.requireRunning()
+    const evidence = await agent.evidence(Buffer.from(nonce, 'hex'))
     parts.audit({ event: 'evidence.made', caller: callerOf(request.raw.socket) })
     return reply.type('application/json').send(evidence)
   })
   app.post('/metabind/v1/activate', async (request, reply) => {
     const { challenge } = parse(activateBody, request.body)
-    const answer = await requireRunning(parts).activate(challenge)
+    const agent = requireRunning(parts)
+    agent.requireRunning()
+    const answer = await agent.activate(challenge)
     parts.audit({ event: 'challenge.answered', caller: callerOf(request.raw.socket) })
     return reply.type('application/json').send(answer)
   })

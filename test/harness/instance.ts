@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import type { CloudName } from '../../src/simulate/cloud.ts'
@@ -31,7 +32,7 @@ export interface InstanceOptions {
   readonly configFiles?: readonly string[]
   /** Another metadata server than one of its own. */
   readonly source?: string | undefined
-  /** Gives a new TPM endorsement certificates, as a manufacturer does. */
+  /** Gives a new TPM endorsement certificates, as a manufacturer does; `anchors/` is what they lead to. */
   readonly certified?: boolean
   readonly role?: string
   /** The cloud that it is an instance of; `aliyun` when left out. */
@@ -46,7 +47,9 @@ export async function startInstance(
 ): Promise<Instance> {
   const at = (name: string) => join(directory, name)
   for (const name of ['tpm', 'run', 'state']) await mkdir(at(name), { recursive: true })
-  const tpm = await startSwtpm({ dir: at('tpm') })
+  const setup = options.certified === true && !existsSync(at('anchors'))
+  const tpm = await startSwtpm({ dir: at('tpm'), setup })
+  if (setup) await keepAnchors(at('tpm/ca'), at('anchors'))
   const cloud =
     options.source === undefined
       ? await startSimulator({
@@ -97,6 +100,14 @@ export async function startInstance(
       await restarted()
     },
     stop,
+  }
+}
+
+/** The certificates of the authority, without its keys. */
+async function keepAnchors(authority: string, anchors: string): Promise<void> {
+  await mkdir(anchors, { recursive: true })
+  for (const file of ['issuercert.pem', 'swtpm-localca-rootca-cert.pem']) {
+    await copyFile(join(authority, file), join(anchors, file))
   }
 }
 

@@ -1,0 +1,30 @@
+import { askAdmin } from '../client.ts'
+import { UsageError } from '../errors.ts'
+import { ACTIVATION_BYTES_MAX, decodeChallenge } from '../format/activation.ts'
+import { readSmallFile, writeOutput } from './files.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+export const activate: Verb = {
+  summary: "answer a verifier's challenge",
+  help: `Usage: metabind activate (CHALLENGE | -) [--out FILE]
+
+Answers the challenge that metabind verify challenge made ('-': on standard input). Only the TPM that
+the evidence came from can. Prints the answer as JSON, or writes it to FILE; take it to
+metabind verify finish.
+
+  --out FILE           write it there
+${SOCKET_HELP}`,
+  run: async (args) => {
+    const options = { ...SOCKET_OPTIONS, out: { type: 'string' } } as const
+    const { values, positionals } = parseVerb(args, options, 1)
+    const [file] = positionals
+    if (file === undefined) throw new UsageError('the file with the challenge is missing')
+    const challenge = await readSmallFile(file, ACTIVATION_BYTES_MAX)
+    // A wrong file is told apart here, where its name is known.
+    decodeChallenge(Buffer.from(challenge))
+    const answer = await askAdmin(socketsOf(values), 'POST', 'activate', { challenge })
+    writeOutput(values.out, `${JSON.stringify(answer)}\n`)
+    return 0
+  },
+}

@@ -1,0 +1,36 @@
+import { askAdmin } from '../client.ts'
+import { UsageError } from '../errors.ts'
+import { NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evidence.ts'
+import { writeOutput } from './files.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const NONCE = new RegExp(`^(?:[0-9A-Fa-f]{2}){${NONCE_BYTES_MIN},${NONCE_BYTES_MAX}}$`)
+
+export const evidence: Verb = {
+  summary: 'prove which instance this is, to whoever sent a nonce',
+  help: `Usage: metabind evidence --nonce HEX [--out FILE]
+
+Has the TPM sign evidence of this instance for the verifier that sent the nonce, and prints it as
+JSON, or writes it to FILE. Nothing in it is secret. metabind verify checks it anywhere.
+
+  --nonce HEX          the verifier's nonce: 16 to 64 bytes
+  --out FILE           write it there
+${SOCKET_HELP}`,
+  run: async (args) => {
+    const options = {
+      ...SOCKET_OPTIONS,
+      nonce: { type: 'string' },
+      out: { type: 'string' },
+    } as const
+    const { values } = parseVerb(args, options, 0)
+    const { nonce = '' } = values
+    if (!NONCE.test(nonce)) {
+      throw new UsageError(`--nonce takes ${NONCE_BYTES_MIN} to ${NONCE_BYTES_MAX} bytes in hex`)
+    }
+    const body = { nonce: nonce.toLowerCase() }
+    const made = await askAdmin(socketsOf(values), 'POST', 'evidence', body)
+    writeOutput(values.out, `${JSON.stringify(made)}\n`)
+    return 0
+  },
+}
