@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
@@ -104,14 +105,17 @@ async function launch(dir: string, socketPath: string): Promise<ChildProcess> {
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )
-  await untilListening(child, `${socketPath}.ctrl`)
+  await untilListening(child, socketPath)
   return child
 }
 
-/** swtpm says nothing when it is ready; the control socket is the last one that it opens. */
+/**
+ * swtpm says nothing when it is ready. Its control socket can be tried; the other one is for a single
+ * client at a time, so only that it is there is looked at.
+ */
 async function untilListening(child: ChildProcess, path: string): Promise<void> {
   const deadline = AbortSignal.timeout(WAIT_MS)
-  while (!(await accepts(path))) {
+  while (!existsSync(path) || !(await accepts(`${path}.ctrl`))) {
     if (hasExited(child)) throw new Error(`swtpm ended with ${child.exitCode}`)
     if (deadline.aborted) throw new Error('swtpm did not start')
     await delay(5)

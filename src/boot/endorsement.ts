@@ -1,6 +1,7 @@
 import { type TpmCommands, TpmError } from 'tpm2-js'
 import { MetabindError } from '../errors.ts'
 import { certificatesOfNv } from '../format/nv-certificate.ts'
+import { parsePublic } from '../format/tpm-public.ts'
 import { EK_TEMPLATES, type EkTemplate } from '../format/tpm-templates.ts'
 
 /** Which endorsement key this TPM has, and what its NV memory says of it. */
@@ -45,11 +46,21 @@ export async function findEndorsement(commands: TpmCommands): Promise<Endorsemen
 
 async function templateFor(commands: TpmCommands, kind: EkTemplate): Promise<Buffer> {
   const stored = await readIfThere(commands, kind.templateIndex)
-  if (stored !== undefined) return stored
+  if (stored !== undefined) return requireTemplate(stored)
   const nonce = kind.nonce === undefined ? undefined : await readIfThere(commands, kind.nonce.index)
   return nonce === undefined || kind.nonce === undefined
     ? kind.publicArea
     : withNonce(kind.publicArea, kind.nonce, nonce)
+}
+
+/** The self-test judges what kind of key it makes; here it only has to be a template at all. */
+function requireTemplate(stored: Buffer): Buffer {
+  try {
+    parsePublic(stored)
+    return stored
+  } catch (error) {
+    throw new MetabindError('TPM_NV', 'the EK template is none.', error)
+  }
 }
 
 /** Some manufacturing tools put a template where the nonce belongs; it is too long to be one. */
