@@ -1,3 +1,4 @@
+import { TpmError } from 'tpm2-js'
 import { MetabindError } from '../errors.ts'
 import type { Answer, Challenge } from '../format/activation.ts'
 import { type InstanceKeys, type InstanceTpm, recreateAk, recreateEk } from './tpm.ts'
@@ -24,7 +25,18 @@ export async function activate(
     const session = await commands.startAuthSession({ type: isHighRange ? 'hmac' : 'policy' })
     if (!isHighRange) await commands.policySecret(session, 'endorsement')
     const { credentialBlob, encryptedSecret } = challenge
-    return commands.activateCredential(ak, ek, credentialBlob, encryptedSecret, session)
+    const answered = commands.activateCredential(ak, ek, credentialBlob, encryptedSecret, session)
+    return answered.catch(refuseAltered)
   })
   return { format: 'metabind answer', version: 1, id: challenge.id, secret: Buffer.from(secret) }
+}
+
+/**
+ * A parameter that the TPM cannot take (TPM_RC_INTEGRITY for parameter 1, say) is the challenge's
+ * fault, not the TPM's. Format-one codes say in bit 6 that a parameter is meant (Part 2, 6.6.2).
+ */
+function refuseAltered(error: unknown): never {
+  const rc = error instanceof TpmError ? error.rc : undefined
+  if (rc === undefined || (rc & 0xc0) !== 0xc0) throw error
+  throw new MetabindError('ACTIVATION_OTHER', 'It was altered.', error)
 }

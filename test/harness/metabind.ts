@@ -128,7 +128,12 @@ export interface AgentWord {
   readonly state: string
   readonly ready: boolean
   readonly problem?: { readonly code: string; readonly sentence: string; readonly remedy: string }
-  readonly identity?: { readonly iid: string; readonly instanceId: string; readonly ekName: string }
+  readonly identity?: {
+    readonly iid: string
+    readonly instanceId: string
+    readonly ekName: string
+    readonly akName: string
+  }
 }
 
 /** A directory that every user may enter, gone at the end. Short: socket paths have 107 bytes. */
