@@ -68,16 +68,15 @@ export function attestationOf(
 /** The log, where it can be read: securityfs gives it to root alone unless a rule says otherwise. */
 function readEventLog(file: string | undefined): Buffer | undefined {
   if (file === undefined) return undefined
-  let descriptor: number
+  let descriptor: number | undefined
   try {
     descriptor = openSync(file, 'r')
-  } catch {
-    return undefined
-  }
-  try {
     return readBounded(descriptor)
+  } catch {
+    // A kernel in lockdown refuses to read what it let be opened.
+    return undefined
   } finally {
-    closeSync(descriptor)
+    if (descriptor !== undefined) closeSync(descriptor)
   }
 }
 
