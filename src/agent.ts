@@ -18,18 +18,20 @@ import type { Config } from './config.ts'
 import { causeChain, ERRORS, type ErrorCode, MetabindError } from './errors.ts'
 import { decodeChallenge, encodeAnswer } from './format/activation.ts'
 import { encodeEvidence } from './format/evidence.ts'
+import type { InheritedSockets } from './inherited-sockets.ts'
 import type { Log } from './log.ts'
 import { admin, type RunningAgent } from './relay/admin.ts'
 import type { Audit } from './relay/audit.ts'
 import type { Counters } from './relay/counters.ts'
 import type { Dialect } from './relay/dialect.ts'
 import { DIALECTS } from './relay/dialects.ts'
+import { closeGently } from './relay/gentle-close.ts'
 import type { HttpBounds } from './relay/http-server.ts'
 import { identityIssuer } from './relay/identity.ts'
 import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
 import { type LimitBounds, limits } from './relay/limits.ts'
-import { listenOn } from './relay/listen.ts'
+import { listenOn, listenOnInherited } from './relay/listen.ts'
 import { type Metadata, metadataFrom } from './relay/metadata.ts'
 import { metrics } from './relay/metrics.ts'
 import { openSecrets } from './relay/policy-file.ts'
@@ -45,8 +47,10 @@ import { VERSION } from './version.ts'
 
 /** Whom the agent tells how it is: systemd, in daemon.ts. */
 export interface Supervisor {
-  ready(): void
-  status(text: string): void
+  /** Tokens are issued and accepted. */
+  ready(status: string): void
+  /** They are not, or not yet. */
+  notReady(status: string): void
 }
 
 /** An agent from its start to its end. */
@@ -83,12 +87,25 @@ const FATAL: readonly ErrorCode[] = [
   'TPM_STUCK',
 ]
 
-/** Builds every part once and runs boot. The admin socket answers from the beginning on. */
+// What boot is at, for a person who reads the status of the unit.
+const BOOT_STEPS: Readonly<Record<BootState['at'], string>> = {
+  'opening-tpm': 'making the keys of the TPM',
+  'asking-source': 'asking the metadata service which instance this is',
+  'self-testing': 'testing what the TPM and the metadata service say of this instance',
+  'deriving-keys': 'deriving the token keys',
+  ready: 'opening the metadata socket',
+}
+
+/**
+ * Builds every part once and runs boot. The admin socket answers from the beginning on. Callers of
+ * the metadata socket wait in its queue until the agent is ready, where systemd made the socket.
+ */
 export function startAgent(
   first: Config,
   log: Log,
   supervisor: Supervisor,
   counters: Counters,
+  inherited: InheritedSockets = {},
 ): Agent {
   let config = first
   let policy: LoadedPolicy | undefined
@@ -153,6 +170,14 @@ export function startAgent(
     audit({ event: 'policy.loaded', detail: policyInWords(policy) })
   }
 
+  const listenAt = (name: 'admin' | 'metadata', app: FastifyInstance): Promise<void> => {
+    const path = config.listen[`${name}_socket`]
+    const descriptor = inherited[name]
+    return descriptor === undefined
+      ? listenOn(app, path, config.listen[`${name}_mode`])
+      : listenOnInherited(app, path, descriptor)
+  }
+
   const serveAdmin = (): Promise<void> => {
     const app = admin({
       bounds: httpBounds(config),
@@ -164,7 +189,7 @@ export function startAgent(
       logFault,
     })
     servers.push(app)
-    return listenOn(app, config.listen.admin_socket, config.listen.admin_mode)
+    return listenAt('admin', app)
   }
 
   const boot = async (): Promise<ReadyState> => {
@@ -173,7 +198,7 @@ export function startAgent(
       const before: BootState = state
       if (before.at === 'ready') return before
       const { at } = before
-      supervisor.status(at)
+      supervisor.notReady(BOOT_STEPS[at])
       if (setback === undefined) log.info({ state: at }, 'boot')
       try {
         state = await advance(before, parts)
@@ -181,7 +206,7 @@ export function startAgent(
       } catch (error) {
         setback = nextSetback(setback, at, passingProblem(error))
         logWait(log, setback)
-        supervisor.status(`${at}: ${setback.problem.message}`)
+        supervisor.notReady(`${BOOT_STEPS[at]}, waiting: ${setback.problem.message}`)
         await sleep(backoffMs(setback.failuresBefore), undefined, { signal: ending.signal })
         state = afterFailure(before)
       }
@@ -196,12 +221,12 @@ export function startAgent(
       bootTimeMs,
       onStopped: (why) => {
         audit({ event: 'agent.stopped', code: why.code, detail: causeChain(why) })
-        supervisor.status(`stopped: ${why.message}`)
+        supervisor.notReady(`neither issuing nor accepting tokens: ${why.message}`)
         if (FATAL.includes(why.code)) failed.reject(why)
       },
       onResumed: () => {
         audit({ event: 'agent.resumed' })
-        supervisor.status('ready')
+        supervisor.ready(readyStatus(ready))
       },
     })
     const signer = skSigner(tpm, ready.keys)
@@ -240,7 +265,7 @@ export function startAgent(
       requireRunning: () => requireRunning(stoppedBecause()),
     }
     servers.push(app)
-    return listenOn(app, config.listen.metadata_socket, config.listen.metadata_mode)
+    return listenAt('metadata', app)
   }
 
   const start = async (): Promise<void> => {
@@ -256,8 +281,7 @@ export function startAgent(
     if (isRemarkable(ready.change))
       audit({ event: 'instance.changed', detail: inWords(ready.change) })
     log.info({ iid, instanceId: identity.instanceId }, 'ready')
-    supervisor.ready()
-    supervisor.status(`ready: ${identity.instanceId}`)
+    supervisor.ready(readyStatus(ready))
     if (ready.insteadOfSource === undefined) return
     log.warn(
       { cause: causeChain(ready.insteadOfSource) },
@@ -276,7 +300,7 @@ export function startAgent(
       if (named.trim() === instanceId) return log.info('the source confirms the instance')
       otherInstance = new MetabindError('SOURCE_OTHER', named.trim().slice(0, 128))
       audit({ event: 'agent.stopped', code: otherInstance.code, detail: otherInstance.detail })
-      return supervisor.status(`stopped: ${otherInstance.message}`)
+      return supervisor.notReady(`neither issuing nor accepting tokens: ${otherInstance.message}`)
     }
   }
 
@@ -297,7 +321,7 @@ export function startAgent(
       ending.abort()
       keeper?.end()
       clearInterval(turning)
-      await Promise.allSettled(servers.map((server) => server.close()))
+      await Promise.allSettled(servers.map(closeGently))
       items?.end()
       audit({ event: 'agent.ended' })
       await trail.close()
@@ -307,6 +331,10 @@ export function startAgent(
       await Promise.allSettled([source.close(), tpm.close()])
     },
   }
+}
+
+function readyStatus({ tokenKeys }: ReadyState): string {
+  return `serving ${tokenKeys.identity.instanceId}`
 }
 
 function policyInWords({ policy, from }: LoadedPolicy): string {

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { disableCoreDumps, exitAtOnce, notify, setNotDumpable } from 'tpm2-js/linux'
-import { type Agent, type Supervisor, startAgent } from './agent.ts'
+import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'tpm2-js/linux'
+import { type Agent, startAgent } from './agent.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { causeChain, ERRORS, MetabindError } from './errors.ts'
-import { type Log, openLog } from './log.ts'
+import { inheritedSockets } from './inherited-sockets.ts'
+import { flushLog, type Log, openLog } from './log.ts'
 import { newCounters } from './relay/counters.ts'
+import { feedWatchdog, type ServiceManager, serviceManager } from './service-manager.ts'
 import { VERSION } from './version.ts'
 
 const HELP = `Usage: metabindd [--config FILE]...
@@ -46,17 +48,25 @@ function hardenProcess(): void {
   disableCoreDumps()
 }
 
-function endOn(signal: NodeJS.Signals, agent: Agent, log: Log): void {
+function endOn(signal: NodeJS.Signals, agent: Agent, log: Log, manager: ServiceManager): void {
   process.once(signal, () => {
-    notify('STOPPING=1')
+    manager.stopping()
     log.info({ signal }, 'ending')
     // Not process.exit(): that waits for a TPM that never answers.
     setTimeout(() => exitAtOnce(0), DRAIN_MS_MAX).unref()
-    void agent.drain().then(() => exitAtOnce(0))
+    void agent
+      .drain()
+      .then(() => flushLog(log))
+      .then(() => exitAtOnce(0))
   })
 }
 
-function reloadOnHangup(files: readonly string[], agent: Agent, log: Log): void {
+function reloadOnHangup(
+  files: readonly string[],
+  agent: Agent,
+  log: Log,
+  manager: ServiceManager,
+): void {
   const reload = async (): Promise<void> => {
     try {
       await agent.reload(readConfig(files))
@@ -69,7 +79,7 @@ function reloadOnHangup(files: readonly string[], agent: Agent, log: Log): void 
   // One after the other, so that what was written last is what holds.
   let last = Promise.resolve()
   process.on('SIGHUP', () => {
-    last = last.then(reload)
+    last = last.then(() => manager.reloading(reload))
   })
 }
 
@@ -87,19 +97,20 @@ function run(files: readonly string[], config: Config): void {
     counters.logLost += 1
   })
   log.info({ version: VERSION, node: process.version, config: files }, 'starting')
-  const supervisor: Supervisor = {
-    ready: () => notify('READY=1'),
-    status: (text) => notify(`STATUS=${text.replaceAll('\n', ' ')}`),
-  }
-  const agent = startAgent(config, log, supervisor, counters)
-  endOn('SIGTERM', agent, log)
-  endOn('SIGINT', agent, log)
-  reloadOnHangup(files, agent, log)
+  const untold = (error: unknown) =>
+    log.warn({ cause: causeChain(error) }, 'systemd could not be told')
+  const manager = serviceManager(untold)
+  feedWatchdog(process.env, process.pid, untold)
+  const inherited = inheritedSockets(process.env, process.pid)
+  const agent = startAgent(config, log, manager, counters, inherited)
+  endOn('SIGTERM', agent, log, manager)
+  endOn('SIGINT', agent, log, manager)
+  reloadOnHangup(files, agent, log, manager)
   process.on('SIGUSR1', () => agent.rotateAudit())
   const cannotGoOn = (error: unknown): void => {
     if (error instanceof Error && error.name === 'AbortError') return
     log.error({ cause: causeChain(error) }, 'cannot go on')
-    fail(error)
+    void flushLog(log).then(() => fail(error))
   }
   agent.started.catch(cannotGoOn)
   agent.failed.catch(cannotGoOn)

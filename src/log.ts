@@ -13,6 +13,7 @@ const PRIORITY_INFO = 6
 const NOTICE = 35
 // When the journal does not read, so much waits; what comes then is dropped, and the agent goes on.
 const WAITING_BYTES_MAX = 4_194_304
+const FLUSH_MS_MAX = 1000
 
 /**
  * The agent's log. Nothing secret is ever handed to it (tokens and keys are Secret values); the
@@ -37,6 +38,14 @@ export function openLog(level: LogLevel, onDropped: () => void = () => undefined
   )
 }
 
+/** Resolves when all that was logged is written, or a second has passed: nobody may be reading. */
+export function flushLog(log: Log): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, FLUSH_MS_MAX).unref()
+    log.flush(() => resolve())
+  })
+}
+
 /** Written in the background, so that a slow reader of the log slows no request. */
 function standardOutput(onDropped: () => void): pino.DestinationStream {
   const output = pino.destination({ dest: 1, sync: false, maxLength: WAITING_BYTES_MAX })
@@ -46,6 +55,7 @@ function standardOutput(onDropped: () => void): pino.DestinationStream {
   return {
     [Symbol.for('pino.metadata')]: true,
     lastLevel: 0,
+    flush: (done?: (error?: Error) => void) => output.flush(done),
     write(line: string) {
       output.write(`<${PRIORITIES[this.lastLevel] ?? PRIORITY_INFO}>${line}`)
     },

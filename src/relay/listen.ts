@@ -1,10 +1,12 @@
+import { once } from 'node:events'
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { MetabindError } from '../errors.ts'
 
 // Connections that wait to be accepted. Where this is full a Unix socket refuses at once (EAGAIN),
-// and at boot everybody comes together. The kernel cuts it to net.core.somaxconn, 4096 by default.
+// and at boot everybody comes together. The kernel cuts it to net.core.somaxconn, 4096 by default. While systemd holds the socket and no agent runs,
+// callers wait here too: listen(2) with less would shorten its queue.
 const BACKLOG = 4096
 
 /**
@@ -24,6 +26,26 @@ export async function listenOn(app: FastifyInstance, path: string, mode: number)
     throw new MetabindError('LISTEN_FAILED', path, error)
   } finally {
     process.umask(umaskBefore)
+  }
+}
+
+/**
+ * Takes over a socket that systemd made and listens on. Its path, mode and owner are those of the
+ * socket unit; the path is never removed, since systemd keeps it for the next agent.
+ *
+ * @throws MetabindError LISTEN_FAILED
+ */
+export async function listenOnInherited(
+  app: FastifyInstance,
+  path: string,
+  descriptor: number,
+): Promise<void> {
+  await app.ready()
+  try {
+    app.server.listen({ fd: descriptor, backlog: BACKLOG })
+    await once(app.server, 'listening')
+  } catch (error) {
+    throw new MetabindError('LISTEN_FAILED', `descriptor ${descriptor} for ${path}`, error)
   }
 }
 

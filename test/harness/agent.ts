@@ -31,6 +31,8 @@ export interface AgentOptions {
   readonly env?: NodeJS.ProcessEnv
   /** A command that the agent is started through, such as `unshare --time`. */
   readonly through?: readonly string[]
+  /** Handed to the agent as its descriptors 3, 4 and so on. */
+  readonly descriptors?: readonly number[]
 }
 
 /** Starts `metabindd --config FILE...`; it need not be ready yet. */
@@ -41,7 +43,7 @@ export function startAgentProcess(
   const args = [DAEMON, ...configs.flatMap((file) => ['--config', file])]
   const [command = process.execPath, ...before] = [...(options.through ?? []), process.execPath]
   const child = spawn(command, [...before, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     env: { ...process.env, ...options.env },
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
   })

@@ -1,0 +1,68 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { makeToken, readMetadata } from '../../src/client.ts'
+import { holdSockets } from '../harness/held-sockets.ts'
+import { type Instance, startInstance } from '../harness/instance.ts'
+import { startLoad } from '../harness/load.ts'
+
+const RESTARTS = 10
+const TOKEN_HEADER = 'x-aliyun-ecs-metadata-token'
+
+async function activatedInstance(): Promise<Instance> {
+  const directory = await mkdtemp('/tmp/metabind-held-')
+  const held = holdSockets({
+    metadata: join(directory, 'metadata.sock'),
+    admin: join(directory, 'admin.sock'),
+  })
+  const instance = await startInstance(directory, { agent: held.agent })
+  onTestFinished(async () => {
+    await instance.stop()
+    held.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+  return instance
+}
+
+function socketsOf(instance: Instance) {
+  return { metadata: instance.metadataSocket, admin: instance.adminSocket }
+}
+
+test('restarts under load refuse no connection and break no token', {
+  timeout: 120_000,
+}, async () => {
+  const instance = await activatedInstance()
+  const token = await makeToken(socketsOf(instance), '600')
+  const load = startLoad({
+    socketPath: instance.metadataSocket,
+    path: '/latest/meta-data/instance-id',
+    headers: { [TOKEN_HEADER]: token.reveal() },
+    keepAlive: 4,
+    fresh: 4,
+  })
+  for (let restarts = 0; restarts < RESTARTS; restarts += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await instance.restartAgent()
+  }
+  const { answered, failures } = await load.stop()
+  process.stderr.write(`restarts under load: ${answered} requests answered\n`)
+  expect(failures).toEqual({})
+  expect(answered).toBeGreaterThan(2000)
+})
+
+test('callers of a held socket wait for the agent, across a kill', async () => {
+  const instance = await activatedInstance()
+  const token = await makeToken(socketsOf(instance), '600')
+  await instance.agent.stop('SIGKILL')
+  const waiting = readMetadata(socketsOf(instance), '/latest/meta-data/region-id', token)
+  await instance.restartAgent()
+  expect((await waiting).body.toString()).toBe('cn-hangzhou')
+})
+
+test('the path of a held socket is not removed when the agent ends', async () => {
+  const instance = await activatedInstance()
+  expect(await instance.agent.stop()).toBe(0)
+  expect(existsSync(instance.metadataSocket)).toBe(true)
+  expect(existsSync(instance.adminSocket)).toBe(true)
+})

@@ -1,0 +1,102 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { inheritedSockets } from '../../src/inherited-sockets.ts'
+import { type Instance, startInstance } from '../harness/instance.ts'
+import { listenForNotify, type NotifySocket } from '../harness/notify-socket.ts'
+
+const INSTANCE_ID = 'i-notify00000000000000'
+
+interface Watched {
+  readonly instance: Instance
+  readonly systemd: NotifySocket
+}
+
+async function watchedInstance(env: NodeJS.ProcessEnv = {}, config = ''): Promise<Watched> {
+  const directory = await mkdtemp('/tmp/metabind-notify-')
+  const path = join(directory, 'notify')
+  const systemd = await listenForNotify(path)
+  const agent = { env: { NOTIFY_SOCKET: path, ...env } }
+  const instance = await startInstance(directory, { instanceId: INSTANCE_ID, config, agent })
+  onTestFinished(async () => {
+    await instance.stop()
+    systemd.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+  return { instance, systemd }
+}
+
+test('systemd is told each step, that the agent serves, and that it ends', async () => {
+  const { instance, systemd } = await watchedInstance()
+  await systemd.until(/^READY=1/)
+  await instance.agent.stop()
+  await systemd.until(/^STOPPING=1/)
+  expect(systemd.messages).toEqual([
+    'STATUS=making the keys of the TPM',
+    'STATUS=asking the metadata service which instance this is',
+    'STATUS=deriving the token keys',
+    `READY=1 STATUS=serving ${INSTANCE_ID}`,
+    'STOPPING=1 STATUS=answering what is under way, then ending',
+  ])
+})
+
+test('a reload stands between RELOADING=1 with its time and READY=1', async () => {
+  const { instance, systemd } = await watchedInstance()
+  await systemd.until(/^READY=1/)
+  const before = systemd.messages.length
+  instance.agent.child.kill('SIGHUP')
+  await systemd.until(/^READY=1$/, before)
+  expect(systemd.messages.slice(before)).toEqual([
+    expect.stringMatching(/^RELOADING=1 MONOTONIC_USEC=[0-9]+$/),
+    'READY=1',
+  ])
+})
+
+test('readiness is withdrawn while the TPM is away, and a reload does not feign it', async () => {
+  const { instance, systemd } = await watchedInstance({}, '[tpm]\nrecheck_seconds = 1\n')
+  await systemd.until(/^READY=1/)
+  const ready = systemd.messages.length
+  await instance.tpm.kill()
+  await systemd.until(
+    /^RELOADING=1 MONOTONIC_USEC=[0-9]+ STATUS=neither issuing nor accepting tokens: /,
+    ready,
+  )
+  const away = systemd.messages.length
+  instance.agent.child.kill('SIGHUP')
+  await instance.agent.until((record) => record.msg?.startsWith('configuration reloaded') === true)
+  await systemd.until(/^RELOADING=1/, away)
+  await instance.tpm.start()
+  // Another null seed: the first TPM is not back, so the agent stays withdrawn.
+  await instance.agent.until((record) => record.code === 'TPM_OTHER')
+  expect(systemd.messages.slice(ready).filter((message) => /^READY=1/.test(message))).toEqual([])
+})
+
+test('the watchdog is fed at least twice in its time', async () => {
+  const { systemd } = await watchedInstance({ WATCHDOG_USEC: '200000' })
+  const fed = () => systemd.messages.filter((message) => message === 'WATCHDOG=1').length
+  await systemd.until(/^READY=1/)
+  const before = fed()
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  expect(fed() - before).toBeGreaterThanOrEqual(8)
+})
+
+test('the watchdog of another process is left alone', async () => {
+  const { systemd } = await watchedInstance({ WATCHDOG_USEC: '20000', WATCHDOG_PID: '1' })
+  await systemd.until(/^READY=1/)
+  expect(systemd.messages).not.toContain('WATCHDOG=1')
+})
+
+test('inherited sockets are known by their names', () => {
+  const env = { LISTEN_PID: '7', LISTEN_FDS: '2', LISTEN_FDNAMES: 'admin:metadata' }
+  expect(inheritedSockets(env, 7)).toEqual({ admin: 3, metadata: 4 })
+  expect(inheritedSockets(env, 8)).toEqual({})
+  expect(inheritedSockets({}, 7)).toEqual({})
+})
+
+test.each(['unknown', 'metadata:metadata', 'metadata:'])(
+  'sockets named %s are refused',
+  (names) => {
+    const env = { LISTEN_PID: '7', LISTEN_FDS: '2', LISTEN_FDNAMES: names }
+    expect(() => inheritedSockets(env, 7)).toThrow(/cannot listen/)
+  },
+)

@@ -1,0 +1,63 @@
+import { Agent, request } from 'node:http'
+
+/** What a number of clients met that asked without a pause. */
+export interface LoadReport {
+  readonly answered: number
+  /** Everything but a 200: statuses and socket errors, with how often. */
+  readonly failures: Readonly<Record<string, number>>
+}
+
+export interface Load {
+  /** Ends the clients when their last request is answered. */
+  stop(): Promise<LoadReport>
+}
+
+export interface LoadOptions {
+  readonly socketPath: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  /** Clients that keep one connection, and clients that make one a request. */
+  readonly keepAlive: number
+  readonly fresh: number
+}
+
+const ANSWER_MS_MAX = 20_000
+
+export function startLoad(options: LoadOptions): Load {
+  let answered = 0
+  let ending = false
+  const failures: Record<string, number> = {}
+  const client = async (agent: Agent): Promise<void> => {
+    while (!ending) {
+      const outcome = await ask(options, agent)
+      if (outcome === '200') answered += 1
+      else failures[outcome] = (failures[outcome] ?? 0) + 1
+    }
+    agent.destroy()
+  }
+  const clients = [
+    ...Array.from({ length: options.keepAlive }, () => client(new Agent({ keepAlive: true }))),
+    ...Array.from({ length: options.fresh }, () => client(new Agent({ keepAlive: false }))),
+  ]
+  return {
+    stop: async () => {
+      ending = true
+      await Promise.all(clients)
+      return { answered, failures }
+    },
+  }
+}
+
+/** @returns the status, or the code of the error; nothing is tried twice */
+function ask({ socketPath, path, headers }: LoadOptions, agent: Agent): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  const sent = request({ socketPath, path, headers, agent, timeout: ANSWER_MS_MAX }, (answer) => {
+    answer.resume()
+    answer.on('end', () => resolve(String(answer.statusCode)))
+    answer.on('error', (error) => resolve(error.message))
+  })
+  sent.on('timeout', () => sent.destroy(new Error('no answer')))
+  sent.on('error', (error) => resolve('code' in error ? String(error.code) : error.message))
+  sent.end()
+  return promise
+}
