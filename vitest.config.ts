@@ -19,7 +19,7 @@ export default defineConfig({
         test: {
           ...bounds,
           name: 'whole',
-          include: ['test/{flow,cli,simulate}/**/*.test.ts', 'native/test/**/*.test.ts'],
+          include: ['test/{flow,cli,simulate,packages}/**/*.test.ts', 'native/test/**/*.test.ts'],
         },
       },
     ],

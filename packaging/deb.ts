@@ -1,0 +1,95 @@
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import type { Architecture } from './runtime.ts'
+import type { Release, Tree } from './tree.ts'
+
+export const ZSH_FOLDER = 'usr/share/zsh/vendor-completions'
+
+const SCRIPTS = ['postinst', 'prerm', 'postrm'] as const
+
+/** @returns the file name of the package */
+export function buildDeb(
+  release: Release,
+  architecture: Architecture,
+  tree: Tree,
+  output: string,
+  compression: readonly string[],
+): string {
+  const at = (path: string) => join(tree.directory, path)
+  const version = `${release.version}-1`
+  const documents = at('usr/share/doc/metabind')
+  writeFileSync(join(documents, 'copyright'), tree.copyright)
+  writeFileSync(join(documents, 'changelog.Debian.gz'), changelog(release, version))
+  mkdirSync(at('usr/share/lintian/overrides'), { recursive: true })
+  cpSync(debianFile(release, 'lintian-overrides'), at('usr/share/lintian/overrides/metabind'))
+
+  mkdirSync(at('DEBIAN'))
+  const control = readFileSync(debianFile(release, 'control'), 'utf8')
+    .replace('@VERSION@', version)
+    .replace('@ARCHITECTURE@', architecture.deb)
+    .replace('@SIZE@', String(kibibytes(tree.directory)))
+  writeFileSync(at('DEBIAN/control'), control)
+  writeFileSync(at('DEBIAN/conffiles'), `${tree.configFiles.join('\n')}\n`)
+  for (const script of SCRIPTS) {
+    cpSync(debianFile(release, script), at(`DEBIAN/${script}`))
+    chmodSync(at(`DEBIAN/${script}`), 0o755)
+  }
+  writeFileSync(at('DEBIAN/md5sums'), checksums(tree))
+  for (const path of filesIn(tree.directory)) lutimesSync(path, release.epoch, release.epoch)
+
+  const name = `metabind_${version}_${architecture.deb}.deb`
+  const args = ['--root-owner-group', ...compression, '--build', tree.directory, join(output, name)]
+  const env = { ...process.env, SOURCE_DATE_EPOCH: String(release.epoch) }
+  execFileSync('dpkg-deb', args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  return name
+}
+
+function debianFile(release: Release, name: string): string {
+  return join(release.root, 'packaging/debian', name)
+}
+
+function changelog(release: Release, version: string): Uint8Array {
+  const date = new Date(release.epoch * 1000).toUTCString().replace('GMT', '+0000')
+  const text = `metabind (${version}) unstable; urgency=medium
+
+  * See /usr/share/doc/metabind and the CHANGELOG.md of the project.
+
+ -- metabind maintainers <maintainers@metabind.invalid>  ${date}
+`
+  return gzipSync(text, { level: 9 })
+}
+
+/** As dpkg wants it: relative names, without the configuration files. */
+function checksums(tree: Tree): string {
+  const files = filesIn(tree.directory)
+    .filter((path) => lstatSync(path).isFile() && !path.startsWith(join(tree.directory, 'DEBIAN')))
+    .map((path) => path.slice(tree.directory.length + 1))
+    .filter((path) => !tree.configFiles.includes(`/${path}`))
+    .sort()
+  return execFileSync('md5sum', files, { cwd: tree.directory, encoding: 'utf8' })
+}
+
+function kibibytes(directory: string): number {
+  const sizes = filesIn(directory).map((path) => lstatSync(path))
+  return sizes.reduce((sum, stat) => sum + (stat.isFile() ? Math.ceil(stat.size / 1024) : 1), 0)
+}
+
+/** Everything below a directory, and the directory itself, deepest first. */
+export function filesIn(directory: string): string[] {
+  const below = readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(directory, entry.name)
+    return entry.isDirectory() ? filesIn(path) : [path]
+  })
+  return [...below, directory]
+}

@@ -1,0 +1,101 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { buildDeb, ZSH_FOLDER as DEB_ZSH_FOLDER } from './deb.ts'
+import { buildRpm, ZSH_FOLDER as RPM_ZSH_FOLDER } from './rpm.ts'
+import { ARCHITECTURES, type Architecture } from './runtime.ts'
+import { layTree, type Release } from './tree.ts'
+
+/** `./dev package`: DEB and RPM of each architecture, the same bytes from the same sources. */
+
+const HELP = `Usage: ./dev package [OPTIONS]
+
+  --arch NAME      amd64 or arm64; can be repeated (default: both)
+  --format NAME    deb or rpm; can be repeated (default: both)
+  --fast           compress little, for tests
+  --version TEXT   instead of the version of package.json, for tests
+  --out DIRECTORY  default dist/
+`
+
+// xz unpacks on every release that is named in docs/install.md; the others are quick to make.
+const COMPRESSION = {
+  deb: { small: ['-Zxz', '-z6'], fast: ['-Zgzip', '-z1'] },
+  rpm: { small: 'w6.xzdio', fast: 'w3.zstdio' },
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      arch: { type: 'string', multiple: true, default: ['amd64', 'arm64'] },
+      format: { type: 'string', multiple: true, default: ['deb', 'rpm'] },
+      fast: { type: 'boolean', default: false },
+      version: { type: 'string' },
+      out: { type: 'string', default: 'dist' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return
+  }
+  const release = theRelease(values.version)
+  const output = resolve(values.out)
+  mkdirSync(output, { recursive: true })
+  const speed = values.fast ? 'fast' : 'small'
+  for (const architecture of ARCHITECTURES.filter(({ deb }) => values.arch.includes(deb))) {
+    for (const format of ['deb', 'rpm'] as const) {
+      if (!values.format.includes(format)) continue
+      const name = await buildOne(release, architecture, format, output, speed)
+      const digest = createHash('sha256')
+        .update(readFileSync(join(output, name)))
+        .digest('hex')
+      process.stdout.write(`${digest}  ${name}\n`)
+    }
+  }
+}
+
+async function buildOne(
+  release: Release,
+  architecture: Architecture,
+  format: 'deb' | 'rpm',
+  output: string,
+  speed: 'small' | 'fast',
+): Promise<string> {
+  // rpm and dpkg-deb keep the modes of directories.
+  process.umask(0o022)
+  const work = mkdtempSync(join(tmpdir(), 'metabind-package-'))
+  try {
+    const zsh = format === 'deb' ? DEB_ZSH_FOLDER : RPM_ZSH_FOLDER
+    const directory = join(work, 'tree')
+    mkdirSync(directory)
+    const tree = await layTree(release, architecture, directory, zsh)
+    return format === 'deb'
+      ? buildDeb(release, architecture, tree, output, COMPRESSION.deb[speed])
+      : buildRpm(release, architecture, tree, work, output, COMPRESSION.rpm[speed])
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+function theRelease(asked: string | undefined): Release {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const version = asked ?? String(manifest.version)
+  if (!/^[0-9]+\.[0-9]+\.[0-9]+$/.test(version)) throw new Error(`${version} is no version`)
+  const cache = join(root, '.dev/package')
+  return { root, cache, version, epoch: sourceEpoch(root) }
+}
+
+/** The time of the last commit, unless SOURCE_DATE_EPOCH says another. */
+function sourceEpoch(root: string): number {
+  const asked = process.env.SOURCE_DATE_EPOCH
+  const text =
+    asked ?? execFileSync('git', ['-C', root, 'log', '-1', '--format=%ct'], { encoding: 'utf8' })
+  return Number(text.trim())
+}
+
+await main()

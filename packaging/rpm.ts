@@ -1,0 +1,74 @@
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { filesIn } from './deb.ts'
+import type { Architecture } from './runtime.ts'
+import type { Release, Tree } from './tree.ts'
+
+export const ZSH_FOLDER = 'usr/share/zsh/site-functions'
+
+/** Folders that are the package's own; all others belong to the distribution. */
+const OWN_FOLDERS = ['usr/lib/metabind', 'etc/metabind', 'usr/share/doc/metabind']
+
+/** @returns the file name of the package */
+export function buildRpm(
+  release: Release,
+  architecture: Architecture,
+  tree: Tree,
+  work: string,
+  output: string,
+  payload: string,
+): string {
+  const licences = join(tree.directory, 'usr/share/licenses/metabind')
+  mkdirSync(licences, { recursive: true })
+  writeFileSync(join(licences, 'THIRD-PARTY'), tree.copyright)
+  copyFileSync(join(release.root, 'LICENSE'), join(licences, 'LICENSE'))
+
+  const spec = join(work, 'metabind.spec')
+  const text = readFileSync(join(release.root, 'packaging/rpm/metabind.spec'), 'utf8')
+  writeFileSync(spec, text.replace('@FILES@', fileList(tree)).replace('@DATE@', specDate(release)))
+  const macros = {
+    _topdir: join(work, 'rpmbuild'),
+    metabind_version: release.version,
+    metabind_tree: tree.directory,
+    _rpmdir: output,
+    _rpmfilename: '%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm',
+    _binary_payload: payload,
+    _buildhost: 'metabind',
+    use_source_date_epoch_as_buildtime: '1',
+    clamp_mtime_to_source_date_epoch: '1',
+    _build_id_links: 'none',
+    _dbpath: join(work, 'rpmdb'),
+  }
+  const defines = Object.entries(macros).flatMap(([name, value]) => ['-D', `${name} ${value}`])
+  const env = { ...process.env, SOURCE_DATE_EPOCH: String(release.epoch) }
+  const args = ['-bb', '--quiet', '--target', architecture.rpm, ...defines, spec]
+  execFileSync('rpmbuild', args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  return `metabind-${release.version}-1.${architecture.rpm}.rpm`
+}
+
+function fileList(tree: Tree): string {
+  const own = OWN_FOLDERS.map((folder) => `%dir /${folder}`)
+  const files = filesIn(tree.directory)
+    .map((path) => ({ name: path.slice(tree.directory.length), isFile: lstatSync(path).isFile() }))
+    .filter(({ name, isFile }) => isFile || OWN_FOLDERS.some((own) => name.startsWith(`/${own}/`)))
+    .map(({ name, isFile }) => `${kind(name, isFile, tree)}${name}`)
+  return [...own, ...files].sort().join('\n')
+}
+
+function kind(name: string, isFile: boolean, tree: Tree): string {
+  if (!isFile) return '%dir '
+  if (tree.configFiles.includes(name)) return '%config(noreplace) '
+  if (name.startsWith('/usr/share/licenses/')) return '%license '
+  if (name.startsWith('/usr/share/doc/') || name.startsWith('/usr/share/man/')) return '%doc '
+  return ''
+}
+
+/** Like `Mon Nov 23 2026`. */
+function specDate({ epoch }: Release): string {
+  const [day = '', number = '', month = '', year = ''] = new Date(epoch * 1000)
+    .toUTCString()
+    .replace(',', '')
+    .split(' ')
+  return `${day} ${month} ${number} ${year}`
+}

@@ -1,0 +1,123 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { bundle } from './bundle.ts'
+import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts'
+import { configKeys, defaultConfig } from './default-config.ts'
+import { readCommand, readHelp } from './help-text.ts'
+import { type Component, components, copyrightFile } from './licences.ts'
+import { commandPage, configPage, daemonPage } from './manual.ts'
+import { type Architecture, lockedVersion, nodeLicence, placeRuntime } from './runtime.ts'
+import { sbom } from './sbom.ts'
+
+/** What both package formats are made from. */
+export interface Release {
+  readonly root: string
+  readonly cache: string
+  readonly version: string
+  /** Seconds since 1970: the time of every file, so that a build can be repeated. */
+  readonly epoch: number
+}
+
+/** The files of a package as they will be installed, but for what differs between the formats. */
+export interface Tree {
+  readonly directory: string
+  readonly copyright: string
+  /** Absolute names of configuration files. */
+  readonly configFiles: readonly string[]
+}
+
+const LIBRARY = 'usr/lib/metabind'
+const DOCUMENTS = ['README.md', 'SECURITY.md', 'ARCHITECTURE.md']
+
+/** Lays out a package of one architecture under `directory`. */
+export async function layTree(
+  release: Release,
+  architecture: Architecture,
+  directory: string,
+  zshFolder: string,
+): Promise<Tree> {
+  const at = (path: string) => join(directory, path)
+  const put = (path: string, text: string | Uint8Array, mode = 0o644) => {
+    mkdirSync(dirname(at(path)), { recursive: true })
+    writeFileSync(at(path), text)
+    chmodSync(at(path), mode)
+  }
+  const read = (path: string) => readFileSync(join(release.root, path), 'utf8')
+
+  mkdirSync(at(LIBRARY), { recursive: true })
+  placeRuntime(architecture, at(LIBRARY), release.cache)
+  const { packages } = await bundle(at(LIBRARY))
+  put('usr/bin/metabind', read('packaging/metabind.sh'), 0o755)
+  put('usr/sbin/metabindd', read('packaging/metabindd.sh'), 0o755)
+
+  for (const unit of ['metabindd.service', 'metabind.socket', 'metabind-admin.socket']) {
+    put(`usr/lib/systemd/system/${unit}`, read(`systemd/${unit}`))
+  }
+  put('usr/lib/sysusers.d/metabind.conf', read('systemd/metabind.sysusers'))
+  put('usr/lib/tmpfiles.d/metabind.conf', read('systemd/metabind.tmpfiles'))
+
+  const page = read('docs/configuration.md')
+  const configFiles = ['/etc/metabind/metabind.toml']
+  put('etc/metabind/metabind.toml', defaultConfig(page))
+  if (existsSync(join(release.root, 'packaging/policy.toml'))) {
+    put('etc/metabind/policy.toml', read('packaging/policy.toml'))
+    configFiles.push('/etc/metabind/policy.toml')
+  }
+
+  const command = readCommandOf(at(LIBRARY), release)
+  const heading = { version: release.version, date: isoDate(release.epoch) }
+  const pages = {
+    'man1/metabind.1': commandPage(command.cli, heading),
+    'man8/metabindd.8': daemonPage(command.daemonHelp, heading),
+    'man5/metabind.toml.5': configPage(configKeys(page), heading),
+  }
+  for (const [name, text] of Object.entries(pages)) {
+    put(`usr/share/man/${name}.gz`, gzipSync(text, { level: 9 }))
+  }
+  put('usr/share/bash-completion/completions/metabind', bashCompletion(command.cli))
+  put(`${zshFolder}/_metabind`, zshCompletion(command.cli))
+  put('usr/share/fish/vendor_completions.d/metabind.fish', fishCompletion(command.cli))
+
+  const documents = 'usr/share/doc/metabind'
+  for (const file of DOCUMENTS) put(`${documents}/${file}`, read(file))
+  cpSync(join(release.root, 'docs'), at(`${documents}/docs`), { recursive: true })
+  put(`${documents}/examples/executable-rules.conf`, read('systemd/executable-rules.conf'))
+  const parts = partsOf(release, architecture, packages)
+  const node = nodePart(release, architecture)
+  put(`${documents}/metabind.cdx.json`, sbom(release.version, [...parts, node], release.epoch))
+  // Whatever the umask of the checkout was.
+  execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
+  return { directory, copyright: copyrightFile(parts, node), configFiles }
+}
+
+/** koffi's native module is of a package of its own, with koffi's licence. */
+function partsOf(
+  release: Release,
+  architecture: Architecture,
+  folders: readonly string[],
+): Component[] {
+  const parts = components(release.root, folders)
+  const koffi = parts.find(({ name }) => name === 'koffi')
+  if (koffi === undefined) throw new Error('the bundle has no koffi')
+  return [...parts, { ...koffi, name: architecture.koffi }]
+}
+
+function nodePart(release: Release, architecture: Architecture): Component {
+  const text = nodeLicence(architecture, release.cache)
+  const version = lockedVersion(architecture.node)
+  return { name: architecture.node, version, licence: 'MIT', text }
+}
+
+/** The bundle speaks for itself; only for another architecture the agent's sources must do. */
+function readCommandOf(library: string, release: Release) {
+  return {
+    cli: readCommand(process.execPath, join(library, 'metabind.cjs')),
+    daemonHelp: readHelp(process.execPath, join(release.root, 'src/daemon.ts')),
+  }
+}
+
+export function isoDate(epoch: number): string {
+  return new Date(epoch * 1000).toISOString().slice(0, 10)
+}

@@ -1,0 +1,144 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { startSwtpm } from '../../native/test/swtpm.ts'
+import { type Bundle, bundle } from '../../packaging/bundle.ts'
+import { bashCompletion, zshCompletion } from '../../packaging/completions.ts'
+import { configKeys, defaultConfig } from '../../packaging/default-config.ts'
+import { type Command, readCommand, readHelp } from '../../packaging/help-text.ts'
+import { components } from '../../packaging/licences.ts'
+import { commandPage, configPage, daemonPage } from '../../packaging/manual.ts'
+import { sbom } from '../../packaging/sbom.ts'
+import { parseConfig } from '../../src/config.ts'
+import { startSimulator } from '../../src/simulate/simulator.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const PAGE = readFileSync(join(ROOT, 'docs/configuration.md'), 'utf8')
+const HEADING = { version: '1.2.3', date: '2026-11-23' }
+const KOFFI_FILE = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
+
+let directory: string
+let bundled: Bundle
+let command: Command
+
+beforeAll(async () => {
+  // Far from the project, so that nothing is found in node_modules by accident.
+  directory = mkdtempSync('/tmp/metabind-bundle-')
+  bundled = await bundle(directory)
+  const require = createRequire(join(ROOT, 'native/package.json'))
+  const koffi = dirname(require.resolve(`@koromix/koffi-linux-${process.arch}`))
+  copyFileSync(join(koffi, KOFFI_FILE, 'koffi.node'), join(directory, 'koffi.node'))
+  command = readCommand(process.execPath, join(directory, 'metabind.cjs'))
+  return () => rmSync(directory, { recursive: true })
+})
+
+describe('the bundle', () => {
+  test('becomes ready in a folder of its own', async () => {
+    const work = mkdtempSync('/tmp/metabind-bundled-')
+    const tpm = await startSwtpm()
+    const cloud = await startSimulator({ instanceId: 'i-bundled00000000000' })
+    mkdirSync(join(work, 'run'))
+    const config = `[tpm]
+tcti = "${tpm.tcti}"
+[source]
+endpoint = "${cloud.url}"
+[listen]
+metadata_socket = "${work}/metadata.sock"
+admin_socket = "${work}/admin.sock"
+[directories]
+runtime = "${work}/run"
+state = "${work}/run"
+`
+    writeFileSync(join(work, 'config.toml'), config)
+    const args = [join(directory, 'metabindd.cjs'), '--config', join(work, 'config.toml')]
+    const agent = spawn(process.execPath, args, { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'] })
+    onTestFinished(async () => {
+      agent.kill('SIGKILL')
+      await cloud.close()
+      await tpm.stop()
+      rmSync(work, { recursive: true })
+    })
+    const lines: string[] = []
+    for await (const line of createInterface({ input: agent.stdout })) {
+      lines.push(line)
+      if (line.includes('"msg":"ready"')) break
+    }
+    expect(JSON.parse(lines.at(-1) ?? '{}')).toMatchObject({ instanceId: 'i-bundled00000000000' })
+  })
+
+  test('is the same twice', async () => {
+    const again = mkdtempSync('/tmp/metabind-bundle-')
+    onTestFinished(() => rmSync(again, { recursive: true }))
+    await bundle(again)
+    for (const file of ['metabind.cjs', 'metabindd.cjs']) {
+      expect(readFileSync(join(again, file)).equals(readFileSync(join(directory, file)))).toBe(true)
+    }
+  })
+
+  test('names the licence of everything in it', () => {
+    const parts = components(ROOT, bundled.packages)
+    expect(parts.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['fastify', 'koffi', 'zod']),
+    )
+    const licences = new Set(parts.map(({ licence }) => licence))
+    for (const licence of licences) expect(licence).toMatch(/MIT|ISC|BSD|Apache-2\.0/)
+    const document = JSON.parse(sbom('1.2.3', parts, 0))
+    expect(document).toMatchObject({ bomFormat: 'CycloneDX', specVersion: '1.5' })
+    expect(document.components).toHaveLength(parts.length)
+    expect(document.metadata.timestamp).toBe('1970-01-01T00:00:00.000Z')
+  })
+})
+
+describe('the default configuration', () => {
+  test('changes nothing as it is installed', () => {
+    const text = defaultConfig(PAGE)
+    expect(parseConfig([{ file: 'default', text }])).toEqual(parseConfig([]))
+  })
+
+  test('has every key of the schema, and says the default', () => {
+    const keys = new Set(configKeys(PAGE).map(({ section, key }) => `${section}.${key}`))
+    for (const [section, values] of Object.entries(parseConfig([]))) {
+      for (const key of Object.keys(values)) expect(keys).toContain(`${section}.${key}`)
+    }
+    const shown = defaultConfig(PAGE)
+      .split('\n')
+      .filter((line) => !/^#\w+ = {4}#/.test(line))
+      .map((line) => line.replace(/^#(\w+ = )/, '$1'))
+      .join('\n')
+    expect(parseConfig([{ file: 'shown', text: shown }])).toEqual(parseConfig([]))
+  })
+})
+
+describe('manual pages and completions', () => {
+  test('have every verb with its options', () => {
+    const source = execFileSync(process.execPath, [join(ROOT, 'src/cli.ts'), '--help'], {
+      encoding: 'utf8',
+    })
+    const verbs = [...source.matchAll(/^ {2}([\w-]+) {2,}/gm)].map(([, verb]) => verb)
+    expect(command.verbs.map(({ name }) => name)).toEqual(verbs)
+    const page = commandPage(command, HEADING)
+    for (const { name, options } of command.verbs) {
+      expect(page).toContain(`.SS metabind ${name}\n`)
+      expect(bashCompletion(command)).toContain(`${name}) words='${options.join(' ')}'`)
+      expect(zshCompletion(command)).toContain(`${name}) compadd -- ${options.join(' ')};`)
+    }
+  })
+
+  test('bash completes a verb and its options', () => {
+    const script = `${bashCompletion(command)}
+COMP_WORDS=(metabind sta) COMP_CWORD=1; _metabind; echo "\${COMPREPLY[*]}"
+COMP_WORDS=(metabind status --js) COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"`
+    expect(execFileSync('bash', ['-c', script], { encoding: 'utf8' })).toBe('status\n--json\n')
+  })
+
+  test('have every key of the configuration, and what the agent says of itself', () => {
+    const page = configPage(configKeys(PAGE), HEADING)
+    for (const { key } of configKeys(PAGE)) expect(page).toContain(`.BR ${key} `)
+    const help = readHelp(process.execPath, join(directory, 'metabindd.cjs'))
+    expect(daemonPage(help, HEADING)).toContain('\\-\\-config FILE')
+  })
+})
