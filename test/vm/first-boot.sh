@@ -1,0 +1,95 @@
+#!/bin/sh
+# Guest A, first boot: installs, serves, survives.
+. ./library.sh
+. ./settings.sh
+
+useradd -m alice
+files >/root/files.before
+cloud "$instance_id"
+
+# --- install, as a user would ------------------------------------------------------------------
+holds 'the kernel provides /dev/tpmrm0' test -c /dev/tpmrm0
+holds 'apt installs the DEB' install_deb ./metabind.deb
+holds 'the agent becomes ready' ready
+is 'systemd calls it active' active "$(systemctl is-active metabindd.service)"
+is 'its status can be read' "serving $instance_id" \
+  "$(systemctl show -p StatusText --value metabindd.service)"
+for unit in metabindd.service metabind.socket metabind-admin.socket; do
+  is "$unit is enabled" enabled "$(systemctl is-enabled $unit)"
+done
+is 'the agent runs as metabind' metabind "$(stat -c %U "/proc/$(main_pid)")"
+is 'the agent has no capability' 0000000000000000 \
+  "$(sed -n 's/^CapEff:\t//p' "/proc/$(main_pid)/status")"
+is 'the agent sees one device' tpmrm0 \
+  "$(nsenter -t "$(main_pid)" -m ls /dev | grep -E '^(tpm|nvme|ttyS)' | tr '\n' ' ' | sed 's/ $//')"
+holds 'the exposure of the unit is 1.5 at most' \
+  systemd-analyze security --threshold=15 --no-pager metabindd.service
+echo "@note $(systemd-analyze security --no-pager metabindd.service 2>/dev/null | tail -1)"
+echo "@note memory $(systemctl show -p MemoryCurrent --value metabindd.service) bytes"
+
+# --- an ordinary user --------------------------------------------------------------------------
+alice_token=$(as alice curl -s -m 60 --unix-socket "$metadata" -X PUT \
+  http://metadata/latest/api/token -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 600')
+is 'an ordinary user reads metadata by curl' "$instance_id" \
+  "$(as alice curl -s -m 60 --unix-socket "$metadata" \
+    -H "X-aliyun-ecs-metadata-token: $alice_token" http://metadata/latest/meta-data/instance-id)"
+as alice curl -s -m 60 --unix-socket "$metadata" -H "X-aliyun-ecs-metadata-token: $alice_token" \
+  http://metadata/metabind/v1/whoami >/tmp/whoami
+holds "the agent sees the user's real uid" grep -q "\"uid\":$(id -u alice)[,}]" /tmp/whoami
+as alice sleep 60 &
+holds "the agent can read /proc/PID/cgroup of the user's process" \
+  nsenter -t "$(main_pid)" -m -- setpriv --reuid "$(id -u metabind)" --clear-groups \
+  cat "/proc/$!/cgroup"
+if as alice metabind status >/dev/null 2>&1; then bad 'admin socket' 'open to everybody'; else
+  ok 'the admin socket is closed to an ordinary user'
+fi
+
+# --- what the other guest gets -----------------------------------------------------------------
+token=$(new_token)
+is 'the token is good here' 200 "$(ask "$token" latest/meta-data/instance-id)"
+echo "@data state $(tar -C / -cz --exclude='*.sock' run/metabind var/lib/metabind | base64 -w0)"
+echo "@data token $token"
+echo "$token" >/root/token
+
+# --- it recovers -------------------------------------------------------------------------------
+before=$(main_pid)
+systemctl kill -s KILL metabindd.service
+is 'a token outlives kill -9 of the agent' 200 "$(ask "$token" latest/meta-data/instance-id)"
+holds 'it is another process' test "$before" != "$(main_pid)"
+holds 'a reload succeeds' systemctl reload metabindd.service
+is 'and leaves it active' active "$(systemctl is-active metabindd.service)"
+
+if [ -z "$short" ]; then
+  mkdir -p /etc/systemd/system/metabindd.service.d
+  printf '[Service]\nWatchdogSec=5\nTimeoutAbortSec=2\n' >/etc/systemd/system/metabindd.service.d/t.conf
+  systemctl daemon-reload
+  timeout 60 systemctl restart metabindd.service
+  ready
+  before=$(main_pid)
+  systemctl kill -s STOP metabindd.service
+  holds 'the watchdog ends an agent that hangs' until_true 30 sh -c \
+    "journalctl -u metabindd --no-pager -o cat | grep -q 'Watchdog timeout'"
+  is 'and the token is good with the next one' 200 "$(ask "$token" latest/meta-data/instance-id)"
+  holds 'which is another process' test "$before" != "$(main_pid)"
+  rm -r /etc/systemd/system/metabindd.service.d
+  systemctl daemon-reload
+  timeout 60 systemctl restart metabindd.service
+  ready
+fi
+
+# --- upgrade under load ------------------------------------------------------------------------
+rm -f /tmp/load.stop
+"$sim/bin/node" load-until.mjs "$metadata" "$token" /tmp/load.stop >/tmp/load.json 2>/tmp/load.err &
+load=$!
+sleep 2
+holds 'apt upgrades the DEB' install_deb ./metabind-next.deb
+ready
+if [ -z "$short" ]; then
+  for turn in 1 2 3; do timeout 60 systemctl restart metabindd.service; done
+fi
+sleep 1
+touch /tmp/load.stop
+wait "$load"
+echo "@note load $(cat /tmp/load.json /tmp/load.err)"
+holds 'the upgrade lost no request and broke no token' grep -q '"failures":{}' /tmp/load.json
+is 'the new version serves' 'metabind 99.0.0' "$(metabind --version)"

@@ -1,0 +1,182 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A virtual machine with a disk and a TPM of its own, both of which outlast a boot. */
+export interface Guest {
+  /** Boots, runs `run` of the payload as root and powers off. */
+  boot(payload: Payload): Boot
+}
+
+/** Files for the second disk: a name, and the file that is copied or the text itself. */
+export type Payload = Readonly<
+  Record<string, { readonly file: string } | { readonly text: string }>
+>
+
+export interface Boot {
+  /** The value of the line `@data NAME VALUE`, as soon as the guest has said it. */
+  data(name: string): Promise<string>
+  /** All lines of the test, when the guest is off. */
+  ended: Promise<readonly string[]>
+}
+
+export interface Image {
+  readonly root: string
+  readonly kernel: string
+}
+
+const BOOT_MS_MAX = 420_000
+const PROBE_MS_MAX = 15_000
+const LOOK_MS = 200
+const MEMORY_MIB = 1024
+
+/**
+ * How guests are run: by KVM where a kernel gets as far as to miss its disk, by emulation where not.
+ * That /dev/kvm is there says little: inside another virtual machine it may start and then hang.
+ */
+export async function findAccelerator(image: Image, directory: string): Promise<'kvm' | 'tcg'> {
+  if (!existsSync('/dev/kvm')) return 'tcg'
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  const known = join(directory, `accelerator-${bootId}`)
+  if (existsSync(known)) return readFileSync(known, 'utf8') === 'kvm' ? 'kvm' : 'tcg'
+  const console = join(directory, 'probe.log')
+  writeFileSync(console, '')
+  const qemu = spawn('qemu-system-x86_64', [
+    ...['-machine', 'q35', '-accel', 'kvm', '-cpu', 'host', '-m', '256', '-display', 'none'],
+    ...['-no-reboot', '-nic', 'none', '-kernel', image.kernel, '-serial', `file:${console}`],
+    ...['-append', 'console=ttyS0 panic=-1 root=/dev/none'],
+  ])
+  const deadline = Date.now() + PROBE_MS_MAX
+  const reached = () => /Unable to mount root|Cannot open root/.test(readFileSync(console, 'utf8'))
+  while (Date.now() < deadline && qemu.exitCode === null && !reached()) await sleep(LOOK_MS)
+  const found = reached() ? 'kvm' : 'tcg'
+  qemu.kill('SIGKILL')
+  writeFileSync(known, found)
+  return found
+}
+
+/** Makes a disk and manufactures a TPM. */
+export function makeGuest(directory: string, image: Image, accelerator: 'kvm' | 'tcg'): Guest {
+  rmSync(directory, { recursive: true, force: true })
+  const tpm = join(directory, 'tpm')
+  mkdirSync(tpm, { recursive: true })
+  const disk = join(directory, 'disk.qcow2')
+  const backing = ['-b', image.root, '-F', 'raw']
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, disk])
+  const flags = ['--tpm2', '--tpmstate', tpm, '--pcr-banks', 'sha256', '--overwrite']
+  execFileSync('swtpm_setup', flags, { stdio: 'ignore', timeout: 60_000 })
+  let boots = 0
+  return {
+    boot: (payload) => {
+      boots += 1
+      const work = join(directory, `boot-${boots}`)
+      mkdirSync(work)
+      return run(work, { tpm, disk, payload: packPayload(work, payload), image, accelerator })
+    },
+  }
+}
+
+function packPayload(work: string, payload: Payload): string {
+  const folder = join(work, 'payload')
+  mkdirSync(folder)
+  for (const [name, content] of Object.entries(payload)) {
+    if ('text' in content) writeFileSync(join(folder, name), content.text)
+    else execFileSync('cp', [content.file, join(folder, name)])
+  }
+  const archive = join(work, 'payload.tar')
+  execFileSync('sh', ['-c', 'chmod +x "$0"/run && tar -cf "$1" -C "$0" .', folder, archive])
+  return archive
+}
+
+interface Machine {
+  readonly tpm: string
+  readonly disk: string
+  readonly payload: string
+  readonly image: Image
+  readonly accelerator: 'kvm' | 'tcg'
+}
+
+function run(work: string, machine: Machine): Boot {
+  const said = join(work, 'said.log')
+  writeFileSync(said, '')
+  const lines = () => readFileSync(said, 'utf8').replaceAll('\r', '').split('\n')
+  const ended = start(work, said, machine).then(() => lines())
+  let over = false
+  const finish = () => {
+    over = true
+  }
+  ended.then(finish, finish)
+  return {
+    ended,
+    data: async (name) => {
+      const prefix = `@data ${name} `
+      for (;;) {
+        // Looked at before the lines, so that what was said last is not missed. The last line may
+        // be half of one.
+        const wasOver = over
+        const found = lines()
+          .slice(0, -1)
+          .find((line) => line.startsWith(prefix))
+        if (found !== undefined) return found.slice(prefix.length)
+        if (wasOver) throw new Error(`the guest never said ${name}; see ${work}`)
+        await sleep(LOOK_MS)
+      }
+    },
+  }
+}
+
+async function start(work: string, said: string, machine: Machine): Promise<void> {
+  const control = join(work, 'tpm.sock')
+  const swtpm = spawn('swtpm', [
+    ...['socket', '--tpm2', '--tpmstate', `dir=${machine.tpm}`],
+    ...['--ctrl', `type=unixio,path=${control}`],
+  ])
+  try {
+    while (!existsSync(control)) {
+      if (swtpm.exitCode !== null) throw new Error('swtpm ended')
+      await sleep(10)
+    }
+    await powerOn(work, said, control, machine)
+  } finally {
+    swtpm.kill()
+  }
+}
+
+async function powerOn(
+  work: string,
+  said: string,
+  control: string,
+  { disk, payload, image, accelerator }: Machine,
+): Promise<void> {
+  const accel =
+    accelerator === 'kvm' ? ['kvm', '-cpu', 'host'] : ['tcg,thread=multi', '-cpu', 'max']
+  const qemu = spawn('qemu-system-x86_64', [
+    ...['-machine', 'q35', '-accel', ...accel, '-smp', '2', '-m', String(MEMORY_MIB)],
+    ...['-display', 'none', '-no-reboot', '-nic', 'none', '-kernel', image.kernel],
+    ...['-append', 'root=/dev/nvme0n1 rw console=ttyS0 quiet'],
+    ...['-drive', `file=${disk},if=none,id=root,format=qcow2`],
+    ...['-device', 'nvme,serial=root,drive=root'],
+    ...['-drive', `file=${payload},if=none,id=payload,format=raw`],
+    ...['-device', 'nvme,serial=payload,drive=payload'],
+    ...['-serial', `file:${join(work, 'console.log')}`, '-serial', `file:${said}`],
+    ...['-chardev', `socket,id=tpm,path=${control}`, '-tpmdev', 'emulator,id=tpm,chardev=tpm'],
+    ...['-device', 'tpm-crb,tpmdev=tpm'],
+  ])
+  let trouble = ''
+  qemu.stderr.on('data', (chunk: Buffer) => {
+    trouble += chunk
+  })
+  const timer = setTimeout(() => qemu.kill('SIGKILL'), BOOT_MS_MAX)
+  const killAtExit = () => void qemu.kill('SIGKILL')
+  process.once('exit', killAtExit)
+  await exitOf(qemu)
+  process.removeListener('exit', killAtExit)
+  clearTimeout(timer)
+  if (qemu.exitCode !== 0) throw new Error(`the guest did not power off: ${trouble} (see ${work})`)
+}
+
+async function exitOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+}
