@@ -23,7 +23,7 @@ is 'the agent has no capability' 0000000000000000 \
 is 'the agent sees one device' tpmrm0 \
   "$(nsenter -t "$(main_pid)" -m ls /dev | grep -E '^(tpm|nvme|ttyS)' | tr '\n' ' ' | sed 's/ $//')"
 holds 'the exposure of the unit is 1.5 at most' \
-  systemd-analyze security --threshold=15 --no-pager metabindd.service
+  timeout 60 systemd-analyze security --threshold=15 --no-pager metabindd.service
 echo "@note $(systemd-analyze security --no-pager metabindd.service 2>/dev/null | tail -1)"
 echo "@note memory $(systemctl show -p MemoryCurrent --value metabindd.service) bytes"
 
@@ -56,7 +56,7 @@ before=$(main_pid)
 systemctl kill -s KILL metabindd.service
 is 'a token outlives kill -9 of the agent' 200 "$(ask "$token" latest/meta-data/instance-id)"
 holds 'it is another process' test "$before" != "$(main_pid)"
-holds 'a reload succeeds' systemctl reload metabindd.service
+holds 'a reload succeeds' timeout 60 systemctl reload metabindd.service
 is 'and leaves it active' active "$(systemctl is-active metabindd.service)"
 
 if [ -z "$short" ]; then

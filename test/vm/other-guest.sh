@@ -16,12 +16,12 @@ is 'and known to be foreign' 4 "$?"
 holds 'and recorded as that' sh -c "journalctl -u metabindd --no-pager -o cat | grep -q 'token.foreign'"
 
 # Everything that A's agent has on disk, and a metadata server that takes this instance for A.
-systemctl stop metabind.socket metabind-admin.socket metabindd.service
+timeout 60 systemctl stop metabind.socket metabind-admin.socket metabindd.service
 rm -rf /run/metabind/* /var/lib/metabind
 base64 -d foreign-state | tar -C / -xz
 chown -R metabind:metabind /run/metabind /var/lib/metabind
 cloud "$foreign_id"
-systemctl start metabind.socket metabind-admin.socket
+timeout 60 systemctl start metabind.socket metabind-admin.socket
 timeout 100 systemctl start metabindd.service
 holds "the agent becomes ready on A's files and A's name" ready
 is 'the instance now says that it is A' "serving $foreign_id" \
