@@ -40,6 +40,7 @@ test('restarts under load refuse no connection and break no token', {
     headers: { [TOKEN_HEADER]: token.reveal() },
     keepAlive: 4,
     fresh: 4,
+    pauseMs: 0,
   })
   for (let restarts = 0; restarts < RESTARTS; restarts += 1) {
     await new Promise((resolve) => setTimeout(resolve, 300))

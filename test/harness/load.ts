@@ -1,6 +1,7 @@
 import { Agent, request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What a number of clients met that asked without a pause. */
+/** What a number of clients met. */
 export interface LoadReport {
   readonly answered: number
   /** Everything but a 200: statuses and socket errors, with how often. */
@@ -19,9 +20,11 @@ export interface LoadOptions {
   /** Clients that keep one connection, and clients that make one a request. */
   readonly keepAlive: number
   readonly fresh: number
+  /** Between two requests of a client; none for as many as it can. */
+  readonly pauseMs: number
 }
 
-const ANSWER_MS_MAX = 20_000
+const ANSWER_MS_MAX = 60_000
 
 export function startLoad(options: LoadOptions): Load {
   let answered = 0
@@ -32,6 +35,7 @@ export function startLoad(options: LoadOptions): Load {
       const outcome = await ask(options, agent)
       if (outcome === '200') answered += 1
       else failures[outcome] = (failures[outcome] ?? 0) + 1
+      if (options.pauseMs > 0) await sleep(options.pauseMs)
     }
     agent.destroy()
   }

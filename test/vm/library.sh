@@ -43,8 +43,18 @@ cloud() {
 
 install_deb() { timeout 180 env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$1"; }
 
-# ask TOKEN PATH: the status of a read, and its body in /tmp/answer
+# ask TOKEN PATH: the status of a read, and its body in /tmp/answer. An emulated cloud may be slower than
+# the agent's patience, which is a 503 that says to try again.
 ask() {
+  status=$(ask_once "$@")
+  for _ in 1 2 3 4 5 6 7 8; do
+    [ "$status" = 503 ] || break
+    sleep 1
+    status=$(ask_once "$@")
+  done
+  echo "$status"
+}
+ask_once() {
   curl -s -m 60 -o /tmp/answer -w '%{http_code}' --unix-socket "$metadata" \
     -H "X-aliyun-ecs-metadata-token: $1" "http://metadata/$2"
 }
@@ -53,6 +63,13 @@ new_token() {
     -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 21600'
 }
 main_pid() { systemctl show -p MainPID --value metabindd.service; }
+# inside JAVASCRIPT: in the agent's mount namespace and as its user. Only the runtime can be executed
+# there.
+inside() {
+  timeout 60 nsenter -t "$(main_pid)" -m -- /usr/lib/metabind/bin/node -e "
+    process.setgroups([]); process.setgid($(id -g metabind)); process.setuid($(id -u metabind));
+    process.stdout.write(String($1))"
+}
 # as USER COMMAND: without su, which the guest's login set-up would make slow
 as() {
   user=$1
