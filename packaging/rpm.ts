@@ -7,8 +7,15 @@ import type { Release, Tree } from './tree.ts'
 
 export const ZSH_FOLDER = 'usr/share/zsh/site-functions'
 
-/** Folders that are the package's own; all others belong to the distribution. */
-const OWN_FOLDERS = ['usr/lib/metabind', 'etc/metabind', 'usr/share/doc/metabind']
+/** Folders of the package, and those of shells that may not be installed; others are not ours. */
+const OWN_FOLDERS = [
+  'usr/lib/metabind',
+  'etc/metabind',
+  'usr/share/doc/metabind',
+  'usr/share/licenses/metabind',
+  'usr/share/fish',
+  'usr/share/zsh',
+]
 
 /** @returns the file name of the package */
 export function buildRpm(
