@@ -80,6 +80,26 @@ if [ -z "$short" ]; then
   ready
 fi
 
+# --- the TPM goes away and comes back -----------------------------------------------------------
+if [ -z "$short" ]; then
+  state_is() { until_true 60 sh -c "systemctl show -p ActiveState --value metabindd | grep -qx $1"; }
+  driver=/sys/bus/acpi/drivers/tpm_crb
+  device=$(ls "$driver" | grep MSFT0101)
+  sed -i 's/^#recheck_seconds = .*/recheck_seconds = 1/' /etc/metabind/metabind.toml
+  timeout 60 systemctl restart metabindd.service
+  ready
+  echo "$device" >"$driver/unbind"
+  holds 'readiness is withdrawn when the TPM goes' state_is reloading
+  echo "@note $(systemctl show -p StatusText --value metabindd.service)"
+  is 'and a token is not accepted then' 503 "$(ask_once "$token" latest/meta-data/instance-id)"
+  echo "$device" >"$driver/bind"
+  holds 'and given again when it is back' state_is active
+  is 'and the token is good again' 200 "$(ask "$token" latest/meta-data/instance-id)"
+  sed -i 's/^recheck_seconds = .*/#recheck_seconds = 3600/' /etc/metabind/metabind.toml
+  timeout 60 systemctl restart metabindd.service
+  ready
+fi
+
 # --- upgrade under load ------------------------------------------------------------------------
 rm -f /tmp/load.stop
 "$sim/bin/node" load-until.mjs "$metadata" "$token" /tmp/load.stop >/tmp/load.json 2>/tmp/load.err &
