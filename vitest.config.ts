@@ -19,7 +19,10 @@ export default defineConfig({
         test: {
           ...bounds,
           name: 'whole',
-          include: ['test/{flow,cli,simulate,packages}/**/*.test.ts', 'native/test/**/*.test.ts'],
+          include: [
+            'test/{flow,cli,simulate,packages,sdk,clients,lockdown}/**/*.test.ts',
+            'native/test/**/*.test.ts',
+          ],
         },
       },
     ],

@@ -1,0 +1,172 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { makeToken, readMetadata, type Sockets } from '../client.ts'
+import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import {
+  credentialsPath,
+  parseRamCredentials,
+  type RamCredentials,
+  ROLES_PATH,
+} from '../format/ram-credentials.ts'
+import type { Secret } from '../format/secret.ts'
+import { TTL_SECONDS_MAX } from '../format/token-claims.ts'
+
+/**
+ * The package export `metabind/client`: instance metadata for a Node application, over the agent's
+ * Unix socket. One client can be shared by the whole process.
+ */
+
+export { type ErrorCode, MetabindError } from '../errors.ts'
+export type { RamCredentials } from '../format/ram-credentials.ts'
+export type { Secret } from '../format/secret.ts'
+
+/** Where the agent is, and how long this client's session tokens live. */
+export interface ClientOptions {
+  /** Absolute path of the metadata socket; the installed place if absent. */
+  readonly socket?: string
+  /** Lifetime of a session token in seconds, 1 to 21600; one token serves many reads. */
+  readonly ttlSeconds?: number
+}
+
+/** How a value is watched. */
+export interface WatchOptions {
+  /** Milliseconds from one look to the next; 30,000 if absent. The agent answers from its cache. */
+  readonly everyMs?: number
+  /** Ends the watching. */
+  readonly signal?: AbortSignal
+}
+
+/** Reads metadata as the user of this process. Every failure is a MetabindError with a `code`. */
+export interface Client {
+  /** The session token in use, a new one where that is about to end. */
+  token(): Promise<Secret<string>>
+  /** @param path absolute (`/latest/user-data`), or below `/latest/meta-data/` (`instance-id`) */
+  get(path: string): Promise<Buffer>
+  /** @param role the RAM role; the instance's own if absent */
+  credentials(role?: string): Promise<RamCredentials>
+  /**
+   * The value at `path` now, and again whenever it has changed; undefined while there is none. Waits
+   * out an agent or a source that is down; other failures end it.
+   */
+  watch(path: string, options?: WatchOptions): AsyncGenerator<Buffer | undefined, void>
+}
+
+const SOCKET = '/run/metabind/metadata.sock'
+const ADMIN_SOCKET = '/run/metabind/admin.sock'
+const WATCH_MS = 30_000
+// A token is replaced when a tenth of its life is left.
+const RENEW_AFTER = 0.9
+const PASSING: readonly ErrorCode[] = [
+  'SOCKET_ABSENT',
+  'SOCKET_BROKEN',
+  'SOURCE_DOWN',
+  'AGENT_NOT_READY',
+]
+
+interface HeldToken {
+  readonly text: Secret<string>
+  /** On the clock of performance.now(). It stops in a suspend; the 401 after it renews the token. */
+  readonly renewAtMs: number
+}
+
+export function openClient(options: ClientOptions = {}): Client {
+  const sockets: Sockets = { metadata: options.socket ?? SOCKET, admin: ADMIN_SOCKET }
+  const tokens = tokenHolder(sockets, options.ttlSeconds ?? TTL_SECONDS_MAX)
+
+  const get = async (path: string): Promise<Buffer> => {
+    const used = await tokens.current()
+    const target = path.startsWith('/') ? path : `/latest/meta-data/${path}`
+    try {
+      return (await readMetadata(sockets, target, used)).body
+    } catch (error) {
+      if (!isRefusedToken(error)) throw error
+      // Revoked, or of before a reboot. Once: a token that is refused when new stays refused.
+      tokens.drop(used)
+      return (await readMetadata(sockets, target, await tokens.current())).body
+    }
+  }
+  const credentials = async (role?: string): Promise<RamCredentials> => {
+    const name = role ?? firstLine(await get(ROLES_PATH))
+    return parseRamCredentials(name, await get(credentialsPath(name)))
+  }
+  return { token: tokens.current, get, credentials, watch: (path, how) => watch(get, path, how) }
+}
+
+interface TokenHolder {
+  current(): Promise<Secret<string>>
+  drop(used: Secret<string>): void
+}
+
+/** Holds one token and makes the next, one request at a time however many callers wait. */
+function tokenHolder(sockets: Sockets, ttlSeconds: number): TokenHolder {
+  let held: HeldToken | undefined
+  let making: Promise<HeldToken> | undefined
+  const make = async (): Promise<HeldToken> => {
+    const renewAtMs = performance.now() + ttlSeconds * 1000 * RENEW_AFTER
+    return { text: await makeToken(sockets, String(ttlSeconds)), renewAtMs }
+  }
+  return {
+    current: async () => {
+      if (held === undefined || performance.now() >= held.renewAtMs) {
+        making ??= make().finally(() => {
+          making = undefined
+        })
+        held = await making
+      }
+      return held.text
+    },
+    drop: (used) => {
+      if (held?.text === used) held = undefined
+    },
+  }
+}
+
+async function* watch(
+  get: (path: string) => Promise<Buffer>,
+  path: string,
+  { everyMs = WATCH_MS, signal }: WatchOptions = {},
+): AsyncGenerator<Buffer | undefined, void> {
+  let last: { readonly value: Buffer | undefined } | undefined
+  while (!signal?.aborted) {
+    const seen = await look(get, path)
+    if (seen !== undefined && (last === undefined || !isSame(seen.value, last.value))) {
+      last = seen
+      yield seen.value
+    }
+    await sleepUnless(signal, everyMs)
+  }
+}
+
+/** The value, which may be none; undefined where there is no telling now. */
+async function look(
+  get: (path: string) => Promise<Buffer>,
+  path: string,
+): Promise<{ readonly value: Buffer | undefined } | undefined> {
+  try {
+    return { value: await get(path) }
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    if (error.code === 'METADATA_ABSENT') return { value: undefined }
+    if (PASSING.includes(error.code)) return undefined
+    throw error
+  }
+}
+
+async function sleepUnless(signal: AbortSignal | undefined, ms: number): Promise<void> {
+  try {
+    await sleep(ms, undefined, signal === undefined ? {} : { signal })
+  } catch (error) {
+    if (!signal?.aborted) throw error
+  }
+}
+
+function isSame(one: Buffer | undefined, other: Buffer | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : one.equals(other)
+}
+
+function isRefusedToken(error: unknown): boolean {
+  return error instanceof MetabindError && ERRORS[error.code].status === 401
+}
+
+function firstLine(listing: Buffer): string {
+  return listing.toString('utf8').split('\n', 1)[0]?.trim() ?? ''
+}
