@@ -5,6 +5,7 @@
 export { bootTimeMs, monotonicUsec } from './linux-clock.ts'
 export { LinuxError } from './linux-error.ts'
 export { notify } from './linux-notify.ts'
+export { originalDestination } from './linux-original-destination.ts'
 export {
   type PeerCredentials,
   peerCredentials,
@@ -14,3 +15,4 @@ export {
 } from './linux-peer.ts'
 export { processAlive } from './linux-pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './linux-process.ts'
+export { type SocketOwner, type TcpEnds, tcpSocketOwner } from './linux-sockdiag.ts'
