@@ -1,8 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createConnection } from 'node:net'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -110,28 +108,22 @@ async function launch(dir: string, socketPath: string): Promise<ChildProcess> {
 }
 
 /**
- * swtpm says nothing when it is ready. Its control socket can be tried; the other one is for a single
- * client at a time, so only that it is there is looked at.
+ * swtpm says nothing when it is ready. A connection to try would take the place of the one client
+ * that it serves at a time, so the kernel is asked whether both sockets are listened on (proc(5),
+ * /proc/net/unix: flag 0x10000).
  */
 async function untilListening(child: ChildProcess, path: string): Promise<void> {
   const deadline = AbortSignal.timeout(WAIT_MS)
-  while (!existsSync(path) || !(await accepts(`${path}.ctrl`))) {
+  while (!(await isListenedOn(path)) || !(await isListenedOn(`${path}.ctrl`))) {
     if (hasExited(child)) throw new Error(`swtpm ended with ${child.exitCode}`)
     if (deadline.aborted) throw new Error('swtpm did not start')
     await delay(5)
   }
 }
 
-async function accepts(path: string): Promise<boolean> {
-  const socket = createConnection(path)
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
+async function isListenedOn(path: string): Promise<boolean> {
+  const sockets = (await readFile('/proc/net/unix', 'utf8')).split('\n')
+  return sockets.some((line) => line.endsWith(` ${path}`) && line.split(' ')[3] === '00010000')
 }
 
 function hasExited(child: ChildProcess): boolean {

@@ -376,8 +376,11 @@ describe('clones and resets', () => {
     await instance.tpm.kill()
     await cp(at('tpm'), at('old-tpm'), { recursive: true, filter: isFile })
     await instance.tpm.start()
-    await instance.tpm.reset()
-    await instance.tpm.reset()
+    for (let resets = 0; resets < 2; resets += 1) {
+      await instance.tpm.reset()
+      // Its answer says that it has started, and counted the reset.
+      await tpm2(instance.tpm, 'getrandom', '--hex', '1')
+    }
     await instance.restartAgent()
     expect(changes(instance.agent.records)).toEqual([])
     await instance.agent.stop()
