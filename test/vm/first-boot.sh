@@ -93,11 +93,11 @@ if [ -z "$short" ]; then
   echo "@note $(systemctl show -p StatusText --value metabindd.service)"
   is 'and a token is not accepted then' 503 "$(ask_once "$token" latest/meta-data/instance-id)"
   echo "$device" >"$driver/bind"
-  holds 'and given again when it is back' state_is active
-  is 'and the token is good again' 200 "$(ask "$token" latest/meta-data/instance-id)"
   sed -i 's/^recheck_seconds = .*/#recheck_seconds = 3600/' /etc/metabind/metabind.toml
+  # The kernel takes all permissions from the old device node, which is the one in the agent's /dev.
   timeout 60 systemctl restart metabindd.service
-  ready
+  holds 'and given again by a restart when it is back' state_is active
+  is 'and the token is good again' 200 "$(ask "$token" latest/meta-data/instance-id)"
 fi
 
 # --- upgrade under load ------------------------------------------------------------------------
