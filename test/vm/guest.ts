@@ -132,6 +132,8 @@ async function start(work: string, said: string, machine: Machine): Promise<void
   const swtpm = spawn('swtpm', [
     ...['socket', '--tpm2', '--tpmstate', `dir=${machine.tpm}`],
     ...['--ctrl', `type=unixio,path=${control}`],
+    // It ends with the guest, however that ends.
+    '--terminate',
   ])
   try {
     while (!existsSync(control)) {
