@@ -202,6 +202,7 @@ describe('token', () => {
       iid: expect.stringMatching(/^[0-9a-f]{32}$/),
       uid: 0,
       boundToUid: true,
+      boundToUnit: false,
       secondsLeft: expect.toSatisfy((left: number) => left > 80 && left <= 90),
     })
   })

@@ -34,6 +34,7 @@ test('systemd is told each step, that the agent serves, and that it ends', async
   expect(systemd.messages).toEqual([
     'STATUS=making the keys of the TPM',
     'STATUS=asking the metadata service which instance this is',
+    'STATUS=testing what the TPM and the metadata service say of this instance',
     'STATUS=deriving the token keys',
     `READY=1 STATUS=serving ${INSTANCE_ID}`,
     'STOPPING=1 STATUS=answering what is under way, then ending',

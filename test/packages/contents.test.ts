@@ -46,6 +46,7 @@ describe('the bundle', () => {
 tcti = "${tpm.tcti}"
 [source]
 endpoint = "${cloud.url}"
+identity_document = "ignore"
 [listen]
 metadata_socket = "${work}/metadata.sock"
 admin_socket = "${work}/admin.sock"
