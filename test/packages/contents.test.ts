@@ -46,7 +46,7 @@ describe('the bundle', () => {
 tcti = "${tpm.tcti}"
 [source]
 endpoint = "${cloud.url}"
-identity_document = "ignore"
+identity_certificate = "${work}/cloud.pem"
 [listen]
 metadata_socket = "${work}/metadata.sock"
 admin_socket = "${work}/admin.sock"
@@ -55,6 +55,7 @@ runtime = "${work}/run"
 state = "${work}/run"
 `
     writeFileSync(join(work, 'config.toml'), config)
+    writeFileSync(join(work, 'cloud.pem'), cloud.certificatePem)
     const args = [join(directory, 'metabindd.cjs'), '--config', join(work, 'config.toml')]
     const agent = spawn(process.execPath, args, { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'] })
     onTestFinished(async () => {

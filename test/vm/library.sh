@@ -41,7 +41,16 @@ cloud() {
   until_true 30 sh -c 'curl -s -m 5 -o /dev/null http://100.100.100.200/'
 }
 
-install_deb() { timeout 180 env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$1"; }
+# A configuration that was there before the package. The cloud of the guest has a new key at each start,
+# so its documents are not asked for.
+configure() {
+  mkdir -p /etc/metabind
+  printf '[source]\nidentity_document = "ignore"\n' >/etc/metabind/metabind.toml
+}
+install_deb() {
+  timeout 180 env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q -o Dpkg::Options::=--force-confold "$1"
+}
 
 # ask TOKEN PATH: the status of a read, and its body in /tmp/answer. An emulated cloud may be slower than
 # the agent's patience, which is a 503 that says to try again.
