@@ -29,6 +29,12 @@ export interface Tree {
 }
 
 const LIBRARY = 'usr/lib/metabind'
+const UNITS = [
+  'metabindd.service',
+  'metabind.socket',
+  'metabind-admin.socket',
+  'metabind-lockdown.service',
+]
 const DOCUMENTS = ['README.md', 'SECURITY.md', 'ARCHITECTURE.md']
 
 /** Lays out a package of one architecture under `directory`. */
@@ -52,7 +58,7 @@ export async function layTree(
   put('usr/bin/metabind', read('packaging/metabind.sh'), 0o755)
   put('usr/sbin/metabindd', read('packaging/metabindd.sh'), 0o755)
 
-  for (const unit of ['metabindd.service', 'metabind.socket', 'metabind-admin.socket']) {
+  for (const unit of UNITS) {
     put(`usr/lib/systemd/system/${unit}`, read(`systemd/${unit}`))
   }
   put('usr/lib/sysusers.d/metabind.conf', read('systemd/metabind.sysusers'))
@@ -83,7 +89,9 @@ export async function layTree(
   const documents = 'usr/share/doc/metabind'
   for (const file of DOCUMENTS) put(`${documents}/${file}`, read(file))
   cpSync(join(release.root, 'docs'), at(`${documents}/docs`), { recursive: true })
-  put(`${documents}/examples/executable-rules.conf`, read('systemd/executable-rules.conf'))
+  for (const example of ['executable-rules.conf', 'loopback-listeners.conf']) {
+    put(`${documents}/examples/${example}`, read(`systemd/${example}`))
+  }
   const parts = partsOf(release, architecture, packages)
   const node = nodePart(release, architecture)
   put(`${documents}/metabind.cdx.json`, sbom(release.version, [...parts, node], release.epoch))

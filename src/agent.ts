@@ -32,12 +32,14 @@ import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
 import { type LimitBounds, limits } from './relay/limits.ts'
 import { listenOn, listenOnInherited } from './relay/listen.ts'
+import { credentialsUris, type Loopback, openLoopback } from './relay/loopback.ts'
 import { type Metadata, metadataFrom } from './relay/metadata.ts'
 import { metrics } from './relay/metrics.ts'
+import type { Observed } from './relay/observe.ts'
 import { openSecrets } from './relay/policy-file.ts'
 import { type LoadedPolicy, loadPolicy } from './relay/policy-load.ts'
 import { requireProc, seesExecutables } from './relay/process.ts'
-import { relay } from './relay/relay.ts'
+import { type RelayParts, relay } from './relay/relay.ts'
 import { openSource } from './relay/source.ts'
 import { tokenAuthority } from './relay/token.ts'
 import { agentStatus } from './status.ts'
@@ -119,6 +121,7 @@ export function startAgent(
   const ending = new AbortController()
   const failed = Promise.withResolvers<never>()
   const servers: FastifyInstance[] = []
+  let loopback: Loopback | undefined
 
   const dialect = DIALECTS[config.source.dialect]
   const endpoint = config.source.endpoint ?? dialect.endpoint
@@ -184,6 +187,7 @@ export function startAgent(
       status: () => agentStatus(config, endpoint, state, problem(), inForce(), trail.head()),
       policy: () => inForce().policy,
       running: () => running,
+      observed: () => loopback?.observed() ?? [],
       audit,
       metrics: meter,
       logFault,
@@ -213,7 +217,7 @@ export function startAgent(
     }
   }
 
-  const serve = (ready: ReadyState): Promise<void> => {
+  const serve = async (ready: ReadyState): Promise<void> => {
     const keys = ready.tokenKeys
     const kept = keepKeys({
       keys: watched(ready, audit),
@@ -232,7 +236,9 @@ export function startAgent(
     const signer = skSigner(tpm, ready.keys)
     trail.signWith(signer, ready.keys.sk)
     const tokens = tokenAuthority(keys, bootTimeMs, () => config.token.bind)
-    const app = relay({
+    const salt = loadSalt(config.directories.runtime).reveal()
+    const uris = credentialsUris(config, salt, keys.iid, tokens)
+    const relayParts: RelayParts = {
       dialect,
       tokens,
       metadata,
@@ -251,7 +257,9 @@ export function startAgent(
       policy: () => inForce().policy,
       requireRunning: () => requireRunning(stoppedBecause()),
       logFault,
-    })
+      credentialsUri: uris?.uriOf,
+    }
+    const app = relay(relayParts)
     keeper = kept
     running = {
       ...keys,
@@ -265,7 +273,9 @@ export function startAgent(
       requireRunning: () => requireRunning(stoppedBecause()),
     }
     servers.push(app)
-    return listenAt('metadata', app)
+    await listenAt('metadata', app)
+    const onTokenless = (seen: Observed) => log.warn({ seen }, 'direct read without a token')
+    loopback = await openLoopback({ config, relay: relayParts, endpoint, onTokenless }, uris)
   }
 
   const start = async (): Promise<void> => {
@@ -321,7 +331,7 @@ export function startAgent(
       ending.abort()
       keeper?.end()
       clearInterval(turning)
-      await Promise.allSettled(servers.map(closeGently))
+      await Promise.allSettled([...servers.map(closeGently), loopback?.close()])
       items?.end()
       audit({ event: 'agent.ended' })
       await trail.close()

@@ -7,6 +7,8 @@ import { explain as explainPolicy } from './cli/explain.ts'
 import { get } from './cli/get.ts'
 import { identity } from './cli/identity.ts'
 import { inspect } from './cli/inspect.ts'
+import { lockdown } from './cli/lockdown.ts'
+import { observe } from './cli/observe.ts'
 import { policy } from './cli/policy.ts'
 import { revoke } from './cli/revoke.ts'
 import { simulate } from './cli/simulate.ts'
@@ -30,6 +32,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   explain: explainPolicy,
   policy,
   audit,
+  lockdown,
+  observe,
   config,
   simulate,
 }
@@ -38,7 +42,7 @@ const EXIT_FAILED = 1
 const EXIT_USAGE = 2
 
 function help(): string {
-  const lines = Object.entries(VERBS).map(([name, verb]) => `  ${name.padEnd(10)}${verb.summary}\n`)
+  const lines = Object.entries(VERBS).map(([name, verb]) => `  ${name.padEnd(12)}${verb.summary}\n`)
   return `Usage: metabind VERB [ARGUMENTS]
 
 Speaks to the metabind agent of this instance.

@@ -113,6 +113,23 @@ const cache = z.strictObject({
   bytes_max: z.int().min(65_536).max(1_073_741_824).default(16_777_216),
 })
 
+const port = z.int().min(1).max(65_535)
+
+const transparent = z.strictObject({
+  /** Loopback listeners for metabind lockdown. Without its firewall rules they refuse everybody. */
+  enabled: z.boolean().default(false),
+  /** Where redirected callers are answered like those on the socket. */
+  port: port.default(9180),
+  /** Where redirected callers are only observed, and passed on. */
+  observe_port: port.default(9181),
+})
+
+const credentialsUri = z.strictObject({
+  /** A loopback listener for SDKs that can only read credentials from a URL. */
+  enabled: z.boolean().default(false),
+  port: port.default(9182),
+})
+
 const directories = z.strictObject({
   /** On tmpfs, gone at reboot: the salt of the token keys, what is revoked, and, sealed, what is cached. */
   runtime: absolutePath.default('/run/metabind'),
@@ -164,6 +181,8 @@ const schema = z.strictObject({
   token: token.prefault({}),
   listen: listen.prefault({}),
   cache: cache.prefault({}),
+  transparent: transparent.prefault({}),
+  credentials_uri: credentialsUri.prefault({}),
   directories: directories.prefault({}),
   limits: limits.prefault({}),
   policy: policy.prefault({}),

@@ -331,6 +331,16 @@ export const ERRORS = {
     sentence: 'The agent closed the connection or did not answer in time.',
     remedy: 'Try again; see the log of the agent.',
   },
+  LOCKDOWN_UNPREPARED: {
+    status: 500,
+    sentence: 'Lockdown cannot be turned on as things are.',
+    remedy: 'Set transparent.enabled, start the agent as a user of its own, then try again.',
+  },
+  FIREWALL_FAILED: {
+    status: 500,
+    sentence: 'The firewall could not be asked or changed.',
+    remedy: 'Run the command as root, with nft of the package nftables installed.',
+  },
   FILE_UNUSABLE: {
     status: 500,
     sentence: 'The file cannot be used.',

@@ -30,11 +30,11 @@ const document = z.object({
 /**
  * The path of a role's credentials.
  *
- * @throws MetabindError SOURCE_NONSENSE where `role` cannot be the name of a role
+ * @throws MetabindError METADATA_ABSENT where `role` cannot be the name of a role
  */
 export function credentialsPath(role: string): string {
   if (!ROLE.test(role) || role === '.' || role === '..') {
-    throw new MetabindError('SOURCE_NONSENSE', 'The name of the role is not one.')
+    throw new MetabindError('METADATA_ABSENT', 'No role can have this name.')
   }
   return `${ROLES_PATH}${role}`
 }

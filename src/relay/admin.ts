@@ -7,6 +7,7 @@ import { callerOf } from './caller.ts'
 import { explain, explainBody } from './explain.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
 import type { Metrics } from './metrics.ts'
+import type { Observed } from './observe.ts'
 import type { Policy } from './policy.ts'
 import type { TokenAuthority } from './token.ts'
 
@@ -18,6 +19,8 @@ export interface AdminParts {
   readonly running: () => RunningAgent | undefined
   /** The policy in force. */
   readonly policy: () => Policy
+  /** Who asked the metadata service directly while lockdown was observing. */
+  readonly observed: () => readonly Observed[]
   readonly audit: Audit
   readonly metrics: Metrics
   readonly logFault: (error: MetabindError) => void
@@ -118,6 +121,7 @@ export function admin(parts: AdminParts): FastifyInstance {
   app.get('/metabind/v1/metrics', async (_request, reply) =>
     reply.type(parts.metrics.contentType).send(await parts.metrics.text()),
   )
+  app.get('/metabind/v1/observed', () => parts.observed())
   app.post('/metabind/v1/inspect', (request) => inspect(parts, request))
   app.post('/metabind/v1/revoke', (request) => revoke(parts, request))
   app.post('/metabind/v1/evidence', async (request, reply) => {

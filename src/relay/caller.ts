@@ -65,6 +65,11 @@ export function identifyCaller(socket: Socket, parts: Partial<CallerParts> = {})
   }
 }
 
+/** Remembers who is on the other end, where the transport is another than a Unix socket. */
+export function rememberCaller(socket: Socket, caller: Caller): void {
+  callers.set(socket, caller)
+}
+
 /**
  * The caller of a request's connection.
  *

@@ -27,6 +27,9 @@ export interface Admission {
   dropped(): void
 }
 
+/** Remembers the caller of a connection that was accepted, or that nobody can be named. */
+export type Identify = (socket: Socket) => void
+
 // How long a refused connection may take to send the request that is not answered.
 const UNREAD_MS_MAX = 100
 
@@ -38,6 +41,7 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
 
 /**
  * An HTTP server that knows its callers and bounds them. node:http parses, strictly; fastify routes.
+ * `identify` asks the kernel for the peer of a Unix socket where the transport is no other.
  * The router is not asked to normalise anything: each route sees the target as it came.
  */
 export function httpServer(
@@ -45,6 +49,7 @@ export function httpServer(
   bodies: 'drop' | 'json' = 'drop',
   namesExecutable: () => NamesExecutable | undefined = () => undefined,
   admission?: Admission,
+  identify: Identify = (socket) => identifyCaller(socket, { namesExecutable: namesExecutable() }),
 ): FastifyInstance {
   const app: FastifyInstance = fastify({
     logger: false,
@@ -71,7 +76,7 @@ export function httpServer(
     },
   })
   app.server.maxConnections = bounds.connections
-  guardConnections(app.server, namesExecutable, admission)
+  guardConnections(app.server, identify, admission)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
     admission?.refused('REQUEST_METHOD')
@@ -106,14 +111,14 @@ function requestIds(): () => string {
 /** Asks who connected before node:http sees the connection; one that may not stay it never sees. */
 function guardConnections(
   server: Server,
-  namesExecutable: () => NamesExecutable | undefined,
+  identify: Identify,
   admission: Admission | undefined,
 ): void {
   const [serve] = server.listeners('connection')
   if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
   server.removeAllListeners('connection')
   server.on('connection', (socket: Socket) => {
-    identifyCaller(socket, { namesExecutable: namesExecutable() })
+    identify(socket)
     if (admission === undefined || pass(socket, admission)) Reflect.apply(serve, server, [socket])
   })
 }

@@ -7,7 +7,7 @@ import type { Audit } from './audit.ts'
 import { type Caller, callerOf } from './caller.ts'
 import type { Counters, Route } from './counters.ts'
 import type { Dialect } from './dialect.ts'
-import { type Admission, type HttpBounds, httpServer } from './http-server.ts'
+import { type Admission, type HttpBounds, httpServer, type Identify } from './http-server.ts'
 import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
 import type { Limits } from './limits.ts'
 import type { Metadata } from './metadata.ts'
@@ -39,10 +39,16 @@ export interface RelayParts {
   readonly requireRunning: () => void
   /** A fault of our own, once, with its cause. */
   readonly logFault: (error: MetabindError) => void
+  /** How a connection's caller is found; by the Unix socket's peer if absent. */
+  readonly identify?: Identify
+  /** What a listener of another form makes of a request before it is answered like any other. */
+  readonly admit?: (asked: Asked) => Asked
+  /** The caller's own credentials URL, where that listener is on. */
+  readonly credentialsUri?: ((caller: Caller) => string) | undefined
 }
 
 /** What is known of a request before its body is looked at. */
-interface Asked {
+export interface Asked {
   readonly caller: Caller
   readonly headers: RequestHeaders
   readonly target: CanonicalTarget
@@ -57,19 +63,22 @@ declare module 'fastify' {
 // Answers that say nothing against whoever asked: an absent path is an answer like any other.
 const NOT_OF_THE_CALLER = /^(METADATA|SOURCE|AGENT|INTERNAL)/
 const WHOAMI_PATH = '/metabind/v1/whoami'
+const CREDENTIALS_URI_PATH = '/metabind/v1/credentials-uri'
+// A credentials URL is a secret of its caller; the log gets the rest of the path.
+const URI_SECRET = /(\/metabind\/+v1\/+credentials\/+)[^/]+/i
 
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
 export function relay(parts: RelayParts): FastifyInstance {
   const namesExecutable = () => executablesNamed(parts.policy())
-  const app = httpServer(parts.bounds, 'drop', namesExecutable, admission(parts))
+  const app = httpServer(parts.bounds, 'drop', namesExecutable, admission(parts), parts.identify)
   const policed = { ...parts, gate: gate(parts.policy, parts.audit) }
   app.decorateRequest('asked', undefined)
   app.addHook('onRequest', (request, _reply, done) => {
-    request.asked = judge(request, parts.dialect)
+    request.asked = judge(request, parts)
     done()
   })
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const asked = request.asked ?? judge(request, parts.dialect)
+    const asked = request.asked ?? judge(request, parts)
     const answered =
       asked.target.path === parts.dialect.tokenPath
         ? issueToken(parts, asked, request, reply)
@@ -116,12 +125,13 @@ function routeOf(asked: Asked | undefined, dialect: Dialect): Route {
 }
 
 /** Everything that can be said of a request before asking what it wants. */
-function judge(request: FastifyRequest, dialect: Dialect): Asked {
+function judge(request: FastifyRequest, { dialect, admit }: RelayParts): Asked {
   const caller = callerOf(request.raw.socket)
   const headers = judgeHeaders(request.raw.rawHeaders, dialect)
   const target = canonicalTarget(request.raw.url ?? '')
   if (target.path !== IDENTITY_PATH) judgeQuery(target.path, target.query, dialect)
-  return { caller, headers, target }
+  const asked = { caller, headers, target }
+  return admit === undefined ? asked : admit(asked)
 }
 
 /** Why a request is refused. The router gives up on a target before its headers were judged. */
@@ -167,6 +177,9 @@ async function readMetadata(
   parts.requireRunning()
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
+  if (asked.target.path === CREDENTIALS_URI_PATH && parts.credentialsUri !== undefined) {
+    return reply.type('text/plain').send(parts.credentialsUri(asked.caller))
+  }
   parts.gate.permit(asked.caller, asked.target.path)
   if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, request, reply)
   requireVersion(asked.target.path, parts.dialect)
@@ -239,7 +252,8 @@ function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyR
   if (event === undefined) return
   const caller = quietCaller(request)
   // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
-  const path = (request.raw.url ?? '').split('?', 1)[0]?.slice(0, 256) ?? ''
+  const sent = (request.raw.url ?? '').split('?', 1)[0] ?? ''
+  const path = sent.replace(URI_SECRET, '$1[secret]').slice(0, 256)
   parts.audit({ event, id: request.id, code, detail, caller, path })
 }
 

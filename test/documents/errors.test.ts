@@ -30,7 +30,7 @@ describe.each(ENTRIES)('%s', (code, entry) => {
 
   test('has a family in front, and an HTTP status of a refusal', () => {
     expect(code).toMatch(
-      /^(REQUEST|TOKEN|CALLER|METADATA|SOURCE|AGENT|LIMIT|ADMIN|POLICY|PROC|CONFIG|KEPT|ACTIVATION|VERIFY|AUDIT|DIRECTORY|LISTEN|TPM|SOCKET|FILE)_|^INTERNAL$/,
+      /^(REQUEST|TOKEN|CALLER|METADATA|SOURCE|AGENT|LIMIT|ADMIN|POLICY|PROC|CONFIG|KEPT|ACTIVATION|VERIFY|AUDIT|DIRECTORY|LISTEN|TPM|SOCKET|LOCKDOWN|FIREWALL|FILE)_|^INTERNAL$/,
     )
     expect(entry.status).toBeGreaterThanOrEqual(400)
     expect(entry.status).toBeLessThan(600)

@@ -54,6 +54,8 @@ const RULES: readonly Rule[] = [
     of: 'src/trust-files.ts',
     may: ['src/config.ts', 'src/errors.ts', 'src/verify/', 'node:*'],
   },
+  { of: 'src/inherited-sockets.ts', may: ['src/errors.ts'] },
+  { of: 'src/service-manager.ts', may: ['src/agent.ts', 'tpm2-js/linux'] },
   { of: 'src/format/', may: ['src/errors.ts', 'src/format/', 'node:crypto', 'node:util', 'zod'] },
   {
     of: 'src/format/toml.ts',
@@ -79,6 +81,10 @@ const RULES: readonly Rule[] = [
   {
     of: 'src/relay/caller.ts',
     may: ['src/errors.ts', 'src/relay/process.ts', 'tpm2-js/linux', 'node:*'],
+  },
+  {
+    of: 'src/relay/tcp-caller.ts',
+    may: ['src/errors.ts', 'src/format/', 'src/relay/', 'tpm2-js/linux', 'node:*'],
   },
   { of: 'src/relay/metrics.ts', may: ['src/errors.ts', 'src/relay/', 'node:*', 'prom-client'] },
   { of: 'src/relay/dialect', may: ['src/relay/dialect*', 'src/errors.ts'] },
@@ -122,7 +128,13 @@ const RULES: readonly Rule[] = [
       'node:*',
     ],
   },
+  {
+    of: 'src/cli/lockdown-plan.ts',
+    may: ['src/config.ts', 'src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'],
+  },
   { of: 'src/cli/simulate.ts', may: ['src/cli/', 'src/errors.ts', 'src/simulate/', 'node:*'] },
+  // Made for applications: nothing of the agent, and none of its parsers but those of answers.
+  { of: 'src/sdk/', may: ['src/sdk/', 'src/client.ts', 'src/errors.ts', 'src/format/', 'node:*'] },
   {
     of: 'src/simulate/',
     may: ['src/simulate/', 'src/errors.ts', 'src/format/', 'node:*', 'zod', ...PARSERS],
@@ -134,6 +146,7 @@ const RULES: readonly Rule[] = [
       'src/agent.ts',
       'src/config.ts',
       'src/errors.ts',
+      'src/inherited-sockets.ts',
       'src/log.ts',
       'src/inherited-sockets.ts',
       'src/relay/counters.ts',

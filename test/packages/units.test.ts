@@ -6,7 +6,12 @@ import { expect, onTestFinished, test } from 'vitest'
 import { parseConfig } from '../../src/config.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const UNITS = ['metabindd.service', 'metabind.socket', 'metabind-admin.socket']
+const UNITS = [
+  'metabindd.service',
+  'metabind.socket',
+  'metabind-admin.socket',
+  'metabind-lockdown.service',
+]
 const SYSTEM = 'usr/lib/systemd/system'
 // In tenths, as --threshold counts: 1.5.
 const EXPOSURE_MAX = 15
@@ -30,7 +35,7 @@ test('systemd-analyze verify has nothing to say of the units', () => {
   // The targets and slices that ours are ordered with.
   execFileSync('sh', ['-c', `cp -a /${SYSTEM}/*.target /${SYSTEM}/*.slice ${root}/${SYSTEM}/`])
   for (const name of UNITS) cpSync(join(ROOT, 'systemd', name), join(root, SYSTEM, name))
-  for (const program of ['usr/lib/metabind/bin/node', 'sbin/init']) {
+  for (const program of ['usr/lib/metabind/bin/node', 'usr/bin/metabind', 'sbin/init']) {
     mkdirSync(join(root, program, '..'), { recursive: true })
     writeFileSync(join(root, program), '', { mode: 0o755 })
   }

@@ -81,7 +81,7 @@ test('credentials of the role of the instance, and of a named one', async () => 
 
 test.each([
   ['a role that is not there', 'other-role', 'METADATA_ABSENT'],
-  ['a role that would leave its directory', '../../../user-data', 'SOURCE_NONSENSE'],
+  ['a role that would leave its directory', '../../../user-data', 'METADATA_ABSENT'],
 ])('%s', async (_what, role, code) => {
   await expect(open().credentials(role)).rejects.toMatchObject({ code })
 })

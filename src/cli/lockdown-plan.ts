@@ -1,0 +1,92 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
+import { CONFIG_FILE, readConfig } from '../config.ts'
+import { MetabindError, UsageError } from '../errors.ts'
+import type { Lockdown } from '../format/nftables.ts'
+import { DIALECTS } from '../relay/dialects.ts'
+
+/** What `metabind lockdown on` was asked to do, as far as it matters for the rules. */
+export interface LockdownFlags {
+  readonly observe?: boolean | undefined
+  readonly for?: string | undefined
+  readonly user?: string | undefined
+  readonly containers?: string | undefined
+  readonly config?: readonly string[] | undefined
+}
+
+const AGENT_USER = 'metabind'
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
+const FOR_SECONDS_MAX = 7 * 24 * 3600
+const CONNECT_MS = 2000
+
+/**
+ * Decides what the rules say, from the options and the agent's configuration.
+ *
+ * @throws UsageError for an option that cannot be meant
+ * @throws MetabindError LOCKDOWN_UNPREPARED where the rules would guard nothing or break everybody
+ */
+export function planLockdown(flags: LockdownFlags): Lockdown {
+  const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
+  if (!config.transparent.enabled) throw unprepared('transparent.enabled is false.')
+  const endpoint = new URL(config.source.endpoint ?? DIALECTS[config.source.dialect].endpoint)
+  if (!/^[0-9.]+$/.test(endpoint.hostname)) throw unprepared('source.endpoint is no IPv4 address.')
+  const { port, observe_port } = config.transparent
+  return {
+    mode: flags.observe ? 'observe' : 'enforce',
+    address: endpoint.hostname,
+    port: endpoint.port === '' ? 80 : Number(endpoint.port),
+    agentUid: uidOf(flags.user ?? AGENT_USER),
+    listenerPort: flags.observe ? observe_port : port,
+    containers: containersOf(flags.containers ?? 'refuse'),
+    forSeconds: flags.for === undefined ? undefined : secondsOf(flags.for),
+  }
+}
+
+/** Redirecting to a port where nobody listens would refuse every caller. @throws MetabindError */
+export async function requireListener({ listenerPort }: Lockdown): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port: listenerPort, timeout: CONNECT_MS })
+    const fail = () => {
+      socket.destroy()
+      reject(unprepared(`Nobody listens on 127.0.0.1:${listenerPort}.`))
+    }
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve()
+    })
+    socket.once('timeout', fail)
+    socket.once('error', fail)
+  })
+}
+
+/** A duration as `30s`, `10m` or `2h`, in seconds. */
+export function secondsOf(text: string): number {
+  const [, digits = '', unit = ''] = /^([1-9][0-9]{0,5})([smh])$/.exec(text) ?? []
+  const seconds = Number(digits) * (UNIT_SECONDS[unit] ?? 0)
+  if (seconds < 1 || seconds > FOR_SECONDS_MAX) {
+    throw new UsageError(`--for takes a duration such as 30s, 10m or 2h, up to 168h, not '${text}'`)
+  }
+  return seconds
+}
+
+function containersOf(text: string): 'refuse' | 'leave' {
+  if (text === 'refuse' || text === 'leave') return text
+  throw new UsageError(`--containers takes refuse or leave, not '${text}'`)
+}
+
+/** By id(1), which knows every user that the system does. */
+function uidOf(user: string): number {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/.test(user)) throw new UsageError('--user takes a user')
+  const isNumber = /^[0-9]+$/.test(user)
+  const asked = isNumber ? undefined : spawnSync('id', ['-u', user], { encoding: 'utf8' })
+  const text = asked === undefined ? user : asked.stdout?.trim()
+  if (!/^[0-9]{1,10}$/.test(text)) throw unprepared(`There is no user ${user}.`)
+  if (Number(text) === 0)
+    throw unprepared('As root the agent could not be told from any other root.')
+  return Number(text)
+}
+
+function unprepared(why: string): MetabindError {
+  return new MetabindError('LOCKDOWN_UNPREPARED', why)
+}

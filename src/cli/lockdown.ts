@@ -1,0 +1,104 @@
+import { UsageError } from '../errors.ts'
+import { confirmationRules, lockdownRules, removalRules } from '../format/nftables.ts'
+import { previewOf } from './direct-readers.ts'
+import { planLockdown, requireListener } from './lockdown-plan.ts'
+import { applyRules, lockdownState } from './nft.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const OPTIONS = {
+  ...SOCKET_OPTIONS,
+  observe: { type: 'boolean' },
+  for: { type: 'string' },
+  user: { type: 'string' },
+  containers: { type: 'string' },
+  config: { type: 'string', multiple: true },
+  preview: { type: 'boolean' },
+  rules: { type: 'boolean' },
+  'before-agent': { type: 'boolean' },
+  json: { type: 'boolean' },
+} as const
+
+type Flags = ReturnType<typeof parseVerb<typeof OPTIONS>>['values']
+
+export const lockdown: Verb = {
+  summary: 'let only the agent reach the metadata service',
+  help: `Usage: metabind lockdown on [OPTIONS]
+       metabind lockdown confirm | off | status [--json]
+
+Guards the address of the metadata service with a firewall table of its own: only the agent reaches
+it, and what other local processes send there goes to the agent, which asks the kernel who they are.
+Needs root, nft, and transparent.enabled = true in the agent's configuration.
+
+  on                   make the table, or replace it, at once and whole
+    --observe          refuse nothing: count who reads directly, see metabind observe
+    --for DURATION     the kernel itself rolls back after it (30s, 10m, 2h) unless confirmed
+    --containers WHAT  refuse (default) or leave what containers and pods send to the address
+    --user USER        whom the agent runs as (default metabind)
+    --config FILE      the agent's configuration
+    --preview          change nothing: list who talks to the address now
+    --rules            change nothing: print the rules
+    --before-agent     do not ask whether the agent listens yet; for the unit at boot
+  confirm              keep what --for would roll back
+  off                  remove the table
+  status               say what is in force; exits with 0 only where it is
+  --json               print the answer of status or --preview as JSON
+${SOCKET_HELP}`,
+  run: async (args) => {
+    const { values, positionals } = parseVerb(args, OPTIONS, 1)
+    const [word = ''] = positionals
+    const action = Object.hasOwn(ACTIONS, word) ? ACTIONS[word] : undefined
+    if (action === undefined) throw new UsageError('say on, confirm, off or status')
+    return action(values)
+  },
+}
+
+const ACTIONS: Readonly<Record<string, (flags: Flags) => Promise<number>>> = {
+  on: turnOn,
+  confirm: async () => {
+    const state = lockdownState()
+    if (state?.address === undefined) throw new UsageError('there is nothing to confirm')
+    applyRules(confirmationRules(state.address))
+    return 0
+  },
+  off: async () => {
+    applyRules(removalRules())
+    return 0
+  },
+  status: async (flags) => {
+    const state = lockdownState()
+    const said = state ?? { state: 'off' as const }
+    process.stdout.write(flags.json ? `${JSON.stringify(said)}\n` : inWords(state))
+    return said.state === 'off' || said.state === 'rolled-back' ? 1 : 0
+  },
+}
+
+async function turnOn(flags: Flags): Promise<number> {
+  const plan = planLockdown(flags)
+  if (flags.rules) process.stdout.write(lockdownRules(plan))
+  else if (flags.preview) {
+    process.stdout.write(await previewOf(plan, socketsOf(flags), flags.json === true))
+  } else {
+    if (!flags['before-agent']) await requireListener(plan)
+    applyRules(lockdownRules(plan))
+    if (plan.forSeconds !== undefined) {
+      const call = 'metabind lockdown confirm'
+      process.stdout.write(`rolls back in ${plan.forSeconds} s unless confirmed: ${call}\n`)
+    }
+  }
+  return 0
+}
+
+function inWords(state: ReturnType<typeof lockdownState>): string {
+  if (state === undefined) return 'off\n'
+  if (state.state === 'rolled-back')
+    return 'rolled back: its time is over, and nothing is guarded\n'
+  const rows = [
+    ['mode', state.state],
+    ['address', state.address],
+    ['redirected', `${state.redirected} connections`],
+    ['refused', `${state.refused} packets`],
+    ['ends', state.secondsLeft === undefined ? 'never' : `in ${state.secondsLeft} s`],
+  ]
+  return rows.map(([name = '', value]) => `${name.padEnd(11)}${value}\n`).join('')
+}

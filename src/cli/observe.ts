@@ -1,0 +1,54 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ObservedRow, observedBy } from './observed.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { asTable, userName } from './table.ts'
+import type { Verb } from './verb.ts'
+
+const TURN_MS = 2000
+const EXIT_TOKENLESS = 3
+const CLEAR = '\x1b[H\x1b[2J'
+
+const OPTIONS = {
+  ...SOCKET_OPTIONS,
+  json: { type: 'boolean' },
+  watch: { type: 'boolean' },
+} as const
+
+export const observe: Verb = {
+  summary: 'show who still reads the metadata service directly',
+  help: `Usage: metabind observe [--json] [--watch]
+
+Shows which users and units spoke to the metadata service directly since the agent started, and how
+often without a token. They are seen while lockdown observes: metabind lockdown on --observe.
+Exits with 0 where everybody sends tokens, with ${EXIT_TOKENLESS} where somebody does not.
+
+  --json               print the list as JSON
+  --watch              show it again every two seconds, until interrupted
+${SOCKET_HELP}`,
+  run: async (args) => {
+    const { values } = parseVerb(args, OPTIONS, 0)
+    for (;;) {
+      const rows = await observedBy(socketsOf(values))
+      const clear = values.watch && process.stdout.isTTY ? CLEAR : ''
+      process.stdout.write(values.json ? `${JSON.stringify(rows)}\n` : `${clear}${inWords(rows)}`)
+      if (!values.watch) return rows.some(isTokenless) ? EXIT_TOKENLESS : 0
+      await sleep(TURN_MS)
+    }
+  },
+}
+
+function isTokenless(row: ObservedRow): boolean {
+  return row.readsWithoutToken > 0
+}
+
+function inWords(rows: readonly ObservedRow[]): string {
+  const cells = rows.map((row) => [
+    row.uid === undefined ? '?' : userName(row.uid),
+    row.unit ?? '-',
+    String(row.readsWithoutToken),
+    String(row.readsWithToken),
+    row.lastSeen,
+    row.lastPath,
+  ])
+  return asTable(['USER', 'UNIT', 'NO TOKEN', 'TOKEN', 'LAST SEEN', 'LAST PATH'], cells)
+}

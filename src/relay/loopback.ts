@@ -1,0 +1,119 @@
+import { hkdfSync } from 'node:crypto'
+import { once } from 'node:events'
+import type { FastifyInstance } from 'fastify'
+import { MetabindError } from '../errors.ts'
+import { cgroups } from './cgroup.ts'
+import { type CredentialsUri, credentialsUri } from './credentials-uri.ts'
+import { closeGently } from './gentle-close.ts'
+import { type Observed, type Observer, observer } from './observe.ts'
+import { type RelayParts, relay } from './relay.ts'
+import { destinationOf, identifyLoopback, identifyRedirected } from './tcp-caller.ts'
+
+/**
+ * The TCP listeners, all on 127.0.0.1 and all off unless the configuration turns them on. They
+ * answer as the socket does; what differs is how a caller is found.
+ */
+
+const LOOPBACK = '127.0.0.1'
+
+export interface LoopbackConfig {
+  readonly transparent: {
+    readonly enabled: boolean
+    readonly port: number
+    readonly observe_port: number
+  }
+  readonly credentials_uri: { readonly enabled: boolean; readonly port: number }
+}
+
+export interface LoopbackParts {
+  readonly config: LoopbackConfig
+  /** What the relay on the Unix socket is made of. */
+  readonly relay: RelayParts
+  /** `http://ADDRESS[:PORT]` of the metadata service. */
+  readonly endpoint: string
+  readonly onTokenless: (seen: Observed) => void
+}
+
+/** Listeners that are open, to be closed with the agent. */
+export interface Loopback {
+  close(): Promise<void>
+  /** Who asked the metadata service directly while lockdown was observing. */
+  observed(): readonly Observed[]
+}
+
+/** @throws MetabindError LISTEN_FAILED */
+export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri): Promise<Loopback> {
+  const { transparent, credentials_uri: uri } = parts.config
+  const opened: { close(): Promise<unknown> }[] = []
+  let watching: Observer | undefined
+  try {
+    if (transparent.enabled) {
+      const destination = destinationOf(parts.endpoint)
+      const redirected = relay({ ...parts.relay, identify: identifyRedirected(destination) })
+      opened.push(await listenOnPort(redirected, transparent.port))
+      watching = openObserver(parts)
+      opened.push(await listenObserver(watching, transparent.observe_port))
+    }
+    if (uris !== undefined) {
+      const app = relay({ ...parts.relay, identify: identifyLoopback, admit: uris.admit })
+      opened.push(await listenOnPort(app, uri.port))
+    }
+  } catch (error) {
+    await Promise.allSettled(opened.map((one) => one.close()))
+    throw error
+  }
+  return {
+    close: async () => void (await Promise.allSettled(opened.map((one) => one.close()))),
+    observed: () => watching?.seen() ?? [],
+  }
+}
+
+/**
+ * The credentials URLs of this boot, where they are on.
+ *
+ * @param salt the secret of the runtime directory, gone at reboot
+ * @param iid what identifies the instance
+ */
+export function credentialsUris(
+  config: LoopbackConfig,
+  salt: Buffer,
+  iid: string,
+  tokens: RelayParts['tokens'],
+): CredentialsUri | undefined {
+  if (!config.credentials_uri.enabled) return undefined
+  const key = Buffer.from(hkdfSync('sha256', salt, iid, 'metabind credentials uri v1', 32))
+  return credentialsUri(key, config.credentials_uri.port, tokens)
+}
+
+function openObserver(parts: LoopbackParts): Observer {
+  return observer({
+    dialect: parts.relay.dialect,
+    destination: destinationOf(parts.endpoint),
+    bounds: parts.relay.bounds,
+    cgroups: cgroups(() => performance.now()),
+    onTokenless: parts.onTokenless,
+  })
+}
+
+async function listenOnPort(app: FastifyInstance, port: number) {
+  try {
+    await app.listen({ host: LOOPBACK, port })
+    return { close: () => closeGently(app) }
+  } catch (error) {
+    throw new MetabindError('LISTEN_FAILED', `${LOOPBACK}:${port}`, error)
+  }
+}
+
+async function listenObserver({ server }: Observer, port: number) {
+  try {
+    server.listen(port, LOOPBACK)
+    await once(server, 'listening')
+  } catch (error) {
+    throw new MetabindError('LISTEN_FAILED', `${LOOPBACK}:${port}`, error)
+  }
+  const close = async () => {
+    server.close()
+    server.closeAllConnections()
+  }
+  return { close }
+}

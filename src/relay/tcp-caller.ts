@@ -1,0 +1,85 @@
+import type { Socket } from 'node:net'
+import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'tpm2-js/linux'
+import { MetabindError } from '../errors.ts'
+import { type Caller, rememberCaller } from './caller.ts'
+
+/** An IPv4 address and port. */
+export interface Destination {
+  readonly address: string
+  readonly port: number
+}
+
+// The kernel names the user that made a TCP socket, no process and no group. These two fit nobody:
+// pid 0 is no process, and (gid_t)-1 is no group (chown(2)), so a rule for a group cannot match.
+const NO_PID = 0
+const NO_GID = 0xffff_ffff
+
+/**
+ * Identifies callers whose connections a firewall rule brought here. One that came by itself is
+ * refused: any page in a local browser and any local program could open it (DNS rebinding).
+ *
+ * @param destination where the connections were going: the metadata service
+ */
+export function identifyRedirected(destination: Destination): (socket: Socket) => void {
+  return (socket) => {
+    const owner = redirectedOwner(socket, destination)
+    if (owner !== undefined) rememberCaller(socket, callerFor(owner))
+  }
+}
+
+/** Identifies callers that connected to this address itself, which must be a loopback address. */
+export function identifyLoopback(socket: Socket): void {
+  const { localAddress = '', localPort = 0 } = socket
+  const owner = quietOwner(socket, { address: localAddress, port: localPort })
+  if (owner !== undefined) rememberCaller(socket, callerFor(owner))
+}
+
+/** Whether a connection was going to `destination` when a rule redirected it. */
+export function wasGoingTo(socket: Socket, destination: Destination): boolean {
+  try {
+    const original = originalDestination(socketFd(socket))
+    return original?.address === destination.address && original.port === destination.port
+  } catch {
+    // The peer has gone already: whatever it wanted, nobody waits for it.
+    return false
+  }
+}
+
+/** Who made the other end of a redirected connection; undefined where that cannot be told. */
+export function redirectedOwner(socket: Socket, destination: Destination): SocketOwner | undefined {
+  return wasGoingTo(socket, destination) ? quietOwner(socket, destination) : undefined
+}
+
+/**
+ * Where the metadata service is, as firewall rules need it.
+ *
+ * @param endpoint `http://ADDRESS[:PORT]`
+ * @throws MetabindError LISTEN_FAILED where the host is a name: names cannot be guarded
+ */
+export function destinationOf(endpoint: string): Destination {
+  const { hostname, port } = new URL(endpoint)
+  if (!/^[0-9.]+$/.test(hostname)) {
+    throw new MetabindError('LISTEN_FAILED', `transparent needs an IPv4 address, not ${hostname}.`)
+  }
+  return { address: hostname, port: port === '' ? 80 : Number(port) }
+}
+
+/** The other end as its owner sees it: the same ports, and the address that it connected to. */
+function quietOwner(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
+  const { remoteAddress = '', remotePort = 0 } = socket
+  try {
+    return tcpSocketOwner({
+      localAddress: remoteAddress,
+      localPort: remotePort,
+      remoteAddress: connectedTo.address,
+      remotePort: connectedTo.port,
+    })
+  } catch {
+    // No kernel to ask, or no IPv4: nobody is named, and each request is refused by callerOf.
+    return undefined
+  }
+}
+
+function callerFor(owner: SocketOwner): Caller {
+  return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [] }
+}

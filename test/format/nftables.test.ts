@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest'
+import {
+  confirmationRules,
+  type Lockdown,
+  lockdownRules,
+  readLockdown,
+  removalRules,
+} from '../../src/format/nftables.ts'
+
+const ENFORCE: Lockdown = {
+  mode: 'enforce',
+  address: '100.100.100.200',
+  port: 80,
+  agentUid: 990,
+  listenerPort: 9180,
+  containers: 'refuse',
+}
+
+describe('the rules of lockdown', () => {
+  test('replace the table in one transaction', () => {
+    expect(lockdownRules(ENFORCE)).toBe(`add table ip metabind_lockdown
+delete table ip metabind_lockdown
+
+table ip metabind_lockdown {
+	set guarded {
+		type ipv4_addr
+		flags timeout
+		elements = { 100.100.100.200 }
+	}
+	chain redirected {
+		type nat hook output priority -100; policy accept;
+		ip daddr @guarded tcp dport 80 meta skuid != 990 counter redirect to :9180
+	}
+	chain guard {
+		type filter hook output priority 0; policy accept;
+		ip daddr @guarded meta skuid != 990 meta l4proto tcp counter reject with tcp reset
+		ip daddr @guarded meta skuid != 990 counter reject
+	}
+	chain forwarded {
+		type filter hook forward priority 0; policy accept;
+		ip daddr @guarded meta l4proto tcp counter reject with tcp reset
+		ip daddr @guarded counter reject
+	}
+}
+`)
+  })
+
+  test('have a timeout in the kernel where they are to roll back', () => {
+    expect(lockdownRules({ ...ENFORCE, forSeconds: 600 })).toContain(
+      'elements = { 100.100.100.200 timeout 600s }',
+    )
+  })
+
+  test('refuse nothing while observing', () => {
+    const rules = lockdownRules({ ...ENFORCE, mode: 'observe', listenerPort: 9181 })
+    expect(rules).toContain('redirect to :9181')
+    expect(rules).not.toContain('reject')
+  })
+
+  test('leave forwarded packets alone where containers are left alone', () => {
+    expect(lockdownRules({ ...ENFORCE, containers: 'leave' })).not.toContain('forward')
+  })
+
+  test('are confirmed and removed in one transaction each', () => {
+    expect(confirmationRules('100.100.100.200')).toBe(
+      'delete element ip metabind_lockdown guarded { 100.100.100.200 }\n' +
+        'add element ip metabind_lockdown guarded { 100.100.100.200 }\n',
+    )
+    expect(removalRules()).toBe(
+      'add table ip metabind_lockdown\ndelete table ip metabind_lockdown\n',
+    )
+  })
+})
+
+describe('what nft says is in force', () => {
+  const rule = (chain: string, packets: number) => ({
+    rule: { chain, expr: [{ match: {} }, { counter: { packets, bytes: 0 } }] },
+  })
+  const said = (elem: unknown, ...more: object[]) =>
+    JSON.stringify({ nftables: [{ metainfo: {} }, { set: { name: 'guarded', elem } }, ...more] })
+
+  test('for good, with its counters', () => {
+    const guard = [{ chain: { name: 'redirected' } }, { chain: { name: 'guard' } }]
+    const rules = [rule('redirected', 7), rule('guard', 2), rule('guard', 1), rule('forwarded', 4)]
+    expect(readLockdown(said(['100.100.100.200'], ...guard, ...rules))).toEqual({
+      state: 'enforce',
+      address: '100.100.100.200',
+      secondsLeft: undefined,
+      redirected: 7,
+      refused: 7,
+    })
+  })
+
+  test('for a while', () => {
+    const elem = [{ elem: { val: '100.100.100.200', timeout: 600, expires: 42 } }]
+    expect(readLockdown(said(elem, { chain: { name: 'redirected' } }))).toMatchObject({
+      state: 'observe',
+      secondsLeft: 42,
+    })
+  })
+
+  test('nothing any more, once the element has timed out', () => {
+    expect(readLockdown(said(undefined, { chain: { name: 'guard' } })).state).toBe('rolled-back')
+  })
+
+  test('something else is no answer', () => {
+    expect(() => readLockdown('{}')).toThrow()
+  })
+})

@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest'
+import { socketsTo } from '../../src/format/proc-net-tcp.ts'
+
+// Lines of a Linux 6 kernel; the remote end of the first two is 100.100.100.200 port 80.
+const HEAD =
+  '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode'
+const REST = '00000000:00000000 00:00000000 00000000'
+const line = (local: string, remote: string, uid: number, inode: number) =>
+  `   0: ${local}:9C40 ${remote} 01 ${REST} ${uid}        0 ${inode} 1 0000000000000000 20 4 30 10 -1`
+
+test('sockets to the address and port are found, with uid and inode', () => {
+  const text = [HEAD, line('02004D0A', 'C8646464:0050', 1000, 4711), ''].join('\n')
+  expect(socketsTo(text, '100.100.100.200', 80)).toEqual([{ uid: 1000, inode: 4711 }])
+})
+
+test('an IPv6 socket to the mapped address is one of them', () => {
+  const local = '0000000000000000FFFF000002004D0A'
+  const text = line(local, '0000000000000000FFFF0000C8646464:0050', 33, 5)
+  expect(socketsTo(text, '100.100.100.200', 80)).toEqual([{ uid: 33, inode: 5 }])
+})
+
+test.each([
+  ['another port', line('02004D0A', 'C8646464:0051', 1, 2)],
+  ['another address', line('02004D0A', 'C9646464:0050', 1, 2)],
+  ['the address as the local end', line('C8646464', '02004D0A:0050', 1, 2)],
+  ['a closed socket, whose uid says nothing', line('02004D0A', 'C8646464:0050', 0, 0)],
+  ['the head line', HEAD],
+])('%s is not', (_what, text) => {
+  expect(socketsTo(text, '100.100.100.200', 80)).toEqual([])
+})

@@ -1,0 +1,131 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { RecordedRequest } from '../../src/simulate/request-log.ts'
+import { type Instance, startInstance } from './instance.ts'
+import { asUser, type Networks, openNetworks } from './networks.ts'
+
+/** An instance in networks of its own, with the metadata service at 100.100.100.200, port 80. */
+
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+export const SERVICE = 'http://100.100.100.200'
+/** Whom the agent runs as, and two users of the host. */
+export const AGENT = 61_001
+export const APP = 61_002
+export const OTHER = 61_003
+// The sockets of swtpm are open to its group, root's.
+const TPM_GROUP = 0
+
+export interface Guarded {
+  readonly networks: Networks
+  readonly instance: Instance
+  readonly directory: string
+  /** The command line, in the host's network, as root unless told otherwise. */
+  metabind(args: readonly string[], uid?: number): Promise<string>
+  lockdown(...args: string[]): Promise<string>
+  /** curl as a user of the host. */
+  curl(uid: number | undefined, ...args: string[]): Promise<string>
+  cloud: {
+    /** What the metadata service has been asked since the last call. */
+    requests(): Promise<readonly RecordedRequest[]>
+    /** Sets a fault; undefined clears all of them. */
+    fault(fault: object | undefined): Promise<void>
+    /** Ends it, as an outage does; `start` brings another up. */
+    stop(): Promise<void>
+    start(): Promise<void>
+  }
+  stop(): Promise<void>
+}
+
+export interface GuardedOptions {
+  readonly tokens?: 'required' | 'optional'
+  readonly config?: string
+}
+
+const LISTENERS = '[transparent]\nenabled = true\n[credentials_uri]\nenabled = true\n'
+
+export async function startGuarded(options: GuardedOptions = {}): Promise<Guarded> {
+  const networks = await openNetworks()
+  const directory = await mkdtemp('/tmp/guarded-')
+  await chmod(directory, 0o755)
+  for (const name of ['', 'run', 'state']) {
+    await mkdir(join(directory, name), { recursive: true })
+    await chown(join(directory, name), AGENT, AGENT)
+  }
+  const cloud = cloudIn(networks, options.tokens ?? 'required')
+  await cloud.start()
+  const instance = await startInstance(directory, {
+    source: SERVICE,
+    config: options.config ?? LISTENERS,
+    agent: { through: [...networks.hostPrefix, ...asUser(AGENT, TPM_GROUP)] },
+  })
+  const configs = ['instance.toml', 'more.toml'].flatMap((file) => [
+    '--config',
+    join(directory, file),
+  ])
+  const sockets = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
+  const metabind = (args: readonly string[], uid?: number) =>
+    networks.inHost(uid, process.execPath, CLI, ...args, ...sockets)
+  return {
+    networks,
+    instance,
+    directory,
+    metabind,
+    lockdown: (word, ...args) => {
+      const on = word === 'on' ? [...configs, '--user', String(AGENT)] : []
+      return metabind(['lockdown', word ?? '', ...on, ...args])
+    },
+    curl: (uid, ...args) => networks.inHost(uid, 'curl', '-sS', '--max-time', '5', ...args),
+    cloud,
+    stop: async () => {
+      await instance.stop()
+      await cloud.stop()
+      await networks.stop()
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+function cloudIn(networks: Networks, tokens: 'required' | 'optional'): Guarded['cloud'] {
+  let end: () => Promise<void> = async () => undefined
+  let known = 0
+  const control = (...args: string[]) => networks.inCloud('curl', '-sS', '--max-time', '5', ...args)
+  return {
+    requests: async () => {
+      const all = JSON.parse(await control(`${SERVICE}/_simulator/requests`))
+      const fresh = all.slice(known)
+      known = all.length
+      return fresh
+    },
+    fault: async (fault) => {
+      const how = fault === undefined ? ['-X', 'DELETE'] : ['-d', JSON.stringify(fault)]
+      await control(...how, `${SERVICE}/_simulator/faults`)
+    },
+    stop: () => end(),
+    start: async () => {
+      known = 0
+      end = await startCloud(networks, tokens)
+    },
+  }
+}
+
+async function startCloud(networks: Networks, tokens: string): Promise<() => Promise<void>> {
+  const flags = ['--host', '100.100.100.200', '--port', '80', '--control', '--tokens', tokens]
+  const identity = ['--role', 'app-role', '--instance-id', 'i-bp1guarded']
+  const [file = '', ...args] = [
+    ...networks.cloudPrefix,
+    ...['setpriv', '--pdeathsig', 'KILL', process.execPath, CLI, 'simulate'],
+    ...flags,
+    ...identity,
+  ]
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  return async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill('SIGTERM')
+    await exited
+  }
+}

@@ -1,0 +1,211 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { AGENT, APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
+
+const isRoot = process.getuid?.() === 0
+const ID = `${SERVICE}/latest/meta-data/instance-id`
+const PUT = ['-X', 'PUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 600']
+const TOKEN_URL = `${SERVICE}/latest/api/token`
+
+let guarded: Guarded
+
+/** curl's words for a refused or reset connection. */
+const CUT = /Connection refused|Connection reset|Could ?n[o']t connect|Failed to connect/
+
+describe.skipIf(!isRoot)('lockdown', () => {
+  beforeAll(async () => {
+    guarded = await startGuarded()
+  })
+  afterAll(() => guarded?.stop())
+  afterEach(async () => {
+    await guarded.lockdown('off')
+  })
+
+  const status = (uid: number | undefined, ...args: string[]) =>
+    guarded.curl(uid, '-o', '/dev/null', '-w', '%{http_code}', ...args)
+  const tokenOf = (uid: number) => guarded.curl(uid, ...PUT, TOKEN_URL)
+  const carrying = (token: string) => ['-H', `X-aliyun-ecs-metadata-token: ${token}`]
+  const record = (fits: Record<string, unknown>) =>
+    guarded.instance.agent.until((seen) =>
+      Object.entries(fits).every(([key, value]) => seen[key] === value),
+    )
+
+  test('without it, callers speak to the service itself', async () => {
+    await guarded.cloud.requests()
+    const token = await tokenOf(APP)
+    expect(await guarded.curl(APP, ...carrying(token), ID)).toBe('i-bp1guarded')
+    expect((await guarded.cloud.requests()).map(({ method }) => method)).toEqual(['PUT', 'GET'])
+  })
+
+  test('callers are answered by the agent, by uid, and their tokens are its own', async () => {
+    await guarded.lockdown('on')
+    await guarded.cloud.requests()
+    const token = await tokenOf(APP)
+    expect(token).toMatch(/^[A-Za-z0-9_-]{86}$/)
+    expect(await guarded.curl(APP, ...carrying(token), ID)).toBe('i-bp1guarded')
+    const issued = await record({ event: 'token.issued' })
+    expect(issued.caller).toMatchObject({ uid: APP })
+    const whoami = await guarded.curl(APP, ...carrying(token), `${SERVICE}/metabind/v1/whoami`)
+    expect(JSON.parse(whoami)).toMatchObject({ uid: APP, pid: 0 })
+    // None of the caller's own requests arrived there.
+    const tokens = (await guarded.cloud.requests()).flatMap(({ rawHeaders }) => rawHeaders)
+    expect(tokens).not.toContain(token)
+  })
+
+  test('the rules of the socket hold: no token, a forwarded request, another user', async () => {
+    await guarded.lockdown('on')
+    expect(await status(APP, ID)).toBe('403')
+    expect(await status(APP, ...PUT, '-H', 'X-Forwarded-For;', TOKEN_URL)).toBe('403')
+    expect(await status(OTHER, ...carrying(await tokenOf(APP)), ID)).toBe('401')
+  })
+
+  test('root is redirected like everybody', async () => {
+    await guarded.lockdown('on')
+    expect(await guarded.curl(undefined, ...PUT, TOKEN_URL)).toMatch(/^[A-Za-z0-9_-]{86}$/)
+  })
+
+  test('an IPv6 socket is no way around it', async () => {
+    await guarded.lockdown('on')
+    const script = `import socket
+s = socket.socket(socket.AF_INET6)
+s.connect(('::ffff:100.100.100.200', 80))
+s.send(b'GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')
+print(s.recv(4096).decode())`
+    const answer = await guarded.networks.inHost(APP, '/usr/bin/python3', '-c', script)
+    expect(answer).toContain('TOKEN_MISSING')
+  })
+
+  test('other ports are refused at once', async () => {
+    await guarded.lockdown('on')
+    const started = performance.now()
+    await expect(guarded.curl(APP, `${SERVICE}:8080/`)).rejects.toThrow(CUT)
+    expect(performance.now() - started).toBeLessThan(3000)
+    expect(JSON.parse(await guarded.lockdown('status', '--json')).refused).toBeGreaterThan(0)
+  })
+
+  test('a connection that was open before is cut', async () => {
+    const script = `import socket,sys
+s = socket.create_connection(('100.100.100.200', 80))
+print('open', flush=True)
+sys.stdin.readline()
+s.send(b'GET / HTTP/1.0\\r\\n\\r\\n')
+try:
+    print(s.recv(4096).decode())
+except OSError as e:
+    print(type(e).__name__)`
+    const [file = '', ...args] = guarded.networks.hostPrefix
+    const child = spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    await once(child.stdout, 'data')
+    await guarded.lockdown('on')
+    child.stdin.end('go\n')
+    const [said]: Buffer[] = await once(child.stdout, 'data')
+    expect(String(said)).toContain('ConnectionResetError')
+  })
+
+  test('the listener refuses connections that nobody redirected', async () => {
+    await guarded.lockdown('on')
+    expect(await guarded.curl(APP, ...PUT, 'http://127.0.0.1:9180/latest/api/token')).toMatch(
+      /^CALLER_UNKNOWN: /,
+    )
+    await expect(guarded.curl(APP, 'http://127.0.0.1:9181/latest/')).rejects.toThrow()
+  })
+
+  test('with the agent gone nobody is let through; a new agent takes over, tokens too', async () => {
+    await guarded.lockdown('on')
+    const token = await tokenOf(APP)
+    await guarded.instance.agent.stop('SIGKILL')
+    await guarded.cloud.requests()
+    await expect(guarded.curl(APP, ...carrying(token), ID)).rejects.toThrow(CUT)
+    expect(await guarded.cloud.requests()).toEqual([])
+    await guarded.instance.restartAgent()
+    expect(await guarded.curl(APP, ...carrying(token), ID)).toBe('i-bp1guarded')
+  })
+
+  test('containers are refused at once, or left alone where that is asked for', async () => {
+    const fromPod = () =>
+      guarded.networks.inPod('curl', '-sS', '--max-time', '5', ...PUT, TOKEN_URL)
+    await guarded.lockdown('on')
+    await expect(fromPod()).rejects.toThrow(CUT)
+    await guarded.lockdown('on', '--containers', 'leave')
+    expect(await fromPod()).not.toBe('')
+  })
+
+  test('--for rolls back by itself, with every process of metabind dead', async () => {
+    expect(await guarded.lockdown('on', '--for', '2s')).toContain('rolls back in 2 s')
+    await guarded.instance.agent.stop('SIGKILL')
+    await expect(guarded.curl(APP, ...PUT, TOKEN_URL)).rejects.toThrow(CUT)
+    await sleep(2500)
+    expect(await status(APP, ...PUT, TOKEN_URL)).toBe('200')
+    await expect(guarded.lockdown('status')).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('rolled back'),
+    })
+    await expect(guarded.lockdown('confirm')).rejects.toMatchObject({ code: 2 })
+    await guarded.instance.restartAgent()
+  })
+
+  test('confirm keeps it', async () => {
+    await guarded.lockdown('on', '--for', '2s')
+    await guarded.lockdown('confirm')
+    await sleep(2500)
+    expect(JSON.parse(await guarded.lockdown('status', '--json'))).toMatchObject({
+      state: 'enforce',
+      address: '100.100.100.200',
+    })
+    expect(await status(APP, ID)).toBe('403')
+    expect(await tokenOf(APP)).toMatch(/^[A-Za-z0-9_-]{86}$/)
+  })
+
+  test('off leaves no rule of ours and every other one', async () => {
+    await guarded.networks.inHost(undefined, 'nft', 'add table ip someone_else')
+    await guarded.lockdown('on')
+    await guarded.lockdown('on')
+    await guarded.lockdown('off')
+    await guarded.lockdown('off')
+    const tables = await guarded.networks.inHost(undefined, 'nft', 'list', 'tables')
+    expect(tables).toBe('table ip someone_else\n')
+    await expect(guarded.lockdown('status')).rejects.toMatchObject({ code: 1, stdout: 'off\n' })
+  })
+
+  test('--preview names a process that talks to the service, and changes nothing', async () => {
+    const script = `import socket,time
+s = socket.create_connection(('100.100.100.200', 80)); time.sleep(30)`
+    const [file = '', ...args] = guarded.networks.hostPrefix
+    const child = spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    const said = JSON.parse(await guarded.lockdown('on', '--preview', '--json'))
+    child.kill('SIGKILL')
+    expect(said.now).toContainEqual(
+      expect.objectContaining({ pid: child.pid, uid: 0, user: 'root' }),
+    )
+    await expect(guarded.lockdown('status')).rejects.toMatchObject({ stdout: 'off\n' })
+  })
+
+  test.each([
+    ['a user that is root', ['--user', '0'], /LOCKDOWN_UNPREPARED/],
+    ['a user that is not there', ['--user', 'no-such-user'], /LOCKDOWN_UNPREPARED/],
+    ['an unknown duration', ['--for', '10'], /takes a duration/],
+  ])('%s is refused', async (_what, args, message) => {
+    await expect(guarded.lockdown('on', ...args)).rejects.toThrow(message)
+    await expect(guarded.lockdown('status')).rejects.toMatchObject({ stdout: 'off\n' })
+  })
+
+  test('an agent that does not listen is refused, unless it is to start later', async () => {
+    await guarded.instance.agent.stop()
+    await expect(guarded.lockdown('on')).rejects.toThrow(/Nobody listens on 127.0.0.1:9180/)
+    await guarded.lockdown('on', '--before-agent')
+    await guarded.instance.restartAgent()
+    expect(await tokenOf(APP)).toMatch(/^[A-Za-z0-9_-]{86}$/)
+  })
+
+  test('somebody who is not root is told so', async () => {
+    await expect(guarded.metabind(['lockdown', 'off'], APP)).rejects.toThrow(/FIREWALL_FAILED/)
+  })
+
+  test('the agent itself passes', async () => {
+    await guarded.lockdown('on')
+    expect(await status(AGENT, ...PUT, TOKEN_URL)).toBe('200')
+    expect((await guarded.cloud.requests()).length).toBeGreaterThan(0)
+  })
+})

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
+
+const isRoot = process.getuid?.() === 0
+const ID = `${SERVICE}/latest/meta-data/instance-id`
+const PUT = ['-X', 'PUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 600']
+
+describe.skipIf(!isRoot)('observing', () => {
+  let guarded: Guarded
+
+  beforeAll(async () => {
+    guarded = await startGuarded({ tokens: 'optional' })
+    await guarded.lockdown('on', '--observe')
+  })
+  afterAll(() => guarded?.stop())
+
+  /** What `metabind observe --json` prints, and its exit code. */
+  async function observed(): Promise<{ code: number; rows: Record<string, unknown>[] }> {
+    try {
+      return { code: 0, rows: JSON.parse(await guarded.metabind(['observe', '--json'])) }
+    } catch (error) {
+      const { code, stdout } = error as { code: number; stdout: string }
+      return { code, rows: JSON.parse(stdout) }
+    }
+  }
+
+  test('a read with a token passes, and is counted for its user', async () => {
+    const token = await guarded.curl(APP, ...PUT, `${SERVICE}/latest/api/token`)
+    const header = `X-aliyun-ecs-metadata-token: ${token}`
+    expect(await guarded.curl(APP, '-H', header, ID)).toBe('i-bp1guarded')
+    const sent = await guarded.cloud.requests()
+    expect(sent.at(-1)?.rawHeaders).toContain(token)
+    expect(await observed()).toMatchObject({
+      code: 0,
+      rows: [{ uid: APP, tokenRequests: 1, readsWithToken: 1, readsWithoutToken: 0 }],
+    })
+  })
+
+  test('a read without a token passes too, and is what the list is for', async () => {
+    expect(await guarded.curl(OTHER, ID)).toBe('i-bp1guarded')
+    const { code, rows } = await observed()
+    expect(code).toBe(3)
+    expect(rows).toContainEqual(
+      expect.objectContaining({
+        uid: OTHER,
+        readsWithoutToken: 1,
+        lastPath: '/latest/meta-data/instance-id',
+      }),
+    )
+    await guarded.instance.agent.until(({ msg }) => msg === 'direct read without a token')
+  })
+
+  test('the service gets what the caller sent, and judges it itself', async () => {
+    await guarded.cloud.requests()
+    const forwarded = ['-H', 'X-Forwarded-For: 192.0.2.1']
+    const code = ['-o', '/dev/null', '-w', '%{http_code}']
+    expect(
+      await guarded.curl(APP, ...code, ...forwarded, ...PUT, `${SERVICE}/latest/api/token`),
+    ).toBe('403')
+    const [seen] = await guarded.cloud.requests()
+    expect(seen).toMatchObject({ method: 'PUT', target: '/latest/api/token', status: 403 })
+    const names = seen?.rawHeaders.filter((_, at) => at % 2 === 0)
+    expect(names?.filter((name) => name !== 'Connection')).toEqual([
+      'Host',
+      'User-Agent',
+      'Accept',
+      'X-Forwarded-For',
+      'X-aliyun-ecs-metadata-token-ttl-seconds',
+    ])
+  })
+
+  test.each([
+    ['two Hosts', 'GET / HTTP/1.1\\r\\nHost: a\\r\\nHost: b\\r\\n\\r\\n'],
+    ['no HTTP', '\\x16\\x03\\x01 hello\\r\\n\\r\\n'],
+    [
+      'an upgrade',
+      'GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: upgrade\\r\\nUpgrade: x\\r\\n\\r\\n',
+    ],
+    ['a tunnel', 'CONNECT a:1 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'],
+    ['bytes that are no ASCII', 'GET /\\xff HTTP/1.1\\r\\nHost: a\\r\\nX: \\xfe\\r\\n\\r\\n'],
+  ])('the agent outlives %s', async (_what, bytes) => {
+    const script = `import socket
+s = socket.create_connection(('100.100.100.200', 80)); s.settimeout(2); s.send(b'${bytes}')
+try:
+    s.recv(100)
+except OSError:
+    pass`
+    await guarded.networks.inHost(APP, '/usr/bin/python3', '-c', script)
+    expect(await guarded.curl(APP, ID)).toBe('i-bp1guarded')
+  })
+
+  test('other ports are left alone', async () => {
+    const state = JSON.parse(await guarded.lockdown('status', '--json'))
+    expect(state).toMatchObject({ state: 'observe', refused: 0 })
+    expect(state.redirected).toBeGreaterThan(0)
+  })
+
+  test('the table is for people', async () => {
+    const shown = await guarded.metabind(['observe']).catch((error) => error.stdout)
+    expect(shown).toMatch(/^USER +UNIT +NO TOKEN +TOKEN +LAST SEEN +LAST PATH\n/)
+    expect(shown).toContain(String(OTHER))
+  })
+})
