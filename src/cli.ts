@@ -2,7 +2,10 @@
 import { activate } from './cli/activate.ts'
 import { audit } from './cli/audit.ts'
 import { config } from './cli/config.ts'
+import { credential } from './cli/credential.ts'
+import { doctor } from './cli/doctor.ts'
 import { evidence } from './cli/evidence.ts'
+import { exec } from './cli/exec.ts'
 import { explain as explainPolicy } from './cli/explain.ts'
 import { get } from './cli/get.ts'
 import { identity } from './cli/identity.ts'
@@ -23,6 +26,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   status,
   token,
   get,
+  credential,
+  exec,
   inspect,
   revoke,
   identity,
@@ -34,6 +39,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   audit,
   lockdown,
   observe,
+  doctor,
   config,
   simulate,
 }
@@ -63,7 +69,8 @@ async function run(args: readonly string[]): Promise<number> {
 async function runVerb(name: string, args: readonly string[]): Promise<number> {
   const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined
   if (verb === undefined) throw new UsageError(`there is no verb '${name}'`)
-  if (args.includes('--help')) {
+  // What stands behind the command of exec belongs to that command.
+  if (args[0] === '--help' || (name !== 'exec' && args.includes('--help'))) {
     process.stdout.write(verb.help)
     return 0
   }

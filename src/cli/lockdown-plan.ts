@@ -44,7 +44,9 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
 }
 
 /** Redirecting to a port where nobody listens would refuse every caller. @throws MetabindError */
-export async function requireListener({ listenerPort }: Lockdown): Promise<void> {
+export async function requireListener({
+  listenerPort,
+}: Pick<Lockdown, 'listenerPort'>): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port: listenerPort, timeout: CONNECT_MS })
     const fail = () => {

@@ -132,6 +132,14 @@ const RULES: readonly Rule[] = [
     of: 'src/cli/lockdown-plan.ts',
     may: ['src/config.ts', 'src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'],
   },
+  {
+    of: 'src/cli/credential',
+    may: ['src/cli/', 'src/errors.ts', 'src/format/', 'src/sdk/client.ts', 'node:*'],
+  },
+  {
+    of: 'src/cli/exec.ts',
+    may: ['src/cli/', 'src/errors.ts', 'src/format/', 'src/sdk/client.ts', 'node:*'],
+  },
   { of: 'src/cli/simulate.ts', may: ['src/cli/', 'src/errors.ts', 'src/simulate/', 'node:*'] },
   // Made for applications: nothing of the agent, and none of its parsers but those of answers.
   { of: 'src/sdk/', may: ['src/sdk/', 'src/client.ts', 'src/errors.ts', 'src/format/', 'node:*'] },

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { RecordedRequest } from '../../src/simulate/request-log.ts'
@@ -46,6 +46,14 @@ export interface GuardedOptions {
 
 const LISTENERS = '[transparent]\nenabled = true\n[credentials_uri]\nenabled = true\n'
 
+// Credentials are for root alone where no rule says otherwise.
+const POLICY = `[[rule]]
+name = "the application reads its credentials"
+effect = "allow"
+users = [${APP}]
+paths = ["/*/meta-data/ram/security-credentials/*"]
+`
+
 export async function startGuarded(options: GuardedOptions = {}): Promise<Guarded> {
   const networks = await openNetworks()
   const directory = await mkdtemp('/tmp/guarded-')
@@ -54,11 +62,13 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
     await mkdir(join(directory, name), { recursive: true })
     await chown(join(directory, name), AGENT, AGENT)
   }
+  const policyFile = join(directory, 'policy.toml')
+  await writeFile(policyFile, POLICY)
   const cloud = cloudIn(networks, options.tokens ?? 'required')
   await cloud.start()
   const instance = await startInstance(directory, {
     source: SERVICE,
-    config: options.config ?? LISTENERS,
+    config: `${options.config ?? LISTENERS}[policy]\nfile = "${policyFile}"\n`,
     agent: { through: [...networks.hostPrefix, ...asUser(AGENT, TPM_GROUP)] },
   })
   const configs = ['instance.toml', 'more.toml'].flatMap((file) => [

@@ -1,0 +1,44 @@
+import { UsageError } from '../errors.ts'
+import type { RamCredentials } from '../format/ram-credentials.ts'
+import { openClient } from '../sdk/client.ts'
+import { credentialsUrl } from './credentials-url.ts'
+import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import type { Verb } from './verb.ts'
+
+const OPTIONS = { ...SOCKET_OPTIONS, uri: { type: 'boolean' } } as const
+// For two reads: the token need not outlive the command by much.
+const TTL_SECONDS = 60
+
+export const credential: Verb = {
+  summary: 'credentials of the RAM role, for SDKs',
+  help: `Usage: metabind credential [ROLE] [--uri]
+
+Prints credentials of ROLE (default: the role of the instance) as the JSON that SDK profiles of mode
+External expect of their process_command. Keep the SDK from writing them into its configuration:
+docs/sdks.md says how, and metabind doctor whether it can.
+
+  --uri                print your credentials URL instead, for ALIBABA_CLOUD_CREDENTIALS_URI
+${SOCKET_HELP}`,
+  run: async (args) => {
+    const { values, positionals } = parseVerb(args, OPTIONS, 1)
+    const [role] = positionals
+    if (role === '') throw new UsageError('ROLE is empty')
+    const client = openClient({ socket: socketsOf(values).metadata, ttlSeconds: TTL_SECONDS })
+    const said = values.uri
+      ? await credentialsUrl(client, role)
+      : externalProfile(await client.credentials(role))
+    process.stdout.write(`${said}\n`)
+    return 0
+  },
+}
+
+/** What @alicloud/credentials and the aliyun CLI read from a process_command. */
+function externalProfile(credentials: RamCredentials): string {
+  return JSON.stringify({
+    mode: 'StsToken',
+    access_key_id: credentials.accessKeyId,
+    access_key_secret: credentials.accessKeySecret.reveal(),
+    sts_token: credentials.securityToken.reveal(),
+    expiration: credentials.expiration.toISOString().replace('.000Z', 'Z'),
+  })
+}

@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import { askAdmin, makeToken } from '../client.ts'
+import { MetabindError } from '../errors.ts'
+import { type Finding, findingOf, type Installation } from './doctor-finding.ts'
+
+const status = z.object({
+  state: z.string(),
+  ready: z.boolean(),
+  problem: z.object({ code: z.string(), sentence: z.string(), remedy: z.string() }).optional(),
+})
+
+/** Whether the agent runs and is ready; its own words where it is not. */
+export async function checkAgent({ sockets }: Installation): Promise<Finding[]> {
+  try {
+    const { ready, state, problem } = status.parse(await askAdmin(sockets, 'GET', 'status'))
+    if (ready) return []
+    const says = `The agent is not ready (${state}). ${problem?.sentence ?? ''}`.trim()
+    const remedy = problem?.remedy ?? 'Wait a moment; metabind status says what it waits for.'
+    return [{ id: 'agent-not-ready', weight: 'broken', says, remedy }]
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    if (error.code === 'SOCKET_NOT_PERMITTED') {
+      return [{ ...findingOf('admin-socket-closed', error), weight: 'hint' }]
+    }
+    return [findingOf('agent-away', error)]
+  }
+}
+
+/** Whether this user gets a token. */
+export async function checkMetadataSocket({ sockets }: Installation): Promise<Finding[]> {
+  try {
+    await makeToken(sockets, '1')
+    return []
+  } catch (error) {
+    if (error instanceof MetabindError) return [findingOf('no-token', error)]
+    throw error
+  }
+}

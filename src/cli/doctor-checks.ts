@@ -1,0 +1,37 @@
+import { readConfig } from '../config.ts'
+import { MetabindError } from '../errors.ts'
+import { checkAgent, checkMetadataSocket } from './doctor-agent.ts'
+import { checkConfigMode, checkRuntimeDirectory, checkSocketModes } from './doctor-files.ts'
+import {
+  type Check,
+  configFilesOf,
+  type Finding,
+  findingOf,
+  type Installation,
+} from './doctor-finding.ts'
+import { checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
+import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
+
+/** Every check, in the order of its findings. Another one is a function and a line here. */
+export const CHECKS: Readonly<Record<string, Check>> = {
+  configuration: checkConfiguration,
+  'configuration-mode': checkConfigMode,
+  agent: checkAgent,
+  'metadata-socket': checkMetadataSocket,
+  'socket-modes': checkSocketModes,
+  'runtime-directory': checkRuntimeDirectory,
+  lockdown: checkLockdown,
+  'direct-readers': checkDirectReaders,
+  'sdk-configurations': checkSdkConfigurations,
+  'cloud-init': checkCloudInit,
+}
+
+function checkConfiguration(installation: Installation): Finding[] {
+  try {
+    readConfig(configFilesOf(installation))
+    return []
+  } catch (error) {
+    if (error instanceof MetabindError) return [findingOf('configuration', error)]
+    throw error
+  }
+}

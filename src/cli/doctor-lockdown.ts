@@ -1,0 +1,61 @@
+import { MetabindError } from '../errors.ts'
+import type { LockdownState } from '../format/nftables.ts'
+import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
+import { requireListener } from './lockdown-plan.ts'
+import { lockdownState } from './nft.ts'
+import { observedBy } from './observed.ts'
+
+/** Whether the firewall rules and the agent's listeners fit together. Only root sees rules. */
+export async function checkLockdown(installation: Installation): Promise<Finding[]> {
+  const config = configOf(installation)
+  if (!installation.isRoot || config === undefined) return []
+  const { enabled, port, observe_port } = config.transparent
+  let state: LockdownState | undefined
+  try {
+    state = lockdownState()
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    return enabled ? [findingOf('firewall-unknown', error)] : []
+  }
+  if (state === undefined || state.state === 'rolled-back') {
+    return enabled ? [notGuarded(state)] : []
+  }
+  return listenerFinding(state.state === 'observe' ? observe_port : port)
+}
+
+function notGuarded(state: LockdownState | undefined): Finding {
+  const says =
+    state === undefined
+      ? 'The agent listens for redirected callers, but lockdown is off.'
+      : 'Lockdown has rolled back: it was not confirmed in time.'
+  const remedy = 'Turn it on (metabind lockdown on), or set transparent.enabled = false.'
+  return { id: 'lockdown-off', weight: 'hint', says, remedy }
+}
+
+async function listenerFinding(listenerPort: number): Promise<Finding[]> {
+  try {
+    await requireListener({ listenerPort })
+    return []
+  } catch {
+    const says = `Lockdown sends callers to 127.0.0.1:${listenerPort}, where nobody listens.`
+    const remedy = 'Start the agent with transparent.enabled = true, or metabind lockdown off.'
+    return [{ id: 'lockdown-into-nothing', weight: 'broken', says, remedy }]
+  }
+}
+
+/** Whoever reads without a token stops working when the console requires tokens. */
+export async function checkDirectReaders({ sockets }: Installation): Promise<Finding[]> {
+  let rows: Awaited<ReturnType<typeof observedBy>>
+  try {
+    rows = await observedBy(sockets)
+  } catch (error) {
+    // checkAgent says why nobody answers.
+    if (error instanceof MetabindError) return []
+    throw error
+  }
+  const tokenless = rows.filter(({ readsWithoutToken }) => readsWithoutToken > 0)
+  if (tokenless.length === 0) return []
+  const says = `${tokenless.length} callers read the metadata service without a token.`
+  const remedy = 'See metabind observe; docs/sdks.md has what to change in each.'
+  return [{ id: 'reads-without-token', weight: 'hint', says, remedy }]
+}

@@ -1,0 +1,200 @@
+import { execFile } from 'node:child_process'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { type Instance, startInstance } from '../harness/instance.ts'
+
+const run = promisify(execFile)
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+const isRoot = process.getuid?.() === 0
+
+let directory: string
+let instance: Instance
+let home: string
+
+beforeAll(async () => {
+  directory = await mkdtemp('/tmp/doctor-')
+  await chmod(directory, 0o755)
+  instance = await startInstance(directory, { config: '' })
+})
+
+afterAll(async () => {
+  await instance.stop()
+  await rm(directory, { recursive: true, force: true })
+})
+
+beforeEach(async () => {
+  home = await mkdtemp(join(directory, 'home-'))
+})
+
+interface Said {
+  readonly code: number
+  readonly ids: string[]
+  readonly text: string
+}
+
+async function doctor(...more: string[]): Promise<Said> {
+  const config = [
+    '--config',
+    join(directory, 'instance.toml'),
+    '--config',
+    join(directory, 'more.toml'),
+  ]
+  const sockets = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
+  const args = [CLI, 'doctor', '--json', ...config, ...sockets, ...more]
+  const options = { timeout: 20_000, env: { ...process.env, HOME: home } }
+  const { code, stdout } = await run(process.execPath, args, options).then(
+    ({ stdout }) => ({ code: 0, stdout }),
+    (error: { code: number; stdout: string }) => error,
+  )
+  const { findings } = JSON.parse(stdout)
+  for (const { remedy } of findings) expect(remedy).not.toBe('')
+  return { code, text: stdout, ids: findings.map(({ id }: { id: string }) => id) }
+}
+
+/** What the machine that runs the tests may add: its own users' files and its own cloud-init. */
+function ours(said: Said): string[] {
+  return said.ids.filter((id) => id !== 'cloud-init-without-tokens')
+}
+
+test('nothing is wrong with an instance as it comes', async () => {
+  const said = await doctor()
+  expect(ours(said)).toEqual([])
+  expect(said.code).toBe(0)
+})
+
+test('without --json it says so in words', async () => {
+  const args = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
+  const config = ['--config', join(directory, 'instance.toml')]
+  const env = { ...process.env, HOME: home, PATH: '/nonexistent' }
+  const { stdout } = await run(process.execPath, [CLI, 'doctor', ...config, ...args], { env })
+  expect(stdout).toBe('nothing is wrong\n')
+})
+
+test('an agent that is away, and the socket that it left', async () => {
+  await instance.agent.stop()
+  const said = await doctor()
+  expect(said.ids).toEqual(expect.arrayContaining(['agent-away', 'no-token']))
+  expect(said.code).toBe(1)
+  await instance.restartAgent()
+})
+
+test('an agent that waits, in its own words', async () => {
+  await instance.agent.stop()
+  instance.cloud?.faults.set({ kind: 'reset' })
+  const restarting = instance.restartAgent()
+  await instance.agent.until(({ state }) => state === 'asking-source')
+  await instance.agent.until(({ msg }) => msg === 'boot waits')
+  const said = await doctor()
+  instance.cloud?.faults.clear()
+  await restarting
+  expect(said.ids).toContain('agent-not-ready')
+  expect(said.text).toContain('check source.endpoint')
+})
+
+test('a configuration that is not valid, with its line', async () => {
+  const broken = join(home, 'broken.toml')
+  await writeFile(broken, '[token]\nbound = 1\n')
+  const said = await doctor('--config', broken)
+  expect(said.ids).toContain('configuration')
+  expect(said.text).toContain(`${broken}:2: token.bound: unknown key`)
+})
+
+test('a configuration that others can write', async () => {
+  const loose = join(home, 'loose.toml')
+  await writeFile(loose, '')
+  await chmod(loose, 0o666)
+  expect((await doctor('--config', loose)).ids).toContain('configuration-writable')
+  await chmod(loose, 0o644)
+  expect((await doctor('--config', loose)).ids).not.toContain('configuration-writable')
+})
+
+test.each([
+  [
+    'an admin socket open to everybody',
+    () => instance.adminSocket,
+    0o666,
+    0o660,
+    'admin-socket-open',
+  ],
+  [
+    'a metadata socket closed to applications',
+    () => instance.metadataSocket,
+    0o660,
+    0o666,
+    'metadata-socket-closed',
+  ],
+  [
+    'a runtime directory that others can write',
+    () => instance.runtimeDirectory,
+    0o777,
+    0o755,
+    'runtime-directory-writable',
+  ],
+  [
+    'a salt that others can read',
+    () => join(instance.runtimeDirectory, 'salt'),
+    0o644,
+    0o600,
+    'salt-readable',
+  ],
+])('%s', async (_what, path, wrong, right, id) => {
+  await chmod(path(), wrong)
+  expect((await doctor()).ids).toContain(id)
+  await chmod(path(), right)
+  expect((await doctor()).ids).not.toContain(id)
+})
+
+async function sdkConfig(profile: object, mode: number): Promise<void> {
+  const path = join(home, '.aliyun', 'config.json')
+  await mkdir(join(home, '.aliyun'), { recursive: true })
+  await writeFile(
+    path,
+    JSON.stringify({ current: 'default', profiles: [{ name: 'default', ...profile }] }),
+  )
+  await chmod(path, mode)
+}
+
+const EXTERNAL = { mode: 'External', process_command: 'metabind credential' }
+
+test('an SDK configuration into which the SDK can write credentials', async () => {
+  await sdkConfig(EXTERNAL, 0o664)
+  expect((await doctor()).ids).toContain('sdk-configuration-writable')
+})
+
+test.skipIf(!isRoot)("one that is root's and read-only is as it should be", async () => {
+  await sdkConfig(EXTERNAL, 0o644)
+  expect(ours(await doctor())).toEqual([])
+})
+
+test('an SDK configuration that holds credentials already', async () => {
+  await sdkConfig({ ...EXTERNAL, access_key_id: 'STS.x', sts_token: 'once-handed-out' }, 0o644)
+  const said = await doctor()
+  expect(said.ids).toContain('sdk-secret-on-disk')
+  expect(said.text).not.toContain('once-handed-out')
+})
+
+test('an SDK configuration without a process_command is nobody’s concern here', async () => {
+  await sdkConfig({ mode: 'AK', access_key_id: 'x' }, 0o666)
+  expect(ours(await doctor())).toEqual([])
+})
+
+test.each([
+  ['cloud-init 22.4.2', ['cloud-init-without-tokens']],
+  ['/usr/bin/cloud-init 23.2.2-0ubuntu0', []],
+  ['cloud-init 24.1', []],
+])('%s', async (version, expected) => {
+  const bin = join(home, 'bin')
+  await mkdir(bin)
+  await writeFile(join(bin, 'cloud-init'), `#!/bin/sh\necho '${version}'\n`)
+  await chmod(join(bin, 'cloud-init'), 0o755)
+  const before = process.env.PATH
+  process.env.PATH = `${bin}:${before}`
+  try {
+    expect((await doctor()).ids.filter((id) => id.startsWith('cloud-init'))).toEqual(expected)
+  } finally {
+    process.env.PATH = before
+  }
+})

@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest'
+import { credentialsPath, parseRamCredentials } from '../../src/format/ram-credentials.ts'
+
+const WHOLE = {
+  AccessKeyId: 'STS.id',
+  AccessKeySecret: 'key-secret',
+  Expiration: '2026-01-01T06:00:00Z',
+  SecurityToken: 'token-secret',
+  LastUpdated: '2026-01-01T00:00:00Z',
+  Code: 'Success',
+}
+const parse = (value: unknown) =>
+  parseRamCredentials(
+    'app-role',
+    Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
+  )
+
+describe('credentials of a role', () => {
+  test('are read whole', () => {
+    const found = parse(WHOLE)
+    expect(found.role).toBe('app-role')
+    expect(found.accessKeyId).toBe('STS.id')
+    expect(found.accessKeySecret.reveal()).toBe('key-secret')
+    expect(found.securityToken.reveal()).toBe('token-secret')
+    expect(found.expiration).toEqual(new Date('2026-01-01T06:00:00Z'))
+  })
+
+  test('do not print their secrets', () => {
+    expect(JSON.stringify(parse(WHOLE))).not.toMatch(/key-secret|token-secret/)
+  })
+
+  test.each(['AccessKeyId', 'AccessKeySecret', 'Expiration', 'SecurityToken', 'Code'])(
+    'are refused without %s',
+    (member) => {
+      const { [member as keyof typeof WHOLE]: _left, ...rest } = WHOLE
+      expect(() => parse(rest)).toThrow(
+        expect.objectContaining({
+          code: 'SOURCE_NONSENSE',
+          message: expect.stringContaining(member),
+        }),
+      )
+    },
+  )
+
+  test.each([
+    ['an empty member', { ...WHOLE, SecurityToken: '' }],
+    ['another Code', { ...WHOLE, Code: 'Failed' }],
+    ['a time that is none', { ...WHOLE, Expiration: 'soon' }],
+    ['no JSON, whose text may be the secret', '{"AccessKeySecret":"key-secret"'],
+  ])('are refused with %s', (_what, value) => {
+    const refused = expect.objectContaining({
+      code: 'SOURCE_NONSENSE',
+      message: expect.not.stringContaining('key-secret'),
+    })
+    expect(() => parse(value)).toThrow(refused)
+  })
+})
+
+test.each(['', '.', '..', '../user-data', 'a/b', 'a?b', 'a%2fb', 'a b', 'x'.repeat(65)])(
+  'no role has the name %j',
+  (role) => {
+    expect(() => credentialsPath(role)).toThrow(
+      expect.objectContaining({ code: 'METADATA_ABSENT' }),
+    )
+  },
+)

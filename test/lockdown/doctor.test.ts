@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
+
+const isRoot = process.getuid?.() === 0
+
+describe.skipIf(!isRoot)('metabind doctor and lockdown', () => {
+  let guarded: Guarded
+
+  beforeAll(async () => {
+    guarded = await startGuarded({ tokens: 'optional' })
+  })
+  afterAll(() => guarded?.stop())
+
+  /** Ids of the findings that are about lockdown. */
+  async function found(): Promise<string[]> {
+    const config = ['instance.toml', 'more.toml'].map((file) => `${guarded.directory}/${file}`)
+    const args = ['doctor', '--json', ...config.flatMap((file) => ['--config', file])]
+    const said: string = await guarded.metabind(args).catch((error) => error.stdout)
+    const ids: string[] = JSON.parse(said).findings.map(({ id }: { id: string }) => id)
+    return ids.filter((id) => /^(lockdown|reads|firewall)/.test(id))
+  }
+
+  test('listeners without rules are a hint, with rules nothing is said', async () => {
+    expect(await found()).toEqual(['lockdown-off'])
+    await guarded.lockdown('on')
+    expect(await found()).toEqual([])
+  })
+
+  test('a rollback nobody meant is seen', async () => {
+    await guarded.lockdown('on', '--for', '1s')
+    await sleep(1200)
+    expect(await found()).toEqual(['lockdown-off'])
+  })
+
+  test('rules that lead nowhere are seen', async () => {
+    await guarded.lockdown('on')
+    await guarded.instance.agent.stop()
+    expect(await found()).toEqual(['lockdown-into-nothing'])
+    await guarded.instance.restartAgent()
+  })
+
+  test('readers without tokens are seen while observing', async () => {
+    await guarded.lockdown('on', '--observe')
+    await guarded.curl(APP, `${SERVICE}/latest/meta-data/instance-id`)
+    expect(await found()).toEqual(['reads-without-token'])
+  })
+})
