@@ -4,8 +4,8 @@ import { join } from 'node:path'
 /** Where cgroup version 2 is: alone, or beside version 1. */
 const ROOTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
 const CGROUPS_MAX = 65_536
-// A storm of unknown ids must not walk the tree for each of them.
-const WALK_MS_MIN = 1000
+// For so long an id that is not in the tree is not looked for again.
+const MISSED_MS = 1000
 
 /** Finds the path of a cgroup by the id that sock_diag(7) gives, such as `/system.slice/app.service`. */
 export interface Cgroups {
@@ -14,18 +14,21 @@ export interface Cgroups {
 
 /**
  * A cgroup's id is the inode of its directory (cgroups(7)). Ids are not used again while the kernel
- * runs, so what was found stays true; the tree is walked again for an id that is new.
+ * runs, so what was found stays true. The tree is walked for an id that is new: a unit that has just
+ * started must be found by its first connection.
+ *
+ * @param clockMs monotonic
  */
 export function cgroups(clockMs: () => number): Cgroups {
   let paths = new Map<bigint, string>()
-  let walkedAtMs = Number.NEGATIVE_INFINITY
+  let missed = new Map<bigint, number>()
   return {
     pathOf: (id) => {
-      const isDue = clockMs() - walkedAtMs >= WALK_MS_MIN
-      if (!paths.has(id) && isDue) {
-        walkedAtMs = clockMs()
-        paths = walk()
-      }
+      const missedAtMs = missed.get(id) ?? Number.NEGATIVE_INFINITY
+      if (paths.has(id) || clockMs() - missedAtMs < MISSED_MS) return paths.get(id)
+      paths = walk()
+      if (missed.size >= CGROUPS_MAX) missed = new Map()
+      if (!paths.has(id)) missed.set(id, clockMs())
       return paths.get(id)
     },
   }

@@ -2,7 +2,7 @@ import { hkdfSync } from 'node:crypto'
 import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import { MetabindError } from '../errors.ts'
-import { cgroups } from './cgroup.ts'
+import { type Cgroups, cgroups } from './cgroup.ts'
 import { type CredentialsUri, credentialsUri } from './credentials-uri.ts'
 import { closeGently } from './gentle-close.ts'
 import { type Observed, type Observer, observer } from './observe.ts'
@@ -44,18 +44,22 @@ export interface Loopback {
 /** @throws MetabindError LISTEN_FAILED */
 export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri): Promise<Loopback> {
   const { transparent, credentials_uri: uri } = parts.config
+  const places = cgroups(() => performance.now())
   const opened: { close(): Promise<unknown> }[] = []
   let watching: Observer | undefined
   try {
     if (transparent.enabled) {
       const destination = destinationOf(parts.endpoint)
-      const redirected = relay({ ...parts.relay, identify: identifyRedirected(destination) })
+      const redirected = relay({
+        ...parts.relay,
+        identify: identifyRedirected(destination, places),
+      })
       opened.push(await listenOnPort(redirected, transparent.port))
-      watching = openObserver(parts)
+      watching = openObserver(parts, places)
       opened.push(await listenObserver(watching, transparent.observe_port))
     }
     if (uris !== undefined) {
-      const app = relay({ ...parts.relay, identify: identifyLoopback, admit: uris.admit })
+      const app = relay({ ...parts.relay, identify: identifyLoopback(places), admit: uris.admit })
       opened.push(await listenOnPort(app, uri.port))
     }
   } catch (error) {
@@ -85,12 +89,12 @@ export function credentialsUris(
   return credentialsUri(key, config.credentials_uri.port, tokens)
 }
 
-function openObserver(parts: LoopbackParts): Observer {
+function openObserver(parts: LoopbackParts, places: Cgroups): Observer {
   return observer({
     dialect: parts.relay.dialect,
     destination: destinationOf(parts.endpoint),
     bounds: parts.relay.bounds,
-    cgroups: cgroups(() => performance.now()),
+    cgroups: places,
     onTokenless: parts.onTokenless,
   })
 }

@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net'
 import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'tpm2-js/linux'
 import { MetabindError } from '../errors.ts'
+import { parseCgroup } from '../format/cgroup.ts'
 import { type Caller, rememberCaller } from './caller.ts'
+import type { Cgroups } from './cgroup.ts'
 
 /** An IPv4 address and port. */
 export interface Destination {
@@ -20,18 +22,30 @@ const NO_GID = 0xffff_ffff
  *
  * @param destination where the connections were going: the metadata service
  */
-export function identifyRedirected(destination: Destination): (socket: Socket) => void {
-  return (socket) => {
-    const owner = redirectedOwner(socket, destination)
-    if (owner !== undefined) rememberCaller(socket, callerFor(owner))
-  }
+export function identifyRedirected(
+  destination: Destination,
+  places: Cgroups,
+): (socket: Socket) => void {
+  return (socket) => remember(socket, redirectedOwner(socket, destination), places)
 }
 
 /** Identifies callers that connected to this address itself, which must be a loopback address. */
-export function identifyLoopback(socket: Socket): void {
-  const { localAddress = '', localPort = 0 } = socket
-  const owner = quietOwner(socket, { address: localAddress, port: localPort })
-  if (owner !== undefined) rememberCaller(socket, callerFor(owner))
+export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
+  return (socket) => {
+    const { localAddress = '', localPort = 0 } = socket
+    remember(socket, quietOwner(socket, { address: localAddress, port: localPort }), places)
+  }
+}
+
+/**
+ * A caller whose cgroup is out of sight is refused: nobody could say whether it is in a container,
+ * where uid 0 is not the root that a rule means.
+ */
+function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroups): void {
+  const id = owner?.cgroupId
+  const place = id === undefined ? undefined : places.pathOf(id)
+  if (owner === undefined || place === undefined) return
+  rememberCaller(socket, callerFor(owner, place))
 }
 
 /** Whether a connection was going to `destination` when a rule redirected it. */
@@ -80,6 +94,11 @@ function quietOwner(socket: Socket, connectedTo: Destination): SocketOwner | und
   }
 }
 
-function callerFor(owner: SocketOwner): Caller {
-  return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [] }
+/**
+ * The kernel names no process here, so its groups, its namespaces and what it runs are not known: no
+ * rule that names groups or executables speaks of it.
+ */
+function callerFor(owner: SocketOwner, cgroup: string): Caller {
+  const place = parseCgroup(`0::${cgroup}`)
+  return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [], ...place }
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { makeCgroup } from '../harness/cgroup.ts'
 import { AGENT, APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -52,6 +53,36 @@ describe.skipIf(!isRoot)('lockdown', () => {
     // None of the caller's own requests arrived there.
     const tokens = (await guarded.cloud.requests()).flatMap(({ rawHeaders }) => rawHeaders)
     expect(tokens).not.toContain(token)
+  })
+
+  test('a caller is known by its unit too, and not by a group or a process', async (context) => {
+    const unit = await makeCgroup(`metabind-lockdown-${process.pid}.service`)
+    if (unit === undefined) return context.skip('no cgroup can be made here')
+    try {
+      await guarded.lockdown('on')
+      const within = (...args: string[]) =>
+        guarded.networks.inHost(
+          undefined,
+          ...unit.prefix,
+          'curl',
+          '-sS',
+          '--max-time',
+          '5',
+          ...args,
+        )
+      const token = await within(...PUT, TOKEN_URL)
+      const said = JSON.parse(await within(...carrying(token), `${SERVICE}/metabind/v1/whoami`))
+      expect(said).toEqual({
+        pid: 0,
+        uid: 0,
+        gid: 0xffff_ffff,
+        groups: [],
+        namespaces: [],
+        unit: `metabind-lockdown-${process.pid}.service`,
+      })
+    } finally {
+      await unit.remove()
+    }
   })
 
   test('the rules of the socket hold: no token, a forwarded request, another user', async () => {

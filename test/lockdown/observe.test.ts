@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeCgroup } from '../harness/cgroup.ts'
 import { APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -67,6 +68,20 @@ describe.skipIf(!isRoot)('observing', () => {
       'X-Forwarded-For',
       'X-aliyun-ecs-metadata-token-ttl-seconds',
     ])
+  })
+
+  test('the unit is that of the process, a unit that has just started too', async (context) => {
+    const unit = await makeCgroup(`metabind-test-${process.pid}.service`)
+    if (unit === undefined) return context.skip('no cgroup can be made here')
+    try {
+      const command = [...unit.prefix, 'curl', '-sS', '--max-time', '5', ID]
+      expect(await guarded.networks.inHost(undefined, ...command)).toBe('i-bp1guarded')
+    } finally {
+      await unit.remove()
+    }
+    expect((await observed()).rows).toContainEqual(
+      expect.objectContaining({ uid: 0, unit: `metabind-test-${process.pid}.service` }),
+    )
   })
 
   test.each([
