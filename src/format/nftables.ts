@@ -33,8 +33,8 @@ export function lockdownRules(lockdown: Lockdown): string {
   const timeout = forSeconds === undefined ? '' : ` timeout ${forSeconds}s`
   const chains =
     lockdown.mode === 'observe'
-      ? [redirectChain(lockdown)]
-      : [redirectChain(lockdown), guardChain(lockdown), forwardChain(lockdown)]
+      ? [redirectChain(lockdown), listenerChain(lockdown)]
+      : [redirectChain, listenerChain, guardChain, forwardChain].map((chain) => chain(lockdown))
   return `${removalRules()}
 table ${LOCKDOWN_TABLE} {
 \tset guarded {
@@ -62,6 +62,19 @@ function redirectChain({ port, agentUid, listenerPort }: Lockdown): string {
   return `\tchain redirected {
 \t\ttype nat hook output priority -100; policy accept;
 \t\tip daddr @guarded tcp dport ${port} meta skuid != ${agentUid} counter redirect to :${listenerPort}
+\t}
+`
+}
+
+/**
+ * Nobody but root connects to the listener otherwise than redirected. Somebody who did, from a port
+ * of his choice, would make the kernel give the next redirected connection from that port another
+ * one, and the agent would look for the owner of that other one.
+ */
+function listenerChain({ listenerPort }: Lockdown): string {
+  return `\tchain listener {
+\t\ttype filter hook output priority 0; policy accept;
+\t\tip daddr 127.0.0.0/8 tcp dport ${listenerPort} ct status & dnat != dnat meta skuid != 0 reject with tcp reset
 \t}
 `
 }

@@ -26,7 +26,11 @@ export function identifyRedirected(
   destination: Destination,
   places: Cgroups,
 ): (socket: Socket) => void {
-  return (socket) => remember(socket, redirectedOwner(socket, destination), places)
+  return (socket) => {
+    const owner = redirectedOwner(socket, destination)
+    // The agent's own connections are not redirected: whoever seems to be the agent is not.
+    if (owner?.uid !== process.getuid?.()) remember(socket, owner, places)
+  }
 }
 
 /** Identifies callers that connected to this address itself, which must be a loopback address. */
@@ -48,7 +52,10 @@ function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroup
   rememberCaller(socket, callerFor(owner, place))
 }
 
-/** Whether a connection was going to `destination` when a rule redirected it. */
+/**
+ * Whether a connection was going to `destination` when a rule redirected it. Without this check, somebody
+ * who connects to the listener from the port of another's connection to the service is taken for him.
+ */
 export function wasGoingTo(socket: Socket, destination: Destination): boolean {
   try {
     const original = originalDestination(socketFd(socket))

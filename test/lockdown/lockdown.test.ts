@@ -136,11 +136,58 @@ except OSError as e:
   })
 
   test('the listener refuses connections that nobody redirected', async () => {
+    const direct = 'http://127.0.0.1:9180/latest/api/token'
+    expect(await guarded.curl(APP, ...PUT, direct)).toMatch(/^CALLER_UNKNOWN: /)
     await guarded.lockdown('on')
-    expect(await guarded.curl(APP, ...PUT, 'http://127.0.0.1:9180/latest/api/token')).toMatch(
-      /^CALLER_UNKNOWN: /,
-    )
+    expect(await guarded.curl(undefined, ...PUT, direct)).toMatch(/^CALLER_UNKNOWN: /)
+    await expect(guarded.curl(APP, ...PUT, direct)).rejects.toThrow(CUT)
     await expect(guarded.curl(APP, 'http://127.0.0.1:9181/latest/')).rejects.toThrow()
+  })
+
+  /** Python that connects from a chosen port of the host's address, and then does `then`. */
+  const fromPort = (port: number, to: string, then: string) => `import socket,sys
+s = socket.socket()
+s.settimeout(5)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('10.77.0.2', ${port}))
+s.connect(${to})
+${then}`
+  const ASK = `s.send(b'PUT /latest/api/token HTTP/1.1\\r\\nHost: x\\r\\n' +
+  b'X-aliyun-ecs-metadata-token-ttl-seconds: 60\\r\\nConnection: close\\r\\n\\r\\n')
+print(s.recv(4096).decode())`
+  const SERVICE_ADDRESS = "('100.100.100.200', 80)"
+  const LISTENER_ADDRESS = "('127.0.0.1', 9180)"
+
+  /** A process of root that holds a connection to the service from `port`. */
+  async function holdAsRoot(port: number, to: string) {
+    const script = fromPort(port, to, "print('open', flush=True)\nsys.stdin.read()")
+    const [file = '', ...args] = guarded.networks.hostPrefix
+    const child = spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    await once(child.stdout, 'data')
+    return child
+  }
+
+  test('whoever comes from the port of another is not taken for him', async () => {
+    await guarded.lockdown('on')
+    const root = await holdAsRoot(41_000, SERVICE_ADDRESS)
+    const script = fromPort(41_000, LISTENER_ADDRESS, ASK)
+    // Also as the listener would see it without the firewall's part.
+    await guarded.networks.inHost(undefined, 'nft', 'flush chain ip metabind_lockdown listener')
+    const answer = await guarded.networks.inHost(APP, '/usr/bin/python3', '-c', script)
+    root.kill('SIGKILL')
+    expect(answer).toContain('CALLER_UNKNOWN')
+  })
+
+  test('a port that the kernel had to change names nobody, and no user can cause it', async () => {
+    await guarded.lockdown('on')
+    const ask = ['/usr/bin/python3', '-c', fromPort(42_000, SERVICE_ADDRESS, ASK)]
+    const blocker = await holdAsRoot(42_000, LISTENER_ADDRESS)
+    expect(await guarded.networks.inHost(APP, ...ask)).toContain('CALLER_UNKNOWN')
+    blocker.kill('SIGKILL')
+    const block = fromPort(43_000, LISTENER_ADDRESS, "print('open')")
+    await expect(guarded.networks.inHost(APP, '/usr/bin/python3', '-c', block)).rejects.toThrow(
+      /ConnectionRefused|ConnectionReset/,
+    )
   })
 
   test('with the agent gone nobody is let through; a new agent takes over, tokens too', async () => {
