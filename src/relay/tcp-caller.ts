@@ -52,10 +52,7 @@ function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroup
   rememberCaller(socket, callerFor(owner, place))
 }
 
-/**
- * Whether a connection was going to `destination` when a rule redirected it. Without this check, somebody
- * who connects to the listener from the port of another's connection to the service is taken for him.
- */
+/** Whether a connection was going to `destination` when a rule redirected it. */
 export function wasGoingTo(socket: Socket, destination: Destination): boolean {
   try {
     const original = originalDestination(socketFd(socket))
