@@ -172,7 +172,7 @@ export const ERRORS = {
     sentence: 'There is no such metadata.',
     remedy: 'List the parent path to see what there is.',
   },
-  CREDENTIALS_URI_OFF: {
+  LISTEN_URI_OFF: {
     status: 404,
     sentence: 'The agent has no listener for credentials URLs.',
     remedy: 'Set credentials_uri.enabled and restart the agent, or use metabind exec --with env.',

@@ -178,7 +178,7 @@ async function readMetadata(
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
   if (asked.target.path === CREDENTIALS_URI_PATH) {
-    if (parts.credentialsUri === undefined) throw new MetabindError('CREDENTIALS_URI_OFF')
+    if (parts.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
     return reply.type('text/plain').send(parts.credentialsUri(asked.caller))
   }
   parts.gate.permit(asked.caller, asked.target.path)

@@ -189,7 +189,7 @@ test('without the listener the command line says how to go on', async () => {
   const plain = await startInstance(other)
   const env = { METABIND_SOCKET: plain.metadataSocket }
   await expect(metabind(undefined, ['exec', 'true'], env)).rejects.toMatchObject({
-    stderr: expect.stringMatching(/CREDENTIALS_URI_OFF: .* metabind exec --with env/),
+    stderr: expect.stringMatching(/LISTEN_URI_OFF: .* metabind exec --with env/),
   })
   await plain.stop()
   await rm(other, { recursive: true, force: true })
