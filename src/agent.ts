@@ -1,21 +1,26 @@
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'tpm2-js/linux'
 import { openAuditTrail } from './audit-trail.ts'
-import { type AttestationParts, attestationOf } from './boot/attestation.ts'
-import { advance, type BootParts, type BootState, type ReadyState } from './boot/boot.ts'
-import { continuityOf } from './boot/continuity.ts'
-import { type InstanceChange, isRemarkable } from './boot/instance-record.ts'
+import { advance, type BootState, type ReadyState } from './boot/boot.ts'
+import { isRemarkable } from './boot/instance-record.ts'
 import { type Keeper, keepKeys } from './boot/keeper.ts'
-import { keptIn } from './boot/kept.ts'
-import { loadRevocations } from './boot/revocations.ts'
 import { loadSalt } from './boot/salt.ts'
 import { skSigner } from './boot/sk-signer.ts'
-import type { BoundKeys } from './boot/token-keys.ts'
-import { type InstanceTpm, instanceTpm } from './boot/tpm.ts'
+import { instanceTpm } from './boot/tpm.ts'
+import { bootParts, readInstanceId } from './boot-parts.ts'
+import {
+  afterFailure,
+  backoffMs,
+  FATAL,
+  logWait,
+  nextSetback,
+  passingProblem,
+  type Setback,
+} from './boot-setback.ts'
+import { httpBounds, limitBounds, sourceBounds } from './bounds.ts'
 import type { Config } from './config.ts'
-import { causeChain, ERRORS, type ErrorCode, MetabindError } from './errors.ts'
+import { causeChain, MetabindError } from './errors.ts'
 import { decodeChallenge, encodeAnswer } from './format/activation.ts'
 import { encodeEvidence } from './format/evidence.ts'
 import type { InheritedSockets } from './inherited-sockets.ts'
@@ -23,14 +28,12 @@ import type { Log } from './log.ts'
 import { admin, type RunningAgent } from './relay/admin.ts'
 import type { Audit } from './relay/audit.ts'
 import type { Counters } from './relay/counters.ts'
-import type { Dialect } from './relay/dialect.ts'
 import { DIALECTS } from './relay/dialects.ts'
 import { closeGently } from './relay/gentle-close.ts'
-import type { HttpBounds } from './relay/http-server.ts'
 import { identityIssuer } from './relay/identity.ts'
 import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
-import { type LimitBounds, limits } from './relay/limits.ts'
+import { limits } from './relay/limits.ts'
 import { listenOn, listenOnInherited } from './relay/listen.ts'
 import { credentialsUris, type Loopback, openLoopback } from './relay/loopback.ts'
 import { type Metadata, metadataFrom } from './relay/metadata.ts'
@@ -43,9 +46,9 @@ import { type RelayParts, relay } from './relay/relay.ts'
 import { openSource } from './relay/source.ts'
 import { tokenAuthority } from './relay/token.ts'
 import { agentStatus } from './status.ts'
-import { readAkCertificates, readTrust } from './trust-files.ts'
-import type { Trust } from './verify/trust.ts'
+import { readTrust } from './trust-files.ts'
 import { VERSION } from './version.ts'
+import { inWords, watched } from './watched-keys.ts'
 
 /** Whom the agent tells how it is: systemd, in daemon.ts. */
 export interface Supervisor {
@@ -75,20 +78,9 @@ export interface Agent {
   drain(): Promise<void>
 }
 
-const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
-const RETRY_MS_MIN = 500
-const RETRY_MS_MAX = 15_000
 // How often credentials are looked at. Timers stand still in a suspend, so the clocks are asked.
 const METADATA_TURN_MS = 15_000
 const REFRESH_LOG_MS = 60_000
-// The same at the next try: a person has to act, and the process says so by ending.
-const FATAL: readonly ErrorCode[] = [
-  'DIRECTORY_UNSAFE',
-  'DIRECTORY_FAULT',
-  'LISTEN_FAILED',
-  'TPM_STUCK',
-]
-
 // What boot is at, for a person who reads the status of the unit.
 const BOOT_STEPS: Readonly<Record<BootState['at'], string>> = {
   'opening-tpm': 'making the keys of the TPM',
@@ -353,120 +345,6 @@ function policyInWords({ policy, from }: LoadedPolicy): string {
   return `${from}: ${policy.mode}, ${policy.rules.length} rules${secrets}`
 }
 
-function bootParts(
-  config: Config,
-  dialect: Dialect,
-  tpm: InstanceTpm,
-  metadata: Metadata,
-  trust: () => Trust,
-  log: Log,
-): BootParts {
-  const { runtime, state } = config.directories
-  const attestation = attestationParts(config, dialect, tpm, metadata, trust)
-  return {
-    tpm,
-    dialect: dialect.name,
-    attestationOf: (keys, identity) => attestationOf(attestation, keys, identity),
-    continuityOf: (identity) => continuityOf(tpm, identity, state),
-    readInstanceId: () => readInstanceId(metadata, dialect),
-    openKept: (seal) =>
-      keptIn(runtime, seal, (problem) =>
-        log.warn(
-          { code: problem.code, cause: causeChain(problem) },
-          'kept for a restart: unusable',
-        ),
-      ),
-    onOtherInstance: (before, now) =>
-      log.warn({ before, now }, 'the source names another instance'),
-    bootId: readFileSync(BOOT_ID_FILE, 'utf8').trim(),
-    salt: loadSalt(runtime),
-    revocations: loadRevocations(runtime, bootTimeMs),
-    bootTimeMs,
-  }
-}
-
-function attestationParts(
-  { tpm: settings, source }: Config,
-  dialect: Dialect,
-  tpm: InstanceTpm,
-  metadata: Metadata,
-  trust: () => Trust,
-): AttestationParts {
-  const akCertificates = readAkCertificates(settings)
-  const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(settings.tcti)?.[1]
-  return {
-    tpm,
-    dialect: dialect.name,
-    pcrs: { hash: settings.pcr_bank, pcrs: settings.pcrs },
-    akCertificates,
-    // Another TPM's log would only refute this one's PCRs.
-    eventLogFile: device && `/sys/kernel/security/tpm${device}/binary_bios_measurements`,
-    readIdentityDocument: (audience) => readIdentityDocument(metadata, dialect, audience),
-    policy: () => ({
-      trust: trust(),
-      ekCertificate: settings.ek_certificate,
-      ekInstance: settings.ek_instance,
-      identityDocument: source.identity_document,
-    }),
-  }
-}
-
-/** The cloud's PKCS7 for an audience. A silent source makes none; `require` then refuses. */
-async function readIdentityDocument(
-  metadata: Metadata,
-  dialect: Dialect,
-  audience: string,
-): Promise<Buffer | undefined> {
-  const [path] = dialect.audiencePaths
-  if (path === undefined) return undefined
-  try {
-    const { item } = await metadata.read(path, `audience=${audience}`, { fresh: true })
-    return item && decodePkcs7(item.body.toString('latin1'))
-  } catch (error) {
-    if (error instanceof MetabindError && error.code === 'SOURCE_DOWN') return undefined
-    throw error
-  }
-}
-
-/** Base64 without armour, blanks allowed. @throws MetabindError SOURCE_NONSENSE */
-function decodePkcs7(text: string): Buffer {
-  const plain = text.replaceAll(/\s/g, '')
-  if (/^[A-Za-z0-9+/]+={0,2}$/.test(plain)) return Buffer.from(plain, 'base64')
-  throw new MetabindError('SOURCE_NONSENSE', 'its identity document is not base64')
-}
-
-/**
- * Token keys whose refresh also looks whether this is still the same machine: a cleared TPM,
- * counters that went back or a restored snapshot lead to a new self-test, and a failed one stops
- * the agent as a failed refresh does. The test is owed until it passes: the next look finds no
- * change any more.
- */
-function watched({ tokenKeys, continuity, attestation }: ReadyState, audit: Audit): BoundKeys {
-  let owesSelfTest = false
-  return {
-    ...tokenKeys,
-    refresh: async () => {
-      await tokenKeys.refresh()
-      const change = await continuity.look()
-      if (isRemarkable(change)) {
-        owesSelfTest = true
-        audit({ event: 'instance.changed', detail: inWords(change) })
-      }
-      if (!owesSelfTest) return
-      await attestation.selfTest()
-      owesSelfTest = false
-      audit({ event: 'self-test.passed' })
-    },
-  }
-}
-
-/** Asks the source itself; through the cache, so that the first reader need not ask again. */
-async function readInstanceId(metadata: Metadata, dialect: Dialect): Promise<string> {
-  const { item } = await metadata.read(dialect.instanceIdPath, undefined, { fresh: true })
-  if (item === undefined) throw new MetabindError('METADATA_ABSENT', dialect.instanceIdPath)
-  return item.body.toString('utf8')
-}
-
 /** Takes over what an earlier process of this boot had fetched, and keeps what this one fetches. */
 function keepMetadata(ready: ReadyState, metadata: Metadata): ItemKeeper {
   const { kept, tokenKeys } = ready
@@ -497,80 +375,6 @@ function unlessEnding(error: unknown): void {
   if (!(error instanceof Error) || error.name !== 'AbortError') throw error
 }
 
-function inWords(change: InstanceChange): string {
-  if (change.kind === 'tpm-changed') return `another TPM; the EK was ${change.ekName}`
-  if (change.kind === 'instance-changed') return `another instance; it was ${change.instanceId}`
-  return change.kind
-}
-
-/** What a step failed on, where waiting may help; thrown on where it cannot. */
-function passingProblem(error: unknown): MetabindError {
-  if (!(error instanceof MetabindError) || FATAL.includes(error.code)) throw error
-  return error
-}
-
-function backoffMs(failures: number): number {
-  return Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX)
-}
-
-/** A step of boot that fails, and how often it has failed before. */
-interface Setback {
-  readonly at: BootState['at']
-  readonly problem: MetabindError
-  readonly failuresBefore: number
-}
-
-function nextSetback(
-  last: Setback | undefined,
-  at: BootState['at'],
-  problem: MetabindError,
-): Setback {
-  return { at, problem, failuresBefore: last?.at === at ? last.failuresBefore + 1 : 0 }
-}
-
-/**
- * The same step is taken again, but for the self-test: what it found wrong is mended in the TPM, its
- * NV memory or the source, so nothing that was taken from them before is kept.
- */
-function afterFailure(state: Exclude<BootState, ReadyState>): BootState {
-  if (state.at !== 'self-testing') return state
-  state.kept.clear()
-  return { at: 'opening-tpm' }
-}
-
-/** The first failure and every power of two after it: a TPM missing for a day fills no disk. */
-function logWait(log: Log, { at, problem, failuresBefore }: Setback): void {
-  const level = Number.isInteger(Math.log2(failuresBefore + 1)) ? 'warn' : 'debug'
-  const { remedy } = ERRORS[problem.code]
-  log[level]({ state: at, code: problem.code, cause: causeChain(problem), remedy }, 'boot waits')
-}
-
 function requireRunning(why: MetabindError | undefined): void {
   if (why !== undefined) throw new MetabindError('AGENT_STOPPED', why.code)
-}
-
-function sourceBounds(config: Config): Parameters<typeof openSource>[2] {
-  return {
-    connectTimeoutMs: config.source.connect_timeout_ms,
-    timeoutMs: config.source.timeout_ms,
-    answerBytesMax: config.source.answer_bytes_max,
-  }
-}
-
-function limitBounds({ limits }: Config): LimitBounds {
-  return {
-    mints: { perSecond: limits.mints_per_second, burst: limits.mint_burst },
-    misses: { perSecond: limits.misses_per_second, burst: limits.miss_burst },
-    connectionsPerUid: limits.connections_per_uid,
-  }
-}
-
-function httpBounds(config: Config): HttpBounds {
-  return {
-    connections: config.limits.connections,
-    headerBytesMax: config.limits.header_bytes_max,
-    bodyBytesMax: config.limits.body_bytes_max,
-    requestTimeoutMs: config.limits.request_timeout_ms,
-    idleTimeoutMs: config.limits.idle_timeout_ms,
-  }
 }

@@ -39,6 +39,24 @@ const RULES: readonly Rule[] = [
   },
   // What the agent is put together from, on its behalf.
   {
+    of: 'src/boot-parts.ts',
+    may: [
+      'src/boot/',
+      'src/config.ts',
+      'src/errors.ts',
+      'src/log.ts',
+      'src/relay/dialect.ts',
+      'src/relay/metadata.ts',
+      'src/trust-files.ts',
+      'src/verify/trust.ts',
+      'tpm2-js/linux',
+      'node:fs',
+    ],
+  },
+  { of: 'src/boot-setback.ts', may: ['src/boot/boot.ts', 'src/errors.ts', 'src/log.ts'] },
+  { of: 'src/bounds.ts', may: ['src/config.ts', 'src/relay/'] },
+  { of: 'src/watched-keys.ts', may: ['src/boot/', 'src/relay/audit.ts'] },
+  {
     of: 'src/audit-trail.ts',
     may: [
       'src/boot/',
@@ -88,20 +106,6 @@ const RULES: readonly Rule[] = [
   },
   { of: 'src/relay/metrics.ts', may: ['src/errors.ts', 'src/relay/', 'node:*', 'prom-client'] },
   { of: 'src/relay/dialect', may: ['src/relay/dialect*', 'src/errors.ts'] },
-  {
-    of: 'src/sdk/',
-    may: [
-      'src/sdk/',
-      'src/client.ts',
-      'src/errors.ts',
-      'src/format/',
-      'node:*',
-      'zod',
-      '@alicloud/*',
-    ],
-  },
-  { of: 'src/inherited-sockets.ts', may: ['src/errors.ts'] },
-  { of: 'src/service-manager.ts', may: ['src/agent.ts', 'tpm2-js/linux'] },
   { of: 'src/client.ts', may: ['src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'] },
   {
     of: 'src/cli',

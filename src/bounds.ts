@@ -1,0 +1,32 @@
+import type { Config } from './config.ts'
+import type { HttpBounds } from './relay/http-server.ts'
+import type { LimitBounds } from './relay/limits.ts'
+import type { SourceBounds } from './relay/source.ts'
+
+// The configuration's words, in those of the parts that are bound by them.
+
+export function sourceBounds(config: Config): SourceBounds {
+  return {
+    connectTimeoutMs: config.source.connect_timeout_ms,
+    timeoutMs: config.source.timeout_ms,
+    answerBytesMax: config.source.answer_bytes_max,
+  }
+}
+
+export function limitBounds({ limits }: Config): LimitBounds {
+  return {
+    mints: { perSecond: limits.mints_per_second, burst: limits.mint_burst },
+    misses: { perSecond: limits.misses_per_second, burst: limits.miss_burst },
+    connectionsPerUid: limits.connections_per_uid,
+  }
+}
+
+export function httpBounds(config: Config): HttpBounds {
+  return {
+    connections: config.limits.connections,
+    headerBytesMax: config.limits.header_bytes_max,
+    bodyBytesMax: config.limits.body_bytes_max,
+    requestTimeoutMs: config.limits.request_timeout_ms,
+    idleTimeoutMs: config.limits.idle_timeout_ms,
+  }
+}
