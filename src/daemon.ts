@@ -6,7 +6,7 @@ import { type Agent, startAgent } from './agent.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { causeChain, ERRORS, MetabindError } from './errors.ts'
 import { inheritedSockets } from './inherited-sockets.ts'
-import { flushLog, type Log, openLog } from './log.ts'
+import { closeLog, type Log, openLog } from './log.ts'
 import { newCounters } from './relay/counters.ts'
 import { feedWatchdog, type ServiceManager, serviceManager } from './service-manager.ts'
 import { VERSION } from './version.ts'
@@ -56,7 +56,7 @@ function endOn(signal: NodeJS.Signals, agent: Agent, log: Log, manager: ServiceM
     setTimeout(() => exitAtOnce(0), DRAIN_MS_MAX).unref()
     void agent
       .drain()
-      .then(() => flushLog(log))
+      .then(() => closeLog(log))
       .then(() => exitAtOnce(0))
   })
 }
@@ -110,7 +110,7 @@ function run(files: readonly string[], config: Config): void {
   const cannotGoOn = (error: unknown): void => {
     if (error instanceof Error && error.name === 'AbortError') return
     log.error({ cause: causeChain(error) }, 'cannot go on')
-    void flushLog(log).then(() => fail(error))
+    void closeLog(log).then(() => fail(error))
   }
   agent.started.catch(cannotGoOn)
   agent.failed.catch(cannotGoOn)

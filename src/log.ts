@@ -4,6 +4,8 @@ import { pino } from 'pino'
 /** What the agent logs with. Records are JSON lines on standard output, for the journal. */
 export type Log = pino.Logger<'notice'>
 
+type Output = ReturnType<typeof pino.destination>
+
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 // syslog(3): what journald makes of `<N>` before a line (sd-daemon(3)), by pino's number of the level.
@@ -13,7 +15,7 @@ const PRIORITY_INFO = 6
 const NOTICE = 35
 // When the journal does not read, so much waits; what comes then is dropped, and the agent goes on.
 const WAITING_BYTES_MAX = 4_194_304
-const FLUSH_MS_MAX = 1000
+const CLOSE_MS_MAX = 1000
 
 /**
  * The agent's log. Nothing secret is ever handed to it (tokens and keys are Secret values); the
@@ -22,7 +24,8 @@ const FLUSH_MS_MAX = 1000
  * @param onDropped told of each line that was lost because nobody reads standard output
  */
 export function openLog(level: LogLevel, onDropped: () => void = () => undefined): Log {
-  return pino(
+  const output = standardOutput(onDropped)
+  const log = pino(
     {
       level,
       customLevels: { notice: NOTICE },
@@ -34,28 +37,40 @@ export function openLog(level: LogLevel, onDropped: () => void = () => undefined
         censor: '[secret]',
       },
     },
-    standardOutput(onDropped),
+    withPriorities(output),
   )
+  outputs.set(log, output)
+  return log
 }
 
+/** Where each log is written to, to be ended with it. */
+const outputs = new WeakMap<Log, Output>()
+
 /** Resolves when all that was logged is written, or a second has passed: nobody may be reading. */
-export function flushLog(log: Log): Promise<void> {
+export function closeLog(log: Log): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, FLUSH_MS_MAX).unref()
-    log.flush(() => resolve())
+    setTimeout(resolve, CLOSE_MS_MAX).unref()
+    const output = outputs.get(log)
+    // Its flush() does not wait for what is being written; its end() does.
+    output?.once('finish', () => resolve())
+    output?.end()
   })
 }
 
 /** Written in the background, so that a slow reader of the log slows no request. */
-function standardOutput(onDropped: () => void): pino.DestinationStream {
+function standardOutput(onDropped: () => void): Output {
   const output = pino.destination({ dest: 1, sync: false, maxLength: WAITING_BYTES_MAX })
   output.on('drop', onDropped)
+  return output
+}
+
+/** The same, with its priority before each line where the journal reads. */
+function withPriorities(output: Output): pino.DestinationStream {
   if (!isJournal(1)) return output
   // pino sets lastLevel before each write of a destination that carries this symbol.
   return {
     [Symbol.for('pino.metadata')]: true,
     lastLevel: 0,
-    flush: (done?: (error?: Error) => void) => output.flush(done),
     write(line: string) {
       output.write(`<${PRIORITIES[this.lastLevel] ?? PRIORITY_INFO}>${line}`)
     },
