@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Instance, startInstance } from './instance.ts'
@@ -62,6 +62,18 @@ async function listenForOrders(path: string, instance: Instance): Promise<() => 
   }
 }
 
+/** Two of one name would take each other's TPM away. */
+async function requireAlone(path: string): Promise<void> {
+  const isRunning = await new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+  if (isRunning) throw new Error(`${path} answers: this instance is already up`)
+}
+
 async function obey(order: string, instance: Instance): Promise<void> {
   if (order === 'restart') await instance.restartAgent()
   else if (order === 'reboot') await instance.reboot()
@@ -75,6 +87,7 @@ async function main(): Promise<void> {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
   })
+  await requireAlone(join(asked.directory, 'up.sock'))
   const instance = await startInstance(asked.directory, asked)
   const stopListening = await listenForOrders(join(asked.directory, 'up.sock'), instance)
   process.stdout.write('ready\n')
