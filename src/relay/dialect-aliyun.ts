@@ -20,6 +20,8 @@ export const aliyun: Dialect = {
   // Not secret: the listing of security-credentials, which names the role.
   secretPaths: [
     '/*/meta-data/ram/security-credentials/*/**',
+    // The whole tree as JSON. That credentials are not in it is documented nowhere.
+    '/*/meta-data/all/**',
     '/*/user-data/**',
     '/*/vendor-data/**',
     '/*/dynamic/instance-identity/pkcs7/**',

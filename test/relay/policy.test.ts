@@ -193,7 +193,9 @@ describe('order', () => {
     expect(openSecrets(policy).map(({ number }) => number)).toEqual([2])
     expect(openSecrets(await parse(rule('users = ["ci"]')))).toEqual([])
     expect(
-      openSecrets(await parse('[[rule]]\neffect = "allow"\npaths = ["/latest/meta-data/*"]')),
+      openSecrets(
+        await parse('[[rule]]\neffect = "allow"\npaths = ["/latest/meta-data/instance/*"]'),
+      ),
     ).toEqual([])
   })
 
