@@ -4,7 +4,8 @@ import type { PublicKey } from './boot/tpm.ts'
 import type { Config } from './config.ts'
 import { causeChain, type MetabindError } from './errors.ts'
 import type { ChainHead } from './format/audit-chain.ts'
-import { p256PublicKey, p256Signature } from './format/tpm-p256.ts'
+import { es256Signature } from './format/identity-token.ts'
+import { parsePublic } from './format/tpm-public.ts'
 import type { Log } from './log.ts'
 import { type Audit, auditTo } from './relay/audit.ts'
 import {
@@ -14,6 +15,7 @@ import {
 } from './relay/audit-checkpoint.ts'
 import { openAuditFile } from './relay/audit-file.ts'
 import type { Counters } from './relay/counters.ts'
+import { keyObjectOf } from './verify/tpm-key.ts'
 
 /** The audit records of one agent: the log, and the chain in a file where one is configured. */
 export interface AuditTrail {
@@ -72,9 +74,9 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
 }
 
 function checkpointSigner(signer: SkSigner, sk: PublicKey): CheckpointSigner {
-  const spki = p256PublicKey(sk.publicArea).export({ type: 'spki', format: 'der' })
+  const spki = keyObjectOf(parsePublic(sk.publicArea)).export({ type: 'spki', format: 'der' })
   return {
     key: spki.toString('base64'),
-    sign: async (message) => p256Signature(await signer.sign(message)),
+    sign: async (message) => es256Signature(await signer.sign(message)),
   }
 }

@@ -31,12 +31,21 @@ export function identityTokenInput(claims: IdentityClaims): string {
 }
 
 /**
- * The token, from its input and the TPMT_SIGNATURE of its digest. JOSE wants r and s of 32 bytes
- * each; a TPM may have left leading zeros out.
+ * The token, from its input and the TPMT_SIGNATURE of its digest.
  *
  * @throws MetabindError VERIFY_STRUCTURE where the signature is no ECDSA of P-256 with SHA-256
  */
 export function identityTokenOf(input: string, tpmSignature: Uint8Array): string {
+  return `${input}.${es256Signature(tpmSignature).toString('base64url')}`
+}
+
+/**
+ * r and s of a TPMT_SIGNATURE, 32 bytes each: the form of ES256 (RFC 7518 3.4) and of IEEE P1363. A
+ * TPM may have left leading zeros out.
+ *
+ * @throws MetabindError VERIFY_STRUCTURE where the signature is no ECDSA of P-256 with SHA-256
+ */
+export function es256Signature(tpmSignature: Uint8Array): Buffer {
   const signature = parseSignature(tpmSignature)
   const fits =
     signature.algorithm === ALG.ECDSA &&
@@ -47,5 +56,5 @@ export function identityTokenOf(input: string, tpmSignature: Uint8Array): string
   const halves = Buffer.alloc(2 * HALF_BYTES)
   signature.r.copy(halves, HALF_BYTES - signature.r.length)
   signature.s.copy(halves, 2 * HALF_BYTES - signature.s.length)
-  return `${input}.${halves.toString('base64url')}`
+  return halves
 }

@@ -65,6 +65,7 @@ const RULES: readonly Rule[] = [
       'src/format/',
       'src/log.ts',
       'src/relay/',
+      'src/verify/tpm-key.ts',
       'tpm2-js/linux',
     ],
   },

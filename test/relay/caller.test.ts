@@ -30,6 +30,7 @@ s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 `
 const STAY = `${CONNECT}s.recv(1)`
+// Only root can start processes under other uids and make cgroups; the titles say so where skipped.
 const asRoot = isRoot ? test : test.skip
 const describeAsRoot = isRoot ? describe : describe.skip
 const hierarchies = isRoot ? systemdHierarchies() : []
