@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -12,6 +12,7 @@ import type { Server } from './servers.ts'
 const DAEMON = fileURLToPath(new URL('../src/daemon.ts', import.meta.url))
 const TTL_HEADER = 'X-aliyun-ecs-metadata-token-ttl-seconds'
 export const TOKEN_HEADER = 'X-aliyun-ecs-metadata-token'
+const READY_MS_MAX = 30_000
 
 /** A real agent with a software TPM and a simulated cloud. Its log goes to a file. */
 export interface BenchAgent extends Server {
@@ -27,6 +28,7 @@ export async function startAgent(directory: string, config = ''): Promise<BenchA
   for (const name of ['tpm', 'run', 'state']) mkdirSync(at(name), { recursive: true })
   const tpm = await startSwtpm({ dir: at('tpm') })
   const cloud = await startSimulator({ role: 'bench' })
+  writeFileSync(at('cloud.pem'), cloud.certificatePem)
   writeFileSync(at('agent.toml'), `${configOf(directory, tpm.tcti, cloud.url)}\n${config}`)
   const log = openSync(at('agent.log'), 'w')
   const startedAtMs = performance.now()
@@ -35,7 +37,17 @@ export async function startAgent(directory: string, config = ''): Promise<BenchA
   })
   closeSync(log)
   const socket = at('metadata.sock')
-  while ((await ask(socket, 'GET', '/').catch(() => undefined)) === undefined) await sleep(5)
+  const isReady = () =>
+    ask(socket, 'GET', '/').then(
+      () => true,
+      () => false,
+    )
+  while (!(await isReady())) {
+    if (performance.now() - startedAtMs > READY_MS_MAX) {
+      throw new Error(`the agent did not become ready: ${readFileSync(at('agent.log'), 'utf8')}`)
+    }
+    await sleep(5)
+  }
   const readyMs = performance.now() - startedAtMs
   const pid = child.pid ?? 0
   return {
@@ -54,6 +66,7 @@ function configOf(directory: string, tcti: string, endpoint: string): string {
   const quoted = (name: string) => JSON.stringify(join(directory, name))
   return `tpm.tcti = ${JSON.stringify(tcti)}
 source.endpoint = ${JSON.stringify(endpoint)}
+source.identity_certificate = ${quoted('cloud.pem')}
 listen.metadata_socket = ${quoted('metadata.sock')}
 listen.admin_socket = ${quoted('admin.sock')}
 directories.runtime = ${quoted('run')}
