@@ -34,14 +34,16 @@ export async function withDeadline<T>(
   pending: Promise<T>,
   timeoutMs: number,
 ): Promise<T> {
-  const deadline = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
-    stuckCalls += 1
-    pending.then(countReturn, countReturn)
-    deadline.reject(new TpmError('TPM_TIMEOUT', `${what}: no answer within ${timeoutMs} ms`))
-  }, timeoutMs)
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      stuckCalls += 1
+      pending.then(countReturn, countReturn)
+      reject(new TpmError('TPM_TIMEOUT', `${what}: no answer within ${timeoutMs} ms`))
+    }, timeoutMs)
+  })
   try {
-    return await Promise.race([pending, deadline.promise])
+    return await Promise.race([pending, deadline])
   } finally {
     clearTimeout(timer)
   }
