@@ -5,7 +5,6 @@ import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import { parseCertificate } from '../../src/verify/certificate.ts'
 import { CHECKS, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'
-import { ATTESTATION_VECTORS } from '../harness/attestation-vectors.ts'
 import {
   AK_EXTENSIONS,
   makeAuthority,
@@ -14,10 +13,8 @@ import {
   newKey,
   spkiOf,
 } from '../harness/certificate.ts'
-import { CHAIN_VECTORS } from '../harness/chain-vectors.ts'
-import { KEY_VECTORS } from '../harness/key-vectors.ts'
-import { STATE_VECTORS } from '../harness/state-vectors.ts'
 import { withEk } from '../harness/vector.ts'
+import { VECTORS } from '../harness/vectors.ts'
 import {
   bytesOf,
   genuineCase,
@@ -44,8 +41,6 @@ afterAll(async () => {
   await tpm.close()
   await swtpm.stop()
 })
-
-const VECTORS = [...KEY_VECTORS, ...CHAIN_VECTORS, ...ATTESTATION_VECTORS, ...STATE_VECTORS]
 
 describe('refused by one check alone', () => {
   test.each(VECTORS)('$check: $title', async ({ check, code, alter, also = [] }) => {
