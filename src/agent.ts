@@ -229,7 +229,7 @@ export function startAgent(
     trail.signWith(signer, ready.keys.sk)
     const tokens = tokenAuthority(keys, bootTimeMs, () => config.token.bind)
     const salt = loadSalt(config.directories.runtime).reveal()
-    const uris = credentialsUris(config, salt, keys.iid, tokens)
+    const uris = credentialsUris(config, salt, keys.iid, { tokens, dialect })
     const relayParts: RelayParts = {
       dialect,
       tokens,

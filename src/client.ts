@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { ERRORS, type ErrorCode, MetabindError } from './errors.ts'
 import { Secret } from './format/secret.ts'
+import type { Dialect } from './relay/dialect.ts'
 import { DIALECTS } from './relay/dialects.ts'
 
 /** Where an agent's sockets are. */
@@ -25,15 +26,31 @@ interface Asked {
 const ANSWER_BYTES_MAX = 33_554_432
 const TIMEOUT_MS = 30_000
 
+/** A session token, and the words of the agent that made it. */
+export interface MadeToken {
+  readonly text: Secret<string>
+  readonly dialect: Dialect
+}
+
 /** Makes a session token. @throws MetabindError */
 export async function makeToken(sockets: Sockets, ttlSeconds: string): Promise<Secret<string>> {
+  return (await makeTokenOf(sockets, ttlSeconds)).text
+}
+
+/** Makes a session token and says whose it is. @throws MetabindError */
+export async function makeTokenOf(sockets: Sockets, ttlSeconds: string): Promise<MadeToken> {
   // The agent reads the header of its own dialect, whichever that is.
   const headers = Object.fromEntries(
     Object.values(DIALECTS).map((dialect) => [dialect.ttlHeader, ttlSeconds]),
   )
   const path = DIALECTS.aliyun.tokenPath
   const answer = await askMetadata(sockets, { method: 'PUT', path, headers })
-  return new Secret(answer.body.toString('latin1'))
+  // It echoes the lifetime in the header that it read.
+  const dialect = Object.values(DIALECTS).find(
+    ({ ttlHeader }) => answer.headers[ttlHeader.toLowerCase()] !== undefined,
+  )
+  if (dialect === undefined) throw new MetabindError('SOCKET_BROKEN', 'It echoed no lifetime.')
+  return { text: new Secret(answer.body.toString('latin1')), dialect }
 }
 
 /** Reads metadata with a token. @throws MetabindError */

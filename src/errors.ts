@@ -192,6 +192,11 @@ export const ERRORS = {
     sentence: 'The metadata service names another instance than it did earlier in this boot.',
     remedy: 'Find out why; restarting the agent takes the answer as a new identity.',
   },
+  SOURCE_CLOUD: {
+    status: 404,
+    sentence: 'The credentials are those of another cloud than this SDK is for.',
+    remedy: 'Use the SDK of the cloud that source.dialect names.',
+  },
   AGENT_NOT_READY: {
     status: 503,
     sentence: 'The agent is not ready.',

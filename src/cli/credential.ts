@@ -14,10 +14,12 @@ export const credential: Verb = {
   help: `Usage: metabind credential [ROLE] [--uri]
 
 Prints credentials of ROLE (default: the role of the instance) as the JSON that SDK profiles of mode
-External expect of their process_command. Keep the SDK from writing them into its configuration:
+External expect of their process_command, or on an instance of EC2 as AWS SDKs expect it of a
+credential_process. Keep Alibaba Cloud's SDK from writing them into its configuration:
 docs/sdks.md says how, and metabind doctor whether it can.
 
-  --uri                print your credentials URL instead, for ALIBABA_CLOUD_CREDENTIALS_URI
+  --uri                print your credentials URL instead, for ALIBABA_CLOUD_CREDENTIALS_URI or
+                       AWS_CONTAINER_CREDENTIALS_FULL_URI
 ${SOCKET_HELP}`,
   run: async (args) => {
     const { values, positionals } = parseVerb(args, OPTIONS, 1)
@@ -26,19 +28,39 @@ ${SOCKET_HELP}`,
     const client = openClient({ socket: socketsOf(values).metadata, ttlSeconds: TTL_SECONDS })
     const said = values.uri
       ? await credentialsUrl(client, role)
-      : externalProfile(await client.credentials(role))
+      : forProcess(await client.credentials(role))
     process.stdout.write(`${said}\n`)
     return 0
   },
 }
 
+function forProcess(credentials: RamCredentials): string {
+  const said = { aliyun: externalProfile, ec2: credentialProcess }[credentials.dialect]
+  return JSON.stringify(said(credentials))
+}
+
+/** What AWS SDKs read from a credential_process (AWS SDKs reference, "Process credential provider"). */
+function credentialProcess(credentials: RamCredentials): object {
+  return {
+    Version: 1,
+    AccessKeyId: credentials.accessKeyId,
+    SecretAccessKey: credentials.accessKeySecret.reveal(),
+    SessionToken: credentials.securityToken.reveal(),
+    Expiration: inSeconds(credentials.expiration),
+  }
+}
+
 /** What @alicloud/credentials and the aliyun CLI read from a process_command. */
-function externalProfile(credentials: RamCredentials): string {
-  return JSON.stringify({
+function externalProfile(credentials: RamCredentials): object {
+  return {
     mode: 'StsToken',
     access_key_id: credentials.accessKeyId,
     access_key_secret: credentials.accessKeySecret.reveal(),
     sts_token: credentials.securityToken.reveal(),
-    expiration: credentials.expiration.toISOString().replace('.000Z', 'Z'),
-  })
+    expiration: inSeconds(credentials.expiration),
+  }
+}
+
+function inSeconds(time: Date): string {
+  return time.toISOString().replace('.000Z', 'Z')
 }

@@ -1,13 +1,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import { credentialsPath } from '../format/ram-credentials.ts'
+import { credentialsPath, type RoleWords } from '../format/ram-credentials.ts'
 import type { Caller } from './caller.ts'
 import type { Asked } from './relay.ts'
 import type { TokenAuthority } from './token.ts'
 
 /**
- * Credentials at a URL, for SDKs that can only read one (ALIBABA_CLOUD_CREDENTIALS_URI): a plain GET
- * without headers. The path holds a secret of the caller's uid, and the kernel must say that this
+ * Credentials at a URL, for SDKs that can only read one (ALIBABA_CLOUD_CREDENTIALS_URI,
+ * AWS_CONTAINER_CREDENTIALS_FULL_URI): a plain GET without headers. The path holds a secret of the caller's uid, and the kernel must say that this
  * uid asks; either alone is not enough. A URL is the same until the next boot.
  */
 
@@ -26,7 +26,12 @@ export interface CredentialsUri {
  * @param key 32 bytes that only this boot of this instance has
  * @param port of the loopback listener
  */
-export function credentialsUri(key: Buffer, port: number, tokens: TokenAuthority): CredentialsUri {
+export function credentialsUri(
+  key: Buffer,
+  port: number,
+  tokens: TokenAuthority,
+  words: Pick<RoleWords, 'rolesPath'>,
+): CredentialsUri {
   const secretOf = (uid: number): string =>
     createHmac('sha256', key).update(`uid ${uid}`).digest('base64url')
   return {
@@ -40,7 +45,7 @@ export function credentialsUri(key: Buffer, port: number, tokens: TokenAuthority
       return {
         caller,
         headers: { token, ttl: undefined },
-        target: { path: credentialsPath(role), query: undefined },
+        target: { path: credentialsPath(role, words), query: undefined },
       }
     },
   }

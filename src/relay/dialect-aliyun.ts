@@ -26,6 +26,7 @@ export const aliyun: Dialect = {
     '/*/vendor-data/**',
     '/*/dynamic/instance-identity/pkcs7/**',
   ],
+  rolesPath: '/latest/meta-data/ram/security-credentials/',
   credentialMembers: ['AccessKeyId', 'AccessKeySecret', 'SecurityToken'],
   status: {},
 }

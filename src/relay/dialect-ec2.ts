@@ -49,6 +49,7 @@ export const ec2: Dialect = {
     '/*/user-data/**',
     '/*/dynamic/instance-identity/**',
   ],
+  rolesPath: '/latest/meta-data/iam/security-credentials/',
   credentialMembers: ['AccessKeyId', 'SecretAccessKey', 'Token'],
   status: { TOKEN_MISSING: 401 },
 }

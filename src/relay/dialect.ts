@@ -19,8 +19,10 @@ export interface Dialect {
   readonly audiencePaths: readonly string[]
   /** Path patterns that only root reads where no rule of the policy says otherwise. */
   readonly secretPaths: readonly string[]
-  /** What role credentials hold besides Code, LastUpdated and Expiration. */
-  readonly credentialMembers: readonly string[]
+  /** Where the name of the instance's role is listed; its credentials are one level below. */
+  readonly rolesPath: string
+  /** What role credentials hold besides Code, LastUpdated and Expiration: key id, key secret, token. */
+  readonly credentialMembers: readonly [string, string, string]
   /** Where this cloud answers with another status than errors.ts says. */
   readonly status: Readonly<Partial<Record<ErrorCode, number>>>
 }

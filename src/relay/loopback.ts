@@ -82,11 +82,11 @@ export function credentialsUris(
   config: LoopbackConfig,
   salt: Buffer,
   iid: string,
-  tokens: RelayParts['tokens'],
+  { tokens, dialect }: Pick<RelayParts, 'tokens' | 'dialect'>,
 ): CredentialsUri | undefined {
   if (!config.credentials_uri.enabled) return undefined
   const key = Buffer.from(hkdfSync('sha256', salt, iid, 'metabind credentials uri v1', 32))
-  return credentialsUri(key, config.credentials_uri.port, tokens)
+  return credentialsUri(key, config.credentials_uri.port, tokens, dialect)
 }
 
 function openObserver(parts: LoopbackParts, places: Cgroups): Observer {

@@ -43,10 +43,11 @@ interface Held {
 export function alicloudProvider(client: Client, role?: string): AlicloudProvider {
   let held: Held | undefined
   let asking: Promise<Held> | undefined
-  const ask = async (): Promise<Held> => ({
-    credentials: await client.credentials(role),
-    askedAtMs: performance.now(),
-  })
+  const ask = async (): Promise<Held> => {
+    const credentials = await client.credentials(role)
+    if (credentials.dialect !== 'aliyun') throw new MetabindError('SOURCE_CLOUD')
+    return { credentials, askedAtMs: performance.now() }
+  }
   const renewed = async (): Promise<Held> => {
     asking ??= ask().finally(() => {
       asking = undefined

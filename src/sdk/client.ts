@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeToken, readMetadata, type Sockets } from '../client.ts'
+import { type MadeToken, makeTokenOf, readMetadata, type Sockets } from '../client.ts'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import {
   credentialsPath,
   parseRamCredentials,
   type RamCredentials,
-  ROLES_PATH,
 } from '../format/ram-credentials.ts'
 import type { Secret } from '../format/secret.ts'
 import { TTL_SECONDS_MAX } from '../format/token-claims.ts'
@@ -41,7 +40,11 @@ export interface Client {
   token(): Promise<Secret<string>>
   /** @param path absolute (`/latest/user-data`), or below `/latest/meta-data/` (`instance-id`) */
   get(path: string): Promise<Buffer>
-  /** @param role the RAM role; the instance's own if absent */
+  /** The cloud whose words the agent speaks. */
+  dialect(): Promise<'aliyun' | 'ec2'>
+  /** The name of the instance's role. */
+  role(): Promise<string>
+  /** @param role the role; the instance's own if absent */
   credentials(role?: string): Promise<RamCredentials>
   /**
    * The value at `path` now, and again whenever it has changed; undefined while there is none. Waits
@@ -62,8 +65,7 @@ const PASSING: readonly ErrorCode[] = [
   'AGENT_NOT_READY',
 ]
 
-interface HeldToken {
-  readonly text: Secret<string>
+interface HeldToken extends MadeToken {
   /** On the clock of performance.now(). It stops in a suspend; the 401 after it renews the token. */
   readonly renewAtMs: number
 }
@@ -76,24 +78,33 @@ export function openClient(options: ClientOptions = {}): Client {
     const used = await tokens.current()
     const target = path.startsWith('/') ? path : `/latest/meta-data/${path}`
     try {
-      return (await readMetadata(sockets, target, used)).body
+      return (await readMetadata(sockets, target, used.text)).body
     } catch (error) {
       if (!isRefusedToken(error)) throw error
       // Revoked, or of before a reboot. Once: a token that is refused when new stays refused.
       tokens.drop(used)
-      return (await readMetadata(sockets, target, await tokens.current())).body
+      return (await readMetadata(sockets, target, (await tokens.current()).text)).body
     }
   }
-  const credentials = async (role?: string): Promise<RamCredentials> => {
-    const name = role ?? firstLine(await get(ROLES_PATH))
-    return parseRamCredentials(name, await get(credentialsPath(name)))
+  const words = async () => (await tokens.current()).dialect
+  const role = async () => firstLine(await get((await words()).rolesPath))
+  return {
+    token: async () => (await tokens.current()).text,
+    get,
+    dialect: async () => (await words()).name,
+    role,
+    credentials: async (named) => {
+      const name = named ?? (await role())
+      const dialect = await words()
+      return parseRamCredentials(name, await get(credentialsPath(name, dialect)), dialect)
+    },
+    watch: (path, how) => watch(get, path, how),
   }
-  return { token: tokens.current, get, credentials, watch: (path, how) => watch(get, path, how) }
 }
 
 interface TokenHolder {
-  current(): Promise<Secret<string>>
-  drop(used: Secret<string>): void
+  current(): Promise<HeldToken>
+  drop(used: HeldToken): void
 }
 
 /** Holds one token and makes the next, one request at a time however many callers wait. */
@@ -102,7 +113,7 @@ function tokenHolder(sockets: Sockets, ttlSeconds: number): TokenHolder {
   let making: Promise<HeldToken> | undefined
   const make = async (): Promise<HeldToken> => {
     const renewAtMs = performance.now() + ttlSeconds * 1000 * RENEW_AFTER
-    return { text: await makeToken(sockets, String(ttlSeconds)), renewAtMs }
+    return { ...(await makeTokenOf(sockets, String(ttlSeconds))), renewAtMs }
   }
   return {
     current: async () => {
@@ -112,10 +123,10 @@ function tokenHolder(sockets: Sockets, ttlSeconds: number): TokenHolder {
         })
         held = await making
       }
-      return held.text
+      return held
     },
     drop: (used) => {
-      if (held?.text === used) held = undefined
+      if (held === used) held = undefined
     },
   }
 }

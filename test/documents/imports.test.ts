@@ -142,7 +142,7 @@ const RULES: readonly Rule[] = [
     may: ['src/cli/', 'src/errors.ts', 'src/format/', 'src/sdk/client.ts', 'node:*'],
   },
   {
-    of: 'src/cli/exec.ts',
+    of: 'src/cli/exec',
     may: ['src/cli/', 'src/errors.ts', 'src/format/', 'src/sdk/client.ts', 'node:*'],
   },
   { of: 'src/cli/simulate.ts', may: ['src/cli/', 'src/errors.ts', 'src/simulate/', 'node:*'] },

@@ -3,11 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { alicloudProvider } from 'metabind/alicloud'
+import { openClient } from 'metabind/client'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 
 // The same agent in front of another cloud: nothing but a table differs.
 
+const run = promisify(execFile)
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const INSTANCE_ID = '/latest/meta-data/instance-id'
 let directory: string
@@ -15,7 +19,13 @@ let instance: Instance
 
 beforeAll(async () => {
   directory = await mkdtemp('/tmp/metabind-ec2-')
-  instance = await startInstance(directory, { cloud: 'ec2', instanceId: 'i-0123456789abcdef0' })
+  const port = await freePort()
+  instance = await startInstance(directory, {
+    cloud: 'ec2',
+    instanceId: 'i-0123456789abcdef0',
+    role: 'app@role',
+    config: `[credentials_uri]\nenabled = true\nport = ${port}\n`,
+  })
 })
 afterAll(async () => {
   await instance.stop()
@@ -83,9 +93,74 @@ test('a path with two slashes is the same path, as one of the SDKs sends it', as
   expect((await ask('GET', `/${INSTANCE_ID}`, headers)).body).toBe('i-0123456789abcdef0')
 })
 
-test('the command line needs not be told which cloud it is', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, [CLI, 'get', 'instance-id'], {
-    env: { ...process.env, METABIND_SOCKET: instance.metadataSocket },
+describe('the command line needs not be told which cloud it is', () => {
+  const metabind = async (args: readonly string[], env = {}) => {
+    const { stdout } = await run(process.execPath, [CLI, ...args], {
+      // Nothing of the machine's own, which may have settings of AWS.
+      env: { PATH: process.env.PATH, METABIND_SOCKET: instance.metadataSocket, ...env },
+    })
+    return stdout
+  }
+  const PRINT = ['sh', '-c', 'env | grep -E "^(ALIBABA|AWS)_" | sort']
+  const STATIC = { AWS_ACCESS_KEY_ID: 'old', AWS_SESSION_TOKEN: 'old', AWS_PROFILE: 'old' }
+
+  test('get', async () => {
+    expect(await metabind(['get', 'instance-id'])).toBe('i-0123456789abcdef0')
   })
-  expect(stdout).toBe('i-0123456789abcdef0')
+
+  test.each([
+    ['of the instance', []],
+    ['by name', ['app@role']],
+  ])('credential prints the role %s as AWS expects it of a credential_process', async (_, args) => {
+    const said = JSON.parse(await metabind(['credential', ...args]))
+    expect(said).toEqual({
+      Version: 1,
+      AccessKeyId: expect.stringMatching(/^ASIA/),
+      SecretAccessKey: expect.any(String),
+      SessionToken: expect.any(String),
+      Expiration: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+    })
+  })
+
+  test('credential --uri prints a URL that has what AWS SDKs read', async () => {
+    const url = (await metabind(['credential', '--uri'])).trim()
+    // Not fetch: it sends Sec-Fetch-Mode, as browsers do.
+    const { stdout } = await run('curl', ['-sS', '--max-time', '5', url])
+    expect(JSON.parse(stdout)).toMatchObject({
+      AccessKeyId: expect.stringMatching(/^ASIA/),
+      SecretAccessKey: expect.any(String),
+      Token: expect.any(String),
+      Expiration: expect.any(String),
+    })
+  })
+
+  test('exec sets what AWS SDKs know, and takes away what would win over it', async () => {
+    const said = await metabind(['exec', ...PRINT], STATIC)
+    expect(said.trim().split('\n')).toEqual([
+      expect.stringMatching(/^AWS_CONTAINER_CREDENTIALS_FULL_URI=http:.*\/app@role$/),
+      'AWS_EC2_METADATA_DISABLED=true',
+      'AWS_EC2_METADATA_V1_DISABLED=true',
+      'AWS_SHARED_CREDENTIALS_FILE=/dev/null',
+    ])
+  })
+
+  test('exec --with env sets the credentials themselves', async () => {
+    const said = await metabind(['exec', '--with', 'env', '--', ...PRINT], STATIC)
+    expect(said).toMatch(/^AWS_ACCESS_KEY_ID=ASIA/m)
+    expect(said).toMatch(/^AWS_SECRET_ACCESS_KEY=./m)
+    expect(said).toMatch(/^AWS_SESSION_TOKEN=(?!old)/m)
+    expect(said).not.toContain('FULL_URI')
+  })
+})
+
+test('our client for Node reads credentials, and says whose they are', async () => {
+  const client = openClient({ socket: instance.metadataSocket })
+  expect(await client.dialect()).toBe('ec2')
+  expect(await client.role()).toBe('app@role')
+  expect(await client.credentials()).toMatchObject({ dialect: 'ec2', role: 'app@role' })
+})
+
+test('the provider for the SDK of Alibaba Cloud refuses them', async () => {
+  const provider = alicloudProvider(openClient({ socket: instance.metadataSocket }))
+  await expect(provider.getCredentials()).rejects.toMatchObject({ code: 'SOURCE_CLOUD' })
 })

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { credentialsPath, parseRamCredentials } from '../../src/format/ram-credentials.ts'
+import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { ec2 } from '../../src/relay/dialect-ec2.ts'
 
 const WHOLE = {
   AccessKeyId: 'STS.id',
@@ -13,6 +15,7 @@ const parse = (value: unknown) =>
   parseRamCredentials(
     'app-role',
     Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
+    aliyun,
   )
 
 describe('credentials of a role', () => {
@@ -23,6 +26,21 @@ describe('credentials of a role', () => {
     expect(found.accessKeySecret.reveal()).toBe('key-secret')
     expect(found.securityToken.reveal()).toBe('token-secret')
     expect(found.expiration).toEqual(new Date('2026-01-01T06:00:00Z'))
+  })
+
+  test('are read in the words of another cloud', () => {
+    const theirs = {
+      Code: 'Success',
+      AccessKeyId: 'ASIA',
+      SecretAccessKey: 'key-secret',
+      Token: 'token-secret',
+      Expiration: WHOLE.Expiration,
+    }
+    const found = parseRamCredentials('app-role', Buffer.from(JSON.stringify(theirs)), ec2)
+    expect(found).toMatchObject({ dialect: 'ec2', accessKeyId: 'ASIA' })
+    expect(found.accessKeySecret.reveal()).toBe('key-secret')
+    expect(found.securityToken.reveal()).toBe('token-secret')
+    expect(() => parse(theirs)).toThrow(/lack AccessKeySecret/)
   })
 
   test('do not print their secrets', () => {
@@ -59,8 +77,13 @@ describe('credentials of a role', () => {
 test.each(['', '.', '..', '../user-data', 'a/b', 'a?b', 'a%2fb', 'a b', 'x'.repeat(65)])(
   'no role has the name %j',
   (role) => {
-    expect(() => credentialsPath(role)).toThrow(
+    expect(() => credentialsPath(role, ec2)).toThrow(
       expect.objectContaining({ code: 'METADATA_ABSENT' }),
     )
   },
 )
+
+test('a role of IAM may have characters that one of RAM may not', () => {
+  const path = '/latest/meta-data/iam/security-credentials/a+b=c,d@e'
+  expect(credentialsPath('a+b=c,d@e', ec2)).toBe(path)
+})
