@@ -92,11 +92,12 @@ function checkToken(request: MetadataRequest, service: MetadataService): Answer 
 
 function readPath(path: string, query: URLSearchParams, service: MetadataService): Answer {
   // The versions are listed without a slash, unlike any other directory.
-  const { versions } = service.cloud
+  const { versions, slashAfterLeaf } = service.cloud
   if (path === '/') return value(Buffer.from(versions.join('\n')))
   const [, version = '', ...names] = path.split('/')
   if (!versions.includes(version)) return refuse(404)
-  const inVersion = names.join('/')
+  const asked = names.join('/')
+  const inVersion = slashAfterLeaf ? asked.replace(/\/$/, '') : asked
   const node = service.unlisted.get(inVersion) ?? lookUp(service.listed, inVersion)
   if (node === undefined) return refuse(404)
   return value(isDirectory(node) ? Buffer.from(list(node)) : read(node, query))

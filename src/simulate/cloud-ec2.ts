@@ -16,6 +16,8 @@ export const ec2: Cloud = {
   ttlHeader: 'X-Aws-Ec2-Metadata-Token-Ttl-Seconds',
   statusWithoutToken: 401,
   refusesForwardedReads: true,
+  // botocore finds the region by availability-zone/, so it does.
+  slashAfterLeaf: true,
   regionId: 'eu-central-1',
   zoneOf: (regionId) => `${regionId}a`,
   listed,

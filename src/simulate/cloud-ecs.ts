@@ -11,6 +11,7 @@ export const ecs: Cloud = {
   ttlHeader: 'X-aliyun-ecs-metadata-token-ttl-seconds',
   statusWithoutToken: 403,
   refusesForwardedReads: false,
+  slashAfterLeaf: false,
   regionId: 'cn-hangzhou',
   zoneOf: (regionId) => `${regionId}-i`,
   listed: listedTree,

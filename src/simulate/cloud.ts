@@ -13,6 +13,8 @@ export interface Cloud {
   readonly statusWithoutToken: 401 | 403
   /** Whether a read with X-Forwarded-For is refused too; a token request always is. */
   readonly refusesForwardedReads: boolean
+  /** Whether a leaf answers with a slash after it too, as a directory does. */
+  readonly slashAfterLeaf: boolean
   readonly regionId: string
   /** The zone of a region when none was given. */
   readonly zoneOf: (regionId: string) => string

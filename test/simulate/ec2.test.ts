@@ -53,6 +53,13 @@ test('role credentials have the members that AWS SDKs read', async () => {
   ])
 })
 
+test('a leaf answers with a slash after it too, as botocore asks for the zone', async () => {
+  const headers = { 'X-aws-ec2-metadata-token': await makeToken() }
+  const path = '/latest/meta-data/placement/availability-zone'
+  expect(await (await get(`${path}/`, headers)).text()).toBe('eu-central-1a')
+  expect(await (await get(path, headers)).text()).toBe('eu-central-1a')
+})
+
 test('every listed path answers', async () => {
   const headers = { 'X-aws-ec2-metadata-token': await makeToken() }
   const walk = async (path: string): Promise<number> => {
