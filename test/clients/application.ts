@@ -1,11 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { asUser, type Networks } from '../harness/networks.ts'
+import { startLineProcess } from './line-process.ts'
 
 const SCRIPT = fileURLToPath(new URL('use-alicloud.cjs', import.meta.url))
-const ANSWER_MS = 20_000
 
 /** What the SDK got, or the message of its error. */
 export interface Got {
@@ -31,28 +28,10 @@ export function startApplication(
   through: readonly string[] = [],
 ): Application {
   const variables = Object.entries({ HOME: '/nonexistent', ...env }).map((pair) => pair.join('='))
-  const [file = '', ...args] = [
+  const { ask, end } = startLineProcess<Got>([
     ...networks.hostPrefix,
     ...asUser(uid),
     ...['env', ...variables, ...through, process.execPath, SCRIPT],
-  ]
-  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  return {
-    credentials: async (config) => {
-      child.stdin.write(`${JSON.stringify(config)}\n`)
-      const timer = setTimeout(() => child.kill('SIGKILL'), ANSWER_MS)
-      const { value } = await lines.next()
-      clearTimeout(timer)
-      return JSON.parse(value ?? '{"error":"the application ended"}')
-    },
-    end: () => end(child),
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
-  child.kill('SIGKILL')
-  await exited
+  ])
+  return { credentials: ask, end }
 }

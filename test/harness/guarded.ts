@@ -3,14 +3,17 @@ import { once } from 'node:events'
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { DIALECTS } from '../../src/relay/dialects.ts'
+import type { CloudName } from '../../src/simulate/cloud.ts'
 import type { RecordedRequest } from '../../src/simulate/request-log.ts'
 import { type Instance, startInstance } from './instance.ts'
 import { asUser, type Networks, openNetworks } from './networks.ts'
 
-/** An instance in networks of its own, with the metadata service at 100.100.100.200, port 80. */
+/** An instance in networks of its own, with the metadata service at the address of its cloud. */
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
-export const SERVICE = 'http://100.100.100.200'
+/** Where it is at Alibaba Cloud. */
+export const SERVICE = DIALECTS.aliyun.endpoint
 /** Whom the agent runs as, and two users of the host. */
 export const AGENT = 61_001
 export const APP = 61_002
@@ -40,6 +43,8 @@ export interface Guarded {
 }
 
 export interface GuardedOptions {
+  /** `aliyun` when left out. */
+  readonly cloud?: CloudName
   readonly tokens?: 'required' | 'optional'
   readonly config?: string
 }
@@ -51,11 +56,13 @@ const POLICY = `[[rule]]
 name = "the application reads its credentials"
 effect = "allow"
 users = [${APP}]
-paths = ["/*/meta-data/ram/security-credentials/*"]
+paths = ["/*/meta-data/ram/security-credentials/*", "/*/meta-data/iam/security-credentials/*"]
 `
 
 export async function startGuarded(options: GuardedOptions = {}): Promise<Guarded> {
-  const networks = await openNetworks()
+  const cloudName = options.cloud ?? 'aliyun'
+  const service = new URL(DIALECTS[cloudName].endpoint)
+  const networks = await openNetworks(service.hostname)
   const directory = await mkdtemp('/tmp/guarded-')
   await chmod(directory, 0o755)
   for (const name of ['', 'run', 'state']) {
@@ -64,10 +71,12 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
   }
   const policyFile = join(directory, 'policy.toml')
   await writeFile(policyFile, POLICY)
-  const cloud = cloudIn(networks, options.tokens ?? 'required')
+  const flags = ['--cloud', cloudName, '--tokens', options.tokens ?? 'required']
+  const cloud = cloudIn(networks, service, flags)
   await cloud.start()
   const instance = await startInstance(directory, {
-    source: SERVICE,
+    cloud: cloudName,
+    source: service.origin,
     config: `${options.config ?? LISTENERS}[policy]\nfile = "${policyFile}"\n`,
     agent: { through: [...networks.hostPrefix, ...asUser(AGENT, TPM_GROUP)] },
   })
@@ -98,35 +107,38 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
   }
 }
 
-function cloudIn(networks: Networks, tokens: 'required' | 'optional'): Guarded['cloud'] {
+function cloudIn(networks: Networks, service: URL, flags: readonly string[]): Guarded['cloud'] {
   let end: () => Promise<void> = async () => undefined
   let known = 0
   const control = (...args: string[]) => networks.inCloud('curl', '-sS', '--max-time', '5', ...args)
   return {
     requests: async () => {
-      const all = JSON.parse(await control(`${SERVICE}/_simulator/requests`))
+      const all = JSON.parse(await control(`${service.origin}/_simulator/requests`))
       const fresh = all.slice(known)
       known = all.length
       return fresh
     },
     fault: async (fault) => {
       const how = fault === undefined ? ['-X', 'DELETE'] : ['-d', JSON.stringify(fault)]
-      await control(...how, `${SERVICE}/_simulator/faults`)
+      await control(...how, `${service.origin}/_simulator/faults`)
     },
     stop: () => end(),
     start: async () => {
       known = 0
-      end = await startCloud(networks, tokens)
+      end = await startCloud(networks, ['--host', service.hostname, ...flags])
     },
   }
 }
 
-async function startCloud(networks: Networks, tokens: string): Promise<() => Promise<void>> {
-  const flags = ['--host', '100.100.100.200', '--port', '80', '--control', '--tokens', tokens]
+async function startCloud(
+  networks: Networks,
+  flags: readonly string[],
+): Promise<() => Promise<void>> {
   const identity = ['--role', 'app-role', '--instance-id', 'i-bp1guarded']
   const [file = '', ...args] = [
     ...networks.cloudPrefix,
     ...['setpriv', '--pdeathsig', 'KILL', process.execPath, CLI, 'simulate'],
+    ...['--port', '80', '--control'],
     ...flags,
     ...identity,
   ]

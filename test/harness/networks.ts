@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 
 /**
  * Networks of our own, as root: `host`, where the agent and its callers are; `cloud`, where the
- * metadata service has 100.100.100.200; `pod`, a container whose packets the host forwards. Nothing
+ * metadata service has its address; `pod`, a container whose packets the host forwards. Nothing
  * in them reaches the network of the machine.
  */
 
@@ -30,19 +30,20 @@ ip link add h0 type veth peer name c0 netns CLOUD
 ip addr add 10.77.0.2/24 dev h0; ip link set h0 up
 ip link add h1 type veth peer name p0 netns POD
 ip addr add 10.78.0.1/24 dev h1; ip link set h1 up
-ip route add 100.100.100.200/32 via 10.77.0.1
+ip route add SERVICE/32 via 10.77.0.1
 echo 1 > /proc/sys/net/ipv4/ip_forward`
 const CLOUD_SETUP = `
 ip link set lo up
 ip addr add 10.77.0.1/24 dev c0; ip link set c0 up
-ip addr add 100.100.100.200/32 dev lo
+ip addr add SERVICE/32 dev lo
 ip route add 10.78.0.0/24 via 10.77.0.2`
 const POD_SETUP = `
 ip link set lo up
 ip addr add 10.78.0.2/24 dev p0; ip link set p0 up
 ip route add default via 10.78.0.1`
 
-export async function openNetworks(): Promise<Networks> {
+/** @param service the IPv4 address of the metadata service */
+export async function openNetworks(service: string): Promise<Networks> {
   const holders = await Promise.all([holdNamespace(), holdNamespace(), holdNamespace()])
   const [host = 0, cloud = 0, pod = 0] = holders.map(({ pid }) => pid)
   const enter = (pid: number) => ['nsenter', '-t', String(pid), '-n']
@@ -51,7 +52,11 @@ export async function openNetworks(): Promise<Networks> {
     return run(file, args, { timeout: COMMAND_MS, maxBuffer: 1 << 24 }).then((r) => r.stdout)
   }
   const setup = (pid: number, script: string) => {
-    const named = script.replace('CLOUD', String(cloud)).replace('POD', String(pod))
+    const places = { CLOUD: String(cloud), POD: String(pod), SERVICE: service }
+    const named = script.replace(
+      /CLOUD|POD|SERVICE/g,
+      (name) => places[name as keyof typeof places],
+    )
     return inside(enter(pid), ['sh', '-ec', named])
   }
   await setup(host, HOST_SETUP)
