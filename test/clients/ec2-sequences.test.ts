@@ -151,53 +151,59 @@ describe.skipIf(!isRoot)('request sequences at EC2 with tokens required', () => 
     })
   })
 
-  describe.skipIf(!isDebianWithBotocore)('botocore of the distribution', () => {
-    const CHAIN = { client: 'chain' }
-    let botocore: LineProcess<Got>
-    beforeAll(() => {
-      botocore = aws.open('botocore')
-    })
-
-    test('one token for both reads; it says who it is', async () => {
-      expect(await botocore.ask(CHAIN)).toMatchObject({ method: 'iam-role' })
-      const used = await expectTokenUsed()
-      expect(used).toEqual({
-        lines: WITH_TOKEN,
-        userAgent: expect.stringMatching(/^Botocore\/1\./),
+  describe.skipIf(!isDebianWithBotocore)(
+    'botocore of the distribution, where python3-botocore is installed',
+    () => {
+      const CHAIN = { client: 'chain' }
+      let botocore: LineProcess<Got>
+      beforeAll(() => {
+        botocore = aws.open('botocore')
       })
-    })
 
-    test('the region, from a path that ends with a slash', async () => {
-      expect((await botocore.ask({ client: 'region' })).value).toBe('eu-central-1')
-      expect(await sent()).toEqual([
-        'PUT /latest/api/token 200',
-        'GET /latest/meta-data/placement/availability-zone/ 200',
-      ])
-    })
+      test('one token for both reads; it says who it is', async () => {
+        expect(await botocore.ask(CHAIN)).toMatchObject({ method: 'iam-role' })
+        const used = await expectTokenUsed()
+        expect(used).toEqual({
+          lines: WITH_TOKEN,
+          userAgent: expect.stringMatching(/^Botocore\/1\./),
+        })
+      })
 
-    test('after a token answer of 400 it gives up', async () => {
-      await failPut(400)
-      expect((await botocore.ask(CHAIN)).error).toBe('no credentials')
-      expect(await sent()).toEqual(['PUT /latest/api/token 400'])
-    })
+      test('the region, from a path that ends with a slash', async () => {
+        expect((await botocore.ask({ client: 'region' })).value).toBe('eu-central-1')
+        expect(await sent()).toEqual([
+          'PUT /latest/api/token 200',
+          'GET /latest/meta-data/placement/availability-zone/ 200',
+        ])
+      })
 
-    test('after one of 401, 403, 404, 405 or 503 it reads without, and asks again the next time', async () => {
-      for (const code of [401, 403, 404, 405, 503]) {
-        await failPut(code)
+      test('after a token answer of 400 it gives up', async () => {
+        await failPut(400)
         expect((await botocore.ask(CHAIN)).error).toBe('no credentials')
-        expect(await sent()).toEqual([`PUT /latest/api/token ${code}`, `GET ${ROLES} 401`])
-        await aws.guarded.cloud.fault(undefined)
-      }
-      await botocore.ask(CHAIN)
-      expect(await sent()).toEqual(WITH_TOKEN)
-    })
-  })
+        expect(await sent()).toEqual(['PUT /latest/api/token 400'])
+      })
 
-  test.skipIf(!isDebianWithAwscli)('the AWS CLI of the distribution sends the same', async () => {
-    expect((await aws.awscli()).accessKeyId).toMatch(/^ASIA/)
-    const used = await expectTokenUsed()
-    expect(used).toEqual({ lines: WITH_TOKEN, userAgent: expect.stringMatching(/^aws-cli\/2\./) })
-  })
+      test('after one of 401, 403, 404, 405 or 503 it reads without, and asks again the next time', async () => {
+        for (const code of [401, 403, 404, 405, 503]) {
+          await failPut(code)
+          expect((await botocore.ask(CHAIN)).error).toBe('no credentials')
+          expect(await sent()).toEqual([`PUT /latest/api/token ${code}`, `GET ${ROLES} 401`])
+          await aws.guarded.cloud.fault(undefined)
+        }
+        await botocore.ask(CHAIN)
+        expect(await sent()).toEqual(WITH_TOKEN)
+      })
+    },
+  )
+
+  test.skipIf(!isDebianWithAwscli)(
+    'the AWS CLI of the distribution, where awscli is installed',
+    async () => {
+      expect((await aws.awscli()).accessKeyId).toMatch(/^ASIA/)
+      const used = await expectTokenUsed()
+      expect(used).toEqual({ lines: WITH_TOKEN, userAgent: expect.stringMatching(/^aws-cli\/2\./) })
+    },
+  )
 
   test('curl says who it is, and sends no length with an empty PUT', async () => {
     const ttl = ['-X', 'PUT', '-H', 'X-aws-ec2-metadata-token-ttl-seconds: 60']

@@ -124,7 +124,6 @@ describe('the command line needs not be told which cloud it is', () => {
 
   test('credential --uri prints a URL that has what AWS SDKs read', async () => {
     const url = (await metabind(['credential', '--uri'])).trim()
-    // Not fetch: it sends Sec-Fetch-Mode, as browsers do.
     const { stdout } = await run('curl', ['-sS', '--max-time', '5', url])
     expect(JSON.parse(stdout)).toMatchObject({
       AccessKeyId: expect.stringMatching(/^ASIA/),
@@ -132,6 +131,11 @@ describe('the command line needs not be told which cloud it is', () => {
       Token: expect.any(String),
       Expiration: expect.any(String),
     })
+  })
+
+  test('a credentials URL is not for fetch of Node: it sends Sec-Fetch-Mode, as browsers do', async () => {
+    const answer = await fetch((await metabind(['credential', '--uri'])).trim())
+    expect(await answer.text()).toMatch(/^REQUEST_BROWSER: /)
   })
 
   test('exec sets what AWS SDKs know, and takes away what would win over it', async () => {
