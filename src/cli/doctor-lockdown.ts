@@ -20,7 +20,8 @@ export async function checkLockdown(installation: Installation): Promise<Finding
   if (state === undefined || state.state === 'rolled-back') {
     return enabled ? [notGuarded(state)] : []
   }
-  return listenerFinding(state.state === 'observe' ? observe_port : port)
+  const listening = listenerFindings(state, state.state === 'observe' ? observe_port : port)
+  return [...listening, ...observingFindings(state)]
 }
 
 function notGuarded(state: LockdownState | undefined): Finding {
@@ -32,15 +33,26 @@ function notGuarded(state: LockdownState | undefined): Finding {
   return { id: 'lockdown-off', weight: 'hint', says, remedy }
 }
 
-async function listenerFinding(listenerPort: number): Promise<Finding[]> {
+function listenerFindings({ agentUid }: LockdownState, listenerPort: number): Finding[] {
+  if (agentUid === undefined) return []
   try {
-    await requireListener({ listenerPort })
+    requireListener({ listenerPort, agentUid })
     return []
-  } catch {
-    const says = `Lockdown sends callers to 127.0.0.1:${listenerPort}, where nobody listens.`
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    const says = `Lockdown sends callers into nothing. ${error.detail}`
     const remedy = 'Start the agent with transparent.enabled = true, or metabind lockdown off.'
     return [{ id: 'lockdown-into-nothing', weight: 'broken', says, remedy }]
   }
+}
+
+/** Observing guards nothing, and is easily forgotten; with an end it ends by itself. */
+function observingFindings({ state, secondsLeft }: LockdownState): Finding[] {
+  if (state !== 'observe' || secondsLeft !== undefined) return []
+  const says = 'Lockdown only observes, without an end: everybody reaches the metadata service.'
+  const remedy =
+    'When metabind observe is empty: metabind lockdown on. To stop: metabind lockdown off.'
+  return [{ id: 'lockdown-observes', weight: 'hint', says, remedy }]
 }
 
 /** Whoever reads without a token stops working when the console requires tokens. */

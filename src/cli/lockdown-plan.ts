@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { connect } from 'node:net'
+import { existsSync, readFileSync } from 'node:fs'
 import { CONFIG_FILE, readConfig } from '../config.ts'
 import { MetabindError, UsageError } from '../errors.ts'
 import type { Lockdown } from '../format/nftables.ts'
+import { listenersOn } from '../format/proc-net-tcp.ts'
 import { DIALECTS } from '../relay/dialects.ts'
 
 /** What `metabind lockdown on` was asked to do, as far as it matters for the rules. */
@@ -18,7 +18,6 @@ export interface LockdownFlags {
 const AGENT_USER = 'metabind'
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
 const FOR_SECONDS_MAX = 7 * 24 * 3600
-const CONNECT_MS = 2000
 
 /**
  * Decides what the rules say, from the options and the agent's configuration.
@@ -43,23 +42,25 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
   }
 }
 
-/** Redirecting to a port where nobody listens would refuse every caller. @throws MetabindError */
-export async function requireListener({
+/**
+ * Redirecting to a port where nobody listens would refuse every caller, and to one that somebody
+ * else holds, leave them all to him.
+ *
+ * @throws MetabindError LOCKDOWN_UNPREPARED
+ */
+export function requireListener({
   listenerPort,
-}: Pick<Lockdown, 'listenerPort'>): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const socket = connect({ host: '127.0.0.1', port: listenerPort, timeout: CONNECT_MS })
-    const fail = () => {
-      socket.destroy()
-      reject(unprepared(`Nobody listens on 127.0.0.1:${listenerPort}.`))
-    }
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve()
-    })
-    socket.once('timeout', fail)
-    socket.once('error', fail)
-  })
+  agentUid,
+}: Pick<Lockdown, 'listenerPort' | 'agentUid'>): void {
+  const uids = listenersOn(readFileSync('/proc/net/tcp', 'utf8'), listenerPort)
+  if (uids.includes(agentUid)) return
+  const where = `127.0.0.1:${listenerPort}`
+  const [other] = uids
+  throw unprepared(
+    other === undefined
+      ? `Nobody listens on ${where}.`
+      : `${where} is held by user ${other}, not by the agent's user ${agentUid}.`,
+  )
 }
 
 /** A duration as `30s`, `10m` or `2h`, in seconds. */

@@ -79,7 +79,7 @@ async function turnOn(flags: Flags): Promise<number> {
   else if (flags.preview) {
     process.stdout.write(await previewOf(plan, socketsOf(flags), flags.json === true))
   } else {
-    if (!flags['before-agent']) await requireListener(plan)
+    if (!flags['before-agent']) requireListener(plan)
     applyRules(lockdownRules(plan))
     if (plan.forSeconds !== undefined) {
       const call = 'metabind lockdown confirm'

@@ -34,7 +34,9 @@ export function lockdownRules(lockdown: Lockdown): string {
   const chains =
     lockdown.mode === 'observe'
       ? [redirectChain(lockdown), listenerChain(lockdown)]
-      : [redirectChain, listenerChain, guardChain, forwardChain].map((chain) => chain(lockdown))
+      : [redirectChain, listenerChain, refusedChain, guardChain, forwardChain].map((chain) =>
+          chain(lockdown),
+        )
   return `${removalRules()}
 table ${LOCKDOWN_TABLE} {
 \tset guarded {
@@ -70,24 +72,46 @@ function redirectChain({ port, agentUid, listenerPort }: Lockdown): string {
  * Nobody but root connects to the listener otherwise than redirected. Somebody who did, from a port
  * of his choice, would make the kernel give the next redirected connection from that port another
  * one, and the agent would look for the owner of that other one.
+ *
+ * And nobody but the agent answers there. Its port is open to all users: whoever took it while the
+ * agent is stopped would be the metadata service for the whole host, root included. The second
+ * packet of a connection is refused to him, so that none is ever made.
  */
-function listenerChain({ listenerPort }: Lockdown): string {
+function listenerChain({ listenerPort, agentUid }: Lockdown): string {
+  const answer = `ip saddr 127.0.0.0/8 tcp sport ${listenerPort} tcp flags & (syn | ack) == syn | ack`
   return `\tchain listener {
 \t\ttype filter hook output priority 0; policy accept;
 \t\tip daddr 127.0.0.0/8 tcp dport ${listenerPort} ct status & dnat != dnat meta skuid != 0 reject with tcp reset
+\t\t${answer} meta skuid ${agentUid} accept
+\t\t${answer} reject with tcp reset
+\t}
+`
+}
+
+/** With an answer, never dropped: a client must not wait for its timeout. */
+function refusedChain(): string {
+  return `\tchain refused {
+\t\tmeta l4proto tcp counter reject with tcp reset
+\t\tcounter reject
 \t}
 `
 }
 
 /**
  * What the redirection does not take: other ports and protocols, and connections that were open
- * before. Refused with an answer, never dropped: a client must not wait for its timeout.
+ * before.
+ *
+ * `meta skuid` matches no packet without an owner, neither by = nor by !=. The kernel's own sockets
+ * have none (tunnels, network file systems, SMC while it connects), and are refused. So have the
+ * last packets of connections that their owner has closed, the agent too: those pass, as nobody is
+ * left to read an answer.
  */
 function guardChain({ agentUid }: Lockdown): string {
   return `\tchain guard {
 \t\ttype filter hook output priority 0; policy accept;
-\t\tip daddr @guarded meta skuid != ${agentUid} meta l4proto tcp counter reject with tcp reset
-\t\tip daddr @guarded meta skuid != ${agentUid} counter reject
+\t\tip daddr @guarded meta skuid ${agentUid} accept
+\t\tip daddr @guarded meta skuid != ${agentUid} goto refused
+\t\tip daddr @guarded ct state != { established, related } goto refused
 \t}
 `
 }
@@ -101,8 +125,7 @@ function forwardChain({ containers }: Lockdown): string {
   if (containers === 'leave') return ''
   return `\tchain forwarded {
 \t\ttype filter hook forward priority 0; policy accept;
-\t\tip daddr @guarded meta l4proto tcp counter reject with tcp reset
-\t\tip daddr @guarded counter reject
+\t\tip daddr @guarded goto refused
 \t}
 `
 }
@@ -111,6 +134,8 @@ function forwardChain({ containers }: Lockdown): string {
 export interface LockdownState {
   readonly state: 'enforce' | 'observe' | 'rolled-back'
   readonly address: string | undefined
+  /** The user that the rules let through. */
+  readonly agentUid: number | undefined
   /** Seconds until the kernel rolls back; undefined where that is never. */
   readonly secondsLeft: number | undefined
   /** Connections sent to the agent since the rules were made. */
@@ -123,17 +148,17 @@ const element = z.union([
   z.string(),
   z.object({ elem: z.object({ val: z.string(), expires: z.number().optional() }) }),
 ])
+const expression = z.object({
+  counter: z.object({ packets: z.number() }).optional(),
+  match: z.object({ left: z.unknown(), right: z.unknown() }).partial().optional(),
+})
+const ownerMatch = z.object({ meta: z.object({ key: z.literal('skuid') }) })
 const listing = z.object({
   nftables: z.array(
     z.object({
       chain: z.object({ name: z.string() }).optional(),
       set: z.object({ name: z.string(), elem: z.array(element).optional() }).optional(),
-      rule: z
-        .object({
-          chain: z.string(),
-          expr: z.array(z.object({ counter: z.object({ packets: z.number() }).optional() })),
-        })
-        .optional(),
+      rule: z.object({ chain: z.string(), expr: z.array(expression) }).optional(),
     }),
   ),
 })
@@ -143,16 +168,19 @@ export function readLockdown(json: string): LockdownState {
   const items = listing.parse(JSON.parse(json)).nftables
   const guarded = items.find(({ set }) => set?.name === 'guarded')?.set?.elem?.[0]
   const isGuarded = items.some(({ chain }) => chain?.name === 'guard')
-  const packets = (chains: readonly string[]): number =>
-    items
-      .filter(({ rule }) => rule !== undefined && chains.includes(rule.chain))
-      .flatMap(({ rule }) => rule?.expr ?? [])
-      .reduce((sum, { counter }) => sum + (counter?.packets ?? 0), 0)
+  const expressionsOf = (chain: string) =>
+    items.filter(({ rule }) => rule?.chain === chain).flatMap(({ rule }) => rule?.expr ?? [])
+  const packets = (chain: string): number =>
+    expressionsOf(chain).reduce((sum, { counter }) => sum + (counter?.packets ?? 0), 0)
+  const owner = expressionsOf('redirected').find(
+    ({ match }) => ownerMatch.safeParse(match?.left).success,
+  )
   return {
     state: guarded === undefined ? 'rolled-back' : isGuarded ? 'enforce' : 'observe',
     address: typeof guarded === 'string' ? guarded : guarded?.elem.val,
+    agentUid: typeof owner?.match?.right === 'number' ? owner.match.right : undefined,
     secondsLeft: typeof guarded === 'string' ? undefined : guarded?.elem.expires,
-    redirected: packets(['redirected']),
-    refused: packets(['guard', 'forwarded']),
+    redirected: packets('redirected'),
+    refused: packets('refused'),
   }
 }

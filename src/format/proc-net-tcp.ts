@@ -7,6 +7,22 @@ export interface ConnectedSocket {
 
 const LINE = /^\s*\d+: [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]+):([0-9A-F]{4}) /
 
+const LISTENS = '0A'
+
+/**
+ * The users that listen on a port of 127.0.0.1, or of every address.
+ *
+ * @param text /proc/net/tcp
+ */
+export function listenersOn(text: string, port: number): number[] {
+  const hexPort = port.toString(16).toUpperCase().padStart(4, '0')
+  const local = [`0100007F:${hexPort}`, `00000000:${hexPort}`]
+  return text.split('\n').flatMap((line) => {
+    const fields = line.trim().split(/\s+/)
+    return local.includes(fields[1] ?? '') && fields[3] === LISTENS ? [Number(fields[7])] : []
+  })
+}
+
 /**
  * The sockets in /proc/net/tcp or tcp6 whose other end is an IPv4 address and port. Sockets that
  * their owner has closed are left out.

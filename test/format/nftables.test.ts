@@ -34,16 +34,22 @@ table ip metabind_lockdown {
 	chain listener {
 		type filter hook output priority 0; policy accept;
 		ip daddr 127.0.0.0/8 tcp dport 9180 ct status & dnat != dnat meta skuid != 0 reject with tcp reset
+		ip saddr 127.0.0.0/8 tcp sport 9180 tcp flags & (syn | ack) == syn | ack meta skuid 990 accept
+		ip saddr 127.0.0.0/8 tcp sport 9180 tcp flags & (syn | ack) == syn | ack reject with tcp reset
+	}
+	chain refused {
+		meta l4proto tcp counter reject with tcp reset
+		counter reject
 	}
 	chain guard {
 		type filter hook output priority 0; policy accept;
-		ip daddr @guarded meta skuid != 990 meta l4proto tcp counter reject with tcp reset
-		ip daddr @guarded meta skuid != 990 counter reject
+		ip daddr @guarded meta skuid 990 accept
+		ip daddr @guarded meta skuid != 990 goto refused
+		ip daddr @guarded ct state != { established, related } goto refused
 	}
 	chain forwarded {
 		type filter hook forward priority 0; policy accept;
-		ip daddr @guarded meta l4proto tcp counter reject with tcp reset
-		ip daddr @guarded counter reject
+		ip daddr @guarded goto refused
 	}
 }
 `)
@@ -78,17 +84,25 @@ table ip metabind_lockdown {
 
 describe('what nft says is in force', () => {
   const rule = (chain: string, packets: number) => ({
-    rule: { chain, expr: [{ match: {} }, { counter: { packets, bytes: 0 } }] },
+    rule: {
+      chain,
+      expr: [
+        { match: { op: '==', left: { payload: { protocol: 'ip', field: 'daddr' } }, right: '@g' } },
+        { match: { op: '!=', left: { meta: { key: 'skuid' } }, right: 990 } },
+        { counter: { packets, bytes: 0 } },
+      ],
+    },
   })
   const said = (elem: unknown, ...more: object[]) =>
     JSON.stringify({ nftables: [{ metainfo: {} }, { set: { name: 'guarded', elem } }, ...more] })
 
   test('for good, with its counters', () => {
     const guard = [{ chain: { name: 'redirected' } }, { chain: { name: 'guard' } }]
-    const rules = [rule('redirected', 7), rule('guard', 2), rule('guard', 1), rule('forwarded', 4)]
+    const rules = [rule('redirected', 7), rule('refused', 3), rule('refused', 4)]
     expect(readLockdown(said(['100.100.100.200'], ...guard, ...rules))).toEqual({
       state: 'enforce',
       address: '100.100.100.200',
+      agentUid: 990,
       secondsLeft: undefined,
       redirected: 7,
       refused: 7,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { socketsTo } from '../../src/format/proc-net-tcp.ts'
+import { listenersOn, socketsTo } from '../../src/format/proc-net-tcp.ts'
 
 // Lines of a Linux 6 kernel; the remote end of the first two is 100.100.100.200 port 80.
 const HEAD =
@@ -27,4 +27,18 @@ test.each([
   ['the head line', HEAD],
 ])('%s is not', (_what, text) => {
   expect(socketsTo(text, '100.100.100.200', 80)).toEqual([])
+})
+
+test('listeners on a port are found by their users; other ports, addresses and connections are not', () => {
+  const listens = (local: string, uid: number) =>
+    `   1: ${local} 00000000:0000 0A ${REST} ${uid}        0 99 1 0000000000000000 100 0 0 10 0`
+  const text = [
+    HEAD,
+    listens('0100007F:23DC', 61_001),
+    listens('00000000:23DC', 33),
+    listens('0100007F:23DD', 1),
+    listens('02004D0A:23DC', 2),
+    line('0100007F', '0100007F:23DC', 3, 4),
+  ].join('\n')
+  expect(listenersOn(text, 9180)).toEqual([61_001, 33])
 })

@@ -27,6 +27,12 @@ describe.skipIf(!isRoot)('metabind doctor and lockdown', () => {
     expect(await found()).toEqual([])
   })
 
+  test('a table that was flushed with all others is seen', async () => {
+    await guarded.lockdown('on')
+    await guarded.networks.inHost(undefined, 'nft', 'flush', 'ruleset')
+    expect(await found()).toEqual(['lockdown-off'])
+  })
+
   test('a rollback nobody meant is seen', async () => {
     await guarded.lockdown('on', '--for', '1s')
     await sleep(1200)
@@ -43,6 +49,9 @@ describe.skipIf(!isRoot)('metabind doctor and lockdown', () => {
   test('readers without tokens are seen while observing', async () => {
     await guarded.lockdown('on', '--observe')
     await guarded.curl(APP, `${SERVICE}/latest/meta-data/instance-id`)
+    // Observing without an end is not what anybody means to keep.
+    expect(await found()).toEqual(['lockdown-observes', 'reads-without-token'])
+    await guarded.lockdown('on', '--observe', '--for', '1h')
     expect(await found()).toEqual(['reads-without-token'])
   })
 })

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeCgroup } from '../harness/cgroup.ts'
 import { AGENT, APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
+import { asUser } from '../harness/networks.ts'
 
 const isRoot = process.getuid?.() === 0
 const ID = `${SERVICE}/latest/meta-data/instance-id`
@@ -11,6 +12,11 @@ const PUT = ['-X', 'PUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 600']
 const TOKEN_URL = `${SERVICE}/latest/api/token`
 
 let guarded: Guarded
+
+/** Python that writes a line in one piece, whatever its environment says of buffering. */
+const SAY = `import sys
+def say(line):
+    sys.stdout.write(line + '\\n'); sys.stdout.flush()`
 
 /** curl's words for a refused or reset connection. */
 const CUT = /Connection refused|Connection reset|Could ?n[o']t connect|Failed to connect/
@@ -135,6 +141,41 @@ except OSError as e:
     expect(String(said)).toContain('ConnectionResetError')
   })
 
+  test('a redirected connection is cut by off, and outlives a second on and a rollback', async () => {
+    const script = `${SAY}
+import http.client
+c = http.client.HTTPConnection('100.100.100.200', timeout=5)
+def ask():
+    try:
+        c.request('GET', '/latest/'); r = c.getresponse(); say(f'{r.status} {r.read()[:13]}')
+    except OSError as e:
+        say(type(e).__name__)
+ask()
+for line in sys.stdin: ask()`
+    const [file = '', ...args] = [...guarded.networks.hostPrefix, ...asUser(APP)]
+    const open = () => spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    const said = async (child: ReturnType<typeof open>) =>
+      String((await once(child.stdout, 'data'))[0]).trim()
+    const again = (child: ReturnType<typeof open>) => {
+      child.stdin.write('again\n')
+      return said(child)
+    }
+    await guarded.lockdown('on')
+    const first = open()
+    expect(await said(first)).toContain('TOKEN_MISSING')
+    await guarded.lockdown('on', '--for', '6s')
+    const second = open()
+    expect(await said(second)).toContain('TOKEN_MISSING')
+    expect(await again(first)).toContain('TOKEN_MISSING')
+    await sleep(6500)
+    expect(await again(second)).toContain('TOKEN_MISSING')
+    await guarded.lockdown('on')
+    await guarded.lockdown('off')
+    expect(await again(second)).toBe('ConnectionResetError')
+    first.kill('SIGKILL')
+    second.kill('SIGKILL')
+  })
+
   test('the listener refuses connections that nobody redirected', async () => {
     const direct = 'http://127.0.0.1:9180/latest/api/token'
     expect(await guarded.curl(APP, ...PUT, direct)).toMatch(/^CALLER_UNKNOWN: /)
@@ -190,6 +231,48 @@ print(s.recv(4096).decode())`
     )
   })
 
+  test('what the kernel itself sends there is refused, for it has no owner', async () => {
+    const service = `${SAY}
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('100.100.100.200', 4789)); s.settimeout(3); say('listens')
+try:
+    s.recv(2000); say('reached')
+except OSError:
+    say('not reached')`
+    const tunnel =
+      'ip link add vx type vxlan id 1 remote 100.100.100.200 dstport 4789; ip link set vx up; sleep 1; ip link del vx'
+    const reached = async () => {
+      const [file = '', ...args] = guarded.networks.cloudPrefix
+      const child = spawn(file, [...args, '/usr/bin/python3', '-c', service])
+      await once(child.stdout, 'data')
+      const said = once(child.stdout, 'data')
+      await guarded.networks.inHost(undefined, 'sh', '-ec', tunnel)
+      return String((await said)[0]).trim()
+    }
+    expect(await reached()).toBe('reached')
+    await guarded.lockdown('on')
+    expect(await reached()).toBe('not reached')
+  })
+
+  test('whoever takes the port of a stopped agent is nobody to anybody', async () => {
+    await guarded.lockdown('on')
+    await guarded.instance.agent.stop()
+    const script = `import http.server
+print('listens', flush=True)
+http.server.HTTPServer(('127.0.0.1', 9180), http.server.SimpleHTTPRequestHandler).serve_forever()`
+    const [file = '', ...args] = [...guarded.networks.hostPrefix, ...asUser(OTHER)]
+    const impostor = spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    await once(impostor.stdout, 'data')
+    const asked = ['--connect-timeout', '2', '-o', '/dev/null', '-w', '%{http_code}', ID]
+    await expect(guarded.curl(undefined, ...asked)).rejects.toMatchObject({ stdout: '000' })
+    await guarded.lockdown('off')
+    // Without rules for it, turning on is refused as well: it is not the agent that listens.
+    await expect(guarded.lockdown('on')).rejects.toThrow(/is held by user 61003/)
+    impostor.kill('SIGKILL')
+    await guarded.instance.restartAgent()
+  })
+
   test('with the agent gone nobody is let through; a new agent takes over, tokens too', async () => {
     await guarded.lockdown('on')
     const token = await tokenOf(APP)
@@ -225,9 +308,9 @@ print(s.recv(4096).decode())`
   })
 
   test('confirm keeps it', async () => {
-    await guarded.lockdown('on', '--for', '2s')
+    await guarded.lockdown('on', '--for', '6s')
     await guarded.lockdown('confirm')
-    await sleep(2500)
+    await sleep(6500)
     expect(JSON.parse(await guarded.lockdown('status', '--json'))).toMatchObject({
       state: 'enforce',
       address: '100.100.100.200',
