@@ -35,6 +35,7 @@ import { decodeItems, type ItemKeeper, keepItems } from './relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from './relay/lifetimes.ts'
 import { limits } from './relay/limits.ts'
 import { listenOn, listenOnInherited } from './relay/listen.ts'
+import { lockdownRecord } from './relay/lockdown-record.ts'
 import { credentialsUris, type Loopback, openLoopback } from './relay/loopback.ts'
 import { type Metadata, metadataFrom } from './relay/metadata.ts'
 import { metrics } from './relay/metrics.ts'
@@ -128,6 +129,7 @@ export function startAgent(
   const tpm = instanceTpm(config.tpm.tcti, config.tpm.command_timeout_ms, meter.observeTpm)
   const trail = openAuditTrail(config, log, counters)
   const { audit } = trail
+  const lockdown = lockdownRecord(audit, Date.now)
   const logFault = (error: MetabindError) => log.error({ cause: causeChain(error) }, error.code)
   const metadata = metadataFrom({
     source,
@@ -176,10 +178,14 @@ export function startAgent(
   const serveAdmin = (): Promise<void> => {
     const app = admin({
       bounds: httpBounds(config),
-      status: () => agentStatus(config, endpoint, state, problem(), inForce(), trail.head()),
+      status: () => ({
+        ...agentStatus(config, endpoint, state, problem(), inForce(), trail.head()),
+        ...(config.transparent.enabled ? { lockdown: lockdown.known() } : {}),
+      }),
       policy: () => inForce().policy,
       running: () => running,
       observed: () => loopback?.observed() ?? [],
+      lockdown,
       audit,
       metrics: meter,
       logFault,
@@ -267,7 +273,9 @@ export function startAgent(
     servers.push(app)
     await listenAt('metadata', app)
     const onTokenless = (seen: Observed) => log.warn({ seen }, 'direct read without a token')
-    loopback = await openLoopback({ config, relay: relayParts, endpoint, onTokenless }, uris)
+    const onRedirected = lockdown.redirected
+    const parts = { config, relay: relayParts, endpoint, onRedirected, onTokenless }
+    loopback = await openLoopback(parts, uris)
   }
 
   const start = async (): Promise<void> => {

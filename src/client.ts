@@ -21,6 +21,7 @@ interface Asked {
   readonly path: string
   readonly headers?: Record<string, string>
   readonly body?: string
+  readonly timeoutMs?: number
 }
 
 const ANSWER_BYTES_MAX = 33_554_432
@@ -71,10 +72,12 @@ export async function askAdmin(
   method: 'GET' | 'POST',
   call: string,
   body?: object,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<unknown> {
   const answer = await ask(sockets.admin, {
     method,
     path: `/metabind/v1/${call}`,
+    timeoutMs,
     ...(body === undefined
       ? {}
       : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
@@ -112,8 +115,8 @@ function problemCode(status: unknown): ErrorCode | undefined {
 
 function ask(socketPath: string, asked: Asked): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { method, path, headers } = asked
-    const sent = request({ socketPath, method, path, headers, timeout: TIMEOUT_MS }, (answer) => {
+    const { method, path, headers, timeoutMs: timeout = TIMEOUT_MS } = asked
+    const sent = request({ socketPath, method, path, headers, timeout }, (answer) => {
       const chunks: Buffer[] = []
       let bytes = 0
       answer.on('data', (chunk: Buffer) => {

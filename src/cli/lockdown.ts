@@ -2,6 +2,7 @@ import { UsageError } from '../errors.ts'
 import { confirmationRules, lockdownRules, removalRules } from '../format/nftables.ts'
 import { previewOf } from './direct-readers.ts'
 import { planLockdown, requireListener } from './lockdown-plan.ts'
+import { tellAgent } from './lockdown-told.ts'
 import { applyRules, lockdownState } from './nft.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import type { Verb } from './verb.ts'
@@ -55,14 +56,17 @@ ${SOCKET_HELP}`,
 
 const ACTIONS: Readonly<Record<string, (flags: Flags) => Promise<number>>> = {
   on: turnOn,
-  confirm: async () => {
+  confirm: async (flags) => {
     const state = lockdownState()
     if (state?.address === undefined) throw new UsageError('there is nothing to confirm')
     applyRules(confirmationRules(state.address))
+    await tellAgent(socketsOf(flags), { change: 'confirm' })
     return 0
   },
-  off: async () => {
+  off: async (flags) => {
+    const wasOn = lockdownState() !== undefined
     applyRules(removalRules())
+    if (wasOn) await tellAgent(socketsOf(flags), { change: 'off' })
     return 0
   },
   status: async (flags) => {
@@ -81,6 +85,10 @@ async function turnOn(flags: Flags): Promise<number> {
   } else {
     if (!flags['before-agent']) requireListener(plan)
     applyRules(lockdownRules(plan))
+    const { mode, containers, forSeconds } = plan
+    const change = { change: 'on', mode, containers, forSeconds } as const
+    // At boot the agent waits for this to end: it is not asked, and sees it by what is redirected.
+    if (!flags['before-agent']) await tellAgent(socketsOf(flags), change)
     if (plan.forSeconds !== undefined) {
       const call = 'metabind lockdown confirm'
       process.stdout.write(`rolls back in ${plan.forSeconds} s unless confirmed: ${call}\n`)

@@ -26,6 +26,9 @@ const answer = z.object({
     .optional(),
   source: z.object({ dialect: z.string(), endpoint: z.string() }),
   policy: z.object({ mode: z.string(), from: z.string(), rules: z.number() }),
+  lockdown: z
+    .object({ state: z.string(), until: z.string().optional(), redirected: z.number() })
+    .optional(),
   sockets: z.object({ metadata: z.string(), admin: z.string() }),
 })
 type Answer = z.infer<typeof answer>
@@ -72,8 +75,14 @@ function isClaim(text: string): text is Claim {
   return Object.hasOwn(CLAIMS, text)
 }
 
+/** As the agent was told it, or has seen it; metabind lockdown status looks at the rules themselves. */
+function lockdownInWords({ state, until, redirected }: NonNullable<Answer['lockdown']>): string {
+  const end = until === undefined ? '' : `, rolls back at ${until} unless confirmed`
+  return `${state}${end}, redirected connections: ${redirected}`
+}
+
 function inWords(found: Answer): string {
-  const { problem, identity, tpm, selfTest, source, policy, sockets } = found
+  const { problem, identity, tpm, selfTest, source, policy, lockdown, sockets } = found
   const rows: [string, string | undefined][] = [
     ['state', found.state],
     ['problem', problem && `${problem.code}: ${problem.sentence}`],
@@ -86,6 +95,7 @@ function inWords(found: Answer): string {
     ...sentences('lacked', selfTest?.lacked),
     ['source', `${source.dialect} at ${source.endpoint}`],
     ['policy', `${policy.mode}, ${policy.rules} rules, ${policy.from}`],
+    ['lockdown', lockdown && lockdownInWords(lockdown)],
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],
     ['version', found.version],
   ]

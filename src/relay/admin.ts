@@ -6,6 +6,7 @@ import type { Audit } from './audit.ts'
 import { callerOf } from './caller.ts'
 import { explain, explainBody } from './explain.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
+import { type LockdownKnown, type LockdownRecord, lockdownBody } from './lockdown-record.ts'
 import type { Metrics } from './metrics.ts'
 import type { Observed } from './observe.ts'
 import type { Policy } from './policy.ts'
@@ -21,6 +22,7 @@ export interface AdminParts {
   readonly policy: () => Policy
   /** Who asked the metadata service directly while lockdown was observing. */
   readonly observed: () => readonly Observed[]
+  readonly lockdown: LockdownRecord
   readonly audit: Audit
   readonly metrics: Metrics
   readonly logFault: (error: MetabindError) => void
@@ -75,6 +77,8 @@ export interface AgentStatus {
   readonly source: { readonly dialect: string; readonly endpoint: string }
   readonly policy: { readonly mode: Policy['mode']; readonly from: string; readonly rules: number }
   readonly sockets: { readonly metadata: string; readonly admin: string }
+  /** What is known of lockdown, where the agent listens for redirected callers. */
+  readonly lockdown?: LockdownKnown
   /** The end of the audit chain in the file, where there is one. */
   readonly audit?: { readonly file: string; readonly seq: number; readonly head: string }
 }
@@ -143,6 +147,11 @@ export function admin(parts: AdminParts): FastifyInstance {
   app.post('/metabind/v1/explain', (request) =>
     explain(parts.policy(), parse(explainBody, request.body)),
   )
+  app.post('/metabind/v1/lockdown', (request) => {
+    const change = parse(lockdownBody, request.body)
+    parts.lockdown.told(change, callerOf(request.raw.socket))
+    return parts.lockdown.known()
+  })
   app.setNotFoundHandler(() => {
     throw new MetabindError('ADMIN_ABSENT')
   })

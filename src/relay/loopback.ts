@@ -31,6 +31,7 @@ export interface LoopbackParts {
   readonly relay: RelayParts
   /** `http://ADDRESS[:PORT]` of the metadata service. */
   readonly endpoint: string
+  readonly onRedirected: (mode: 'enforce' | 'observe') => void
   readonly onTokenless: (seen: Observed) => void
 }
 
@@ -52,7 +53,7 @@ export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri):
       const destination = destinationOf(parts.endpoint)
       const redirected = relay({
         ...parts.relay,
-        identify: identifyRedirected(destination, places),
+        identify: identifyRedirected(destination, places, () => parts.onRedirected('enforce')),
       })
       opened.push(await listenOnPort(redirected, transparent.port))
       watching = openObserver(parts, places)
@@ -95,6 +96,7 @@ function openObserver(parts: LoopbackParts, places: Cgroups): Observer {
     destination: destinationOf(parts.endpoint),
     bounds: parts.relay.bounds,
     cgroups: places,
+    onRedirected: () => parts.onRedirected('observe'),
     onTokenless: parts.onTokenless,
   })
 }

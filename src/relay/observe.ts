@@ -11,7 +11,7 @@ import { parseCgroup } from '../format/cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import type { Dialect } from './dialect.ts'
 import type { HttpBounds } from './http-server.ts'
-import { type Destination, redirectedOwner, wasGoingTo } from './tcp-caller.ts'
+import { type Destination, ownerOf, wasGoingTo } from './tcp-caller.ts'
 
 /**
  * Observing mode: redirected requests are passed on to the metadata service as they are and nothing
@@ -43,6 +43,8 @@ export interface ObserverParts {
   readonly destination: Destination
   readonly bounds: HttpBounds
   readonly cgroups: Cgroups
+  /** Called for each connection that a rule brought here. */
+  readonly onRedirected: () => void
   /** Told once for each user and unit that reads without a token. */
   readonly onTokenless: (seen: Observed) => void
 }
@@ -70,8 +72,12 @@ export function observer(parts: ObserverParts): Observer {
   })
   server.maxConnections = parts.bounds.connections
   server.on('connection', (socket) => {
-    if (wasGoingTo(socket, parts.destination)) callers.set(socket, whoIs(socket, parts))
-    else socket.destroy()
+    if (!wasGoingTo(socket, parts.destination)) {
+      socket.destroy()
+      return
+    }
+    parts.onRedirected()
+    callers.set(socket, whoIs(socket, parts))
   })
   server.on('request', (incoming, response) => {
     table.add(callers.get(incoming.socket) ?? { uid: undefined, unit: undefined }, incoming)
@@ -87,7 +93,7 @@ export function observer(parts: ObserverParts): Observer {
 }
 
 function whoIs(socket: Socket, parts: ObserverParts): Who {
-  const owner = redirectedOwner(socket, parts.destination)
+  const owner = ownerOf(socket, parts.destination)
   const path = owner?.cgroupId === undefined ? undefined : parts.cgroups.pathOf(owner.cgroupId)
   return { uid: owner?.uid, unit: path === undefined ? undefined : parseCgroup(`0::${path}`).unit }
 }

@@ -21,13 +21,17 @@ const NO_GID = 0xffff_ffff
  * refused: any page in a local browser and any local program could open it (DNS rebinding).
  *
  * @param destination where the connections were going: the metadata service
+ * @param onRedirected called for each that a rule brought here
  */
 export function identifyRedirected(
   destination: Destination,
   places: Cgroups,
+  onRedirected: () => void,
 ): (socket: Socket) => void {
   return (socket) => {
-    const owner = redirectedOwner(socket, destination)
+    if (!wasGoingTo(socket, destination)) return
+    onRedirected()
+    const owner = ownerOf(socket, destination)
     // The agent's own connections are not redirected: whoever seems to be the agent is not.
     if (owner?.uid !== process.getuid?.()) remember(socket, owner, places)
   }
@@ -37,7 +41,7 @@ export function identifyRedirected(
 export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
   return (socket) => {
     const { localAddress = '', localPort = 0 } = socket
-    remember(socket, quietOwner(socket, { address: localAddress, port: localPort }), places)
+    remember(socket, ownerOf(socket, { address: localAddress, port: localPort }), places)
   }
 }
 
@@ -63,11 +67,6 @@ export function wasGoingTo(socket: Socket, destination: Destination): boolean {
   }
 }
 
-/** Who made the other end of a redirected connection; undefined where that cannot be told. */
-export function redirectedOwner(socket: Socket, destination: Destination): SocketOwner | undefined {
-  return wasGoingTo(socket, destination) ? quietOwner(socket, destination) : undefined
-}
-
 /**
  * Where the metadata service is, as firewall rules need it.
  *
@@ -82,8 +81,11 @@ export function destinationOf(endpoint: string): Destination {
   return { address: hostname, port: port === '' ? 80 : Number(port) }
 }
 
-/** The other end as its owner sees it: the same ports, and the address that it connected to. */
-function quietOwner(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
+/**
+ * Who made the other end of a connection; undefined where that cannot be told. The other end as its
+ * owner sees it: the same ports, and the address that it connected to.
+ */
+export function ownerOf(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
   const { remoteAddress = '', remotePort = 0 } = socket
   try {
     return tcpSocketOwner({
