@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts'
 import { confirmationRules, lockdownRules, removalRules } from '../format/nftables.ts'
-import { previewOf } from './direct-readers.ts'
 import { planLockdown, requireListener } from './lockdown-plan.ts'
+import { previewOf } from './lockdown-preview.ts'
 import { tellAgent } from './lockdown-told.ts'
 import { applyRules, lockdownState } from './nft.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
@@ -37,7 +37,8 @@ Needs root, nft, and transparent.enabled = true in the agent's configuration.
     --containers WHAT  refuse (default) or leave what containers and pods send to the address
     --user USER        whom the agent runs as (default metabind)
     --config FILE      the agent's configuration
-    --preview          change nothing: list who talks to the address now
+    --preview          change nothing: list who talks to the address now, and what would become
+                       of each under the policy in force
     --rules            change nothing: print the rules
     --before-agent     do not ask whether the agent listens yet; for the unit at boot
   confirm              keep what --for would roll back

@@ -5,6 +5,8 @@ const answer = z.array(
   z.object({
     uid: z.number().optional(),
     unit: z.string().optional(),
+    container: z.string().optional(),
+    isPlaced: z.boolean(),
     tokenRequests: z.number(),
     readsWithToken: z.number(),
     readsWithoutToken: z.number(),

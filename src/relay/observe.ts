@@ -23,6 +23,9 @@ export interface Observed {
   /** Undefined where the kernel named no owner, as for a connection from a container. */
   readonly uid: number | undefined
   readonly unit: string | undefined
+  readonly container: string | undefined
+  /** Whether its cgroup was found: else lockdown would refuse it. */
+  readonly isPlaced: boolean
   readonly tokenRequests: number
   readonly readsWithToken: number
   readonly readsWithoutToken: number
@@ -49,10 +52,9 @@ export interface ObserverParts {
   readonly onTokenless: (seen: Observed) => void
 }
 
-interface Who {
-  readonly uid: number | undefined
-  readonly unit: string | undefined
-}
+type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'isPlaced'>
+
+const NOBODY: Who = { uid: undefined, unit: undefined, container: undefined, isPlaced: false }
 
 const SEEN_MAX = 1024
 const UPSTREAM_CONNECTIONS_MAX = 64
@@ -80,7 +82,7 @@ export function observer(parts: ObserverParts): Observer {
     callers.set(socket, whoIs(socket, parts))
   })
   server.on('request', (incoming, response) => {
-    table.add(callers.get(incoming.socket) ?? { uid: undefined, unit: undefined }, incoming)
+    table.add(callers.get(incoming.socket) ?? NOBODY, incoming)
     try {
       passOn(incoming, response, parts.destination, upstream)
     } catch {
@@ -95,14 +97,15 @@ export function observer(parts: ObserverParts): Observer {
 function whoIs(socket: Socket, parts: ObserverParts): Who {
   const owner = ownerOf(socket, parts.destination)
   const path = owner?.cgroupId === undefined ? undefined : parts.cgroups.pathOf(owner.cgroupId)
-  return { uid: owner?.uid, unit: path === undefined ? undefined : parseCgroup(`0::${path}`).unit }
+  const { unit, container } = path === undefined ? {} : parseCgroup(`0::${path}`)
+  return { uid: owner?.uid, unit, container, isPlaced: path !== undefined }
 }
 
 /** Counts by user and unit. The one that was quiet for longest makes room. */
 function observedTable(parts: ObserverParts) {
   const rows = new Map<string, Observed>()
   const add = (who: Who, incoming: IncomingMessage): void => {
-    const key = `${who.uid} ${who.unit}`
+    const key = `${who.uid} ${who.unit} ${who.container} ${who.isPlaced}`
     const before = rows.get(key)
     const row = counted(before, who, incoming, parts.dialect)
     rows.delete(key)

@@ -18,9 +18,10 @@ export interface Networks {
   inHost(uid: number | undefined, ...command: string[]): Promise<string>
   inPod(...command: string[]): Promise<string>
   inCloud(...command: string[]): Promise<string>
-  /** What to put before a command to have it in the host's or the cloud's network. */
+  /** What to put before a command to have it in the host's, the cloud's or the pod's network. */
   readonly hostPrefix: readonly string[]
   readonly cloudPrefix: readonly string[]
+  readonly podPrefix: readonly string[]
   stop(): Promise<void>
 }
 
@@ -68,6 +69,7 @@ export async function openNetworks(service: string): Promise<Networks> {
     inCloud: (...command) => inside(enter(cloud), command),
     hostPrefix: enter(host),
     cloudPrefix: enter(cloud),
+    podPrefix: enter(pod),
     stop: async () => {
       await Promise.all(holders.map(end))
     },

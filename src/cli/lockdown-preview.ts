@@ -1,0 +1,67 @@
+import type { Sockets } from '../client.ts'
+import { MetabindError } from '../errors.ts'
+import type { Lockdown } from '../format/nftables.ts'
+import { type DirectReader, LOOK_MS, watchReaders } from './direct-readers.ts'
+import {
+  findCredentialsPath,
+  policyOf,
+  type Verdict,
+  verdictOf,
+  verdictOfObserved,
+} from './lockdown-verdict.ts'
+import { type ObservedRow, observedBy } from './observed.ts'
+import { asTable, userName } from './table.ts'
+
+type Judged<Row> = Row & { readonly verdict: Verdict }
+
+/** Who talks to the service now, who was observed before, and what would become of each. */
+export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean): Promise<string> {
+  const ask = policyOf(sockets)
+  const credentialsPath = await findCredentialsPath(sockets)
+  const now: Judged<DirectReader>[] = []
+  for (const reader of await watchReaders(plan)) {
+    now.push({ ...reader, verdict: await verdictOf(reader, plan, credentialsPath, ask) })
+  }
+  const rows = await observedIfAny(sockets)
+  const before: Judged<ObservedRow>[] = []
+  for (const row of rows ?? []) before.push({ ...row, verdict: await verdictOfObserved(row, ask) })
+  const agentAnswers = rows !== undefined
+  if (json) return `${JSON.stringify({ address: plan.address, agentAnswers, now, before })}\n`
+  return `${tableOfNow(now)}
+${now.length} seen in ${LOOK_MS / 1000} s talking to ${plan.address}.
+${agentAnswers ? observedInWords(before) : 'The agent does not answer: what its policy says is not known.\n'}
+Whoever is answered needs a session token for each read, which the agent issues to all.
+${plan.mode === 'observe' ? 'While observing nobody is refused: this is for lockdown without --observe.\n' : ''}`
+}
+
+/** Undefined where no agent answers: a preview is of use before there is one. */
+async function observedIfAny(sockets: Sockets): Promise<ObservedRow[] | undefined> {
+  try {
+    return await observedBy(sockets)
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    return undefined
+  }
+}
+
+function tableOfNow(rows: readonly Judged<DirectReader>[]): string {
+  const cells = rows.map(({ user, pid, unit, container, executable, verdict }) => [
+    user,
+    String(pid ?? '-'),
+    container?.slice(0, 12) ?? unit ?? '-',
+    executable ?? '-',
+    verdict.says,
+  ])
+  return asTable(['USER', 'PID', 'UNIT', 'EXECUTABLE', 'VERDICT'], cells)
+}
+
+function observedInWords(rows: readonly Judged<ObservedRow>[]): string {
+  if (rows.length === 0) return 'Nobody was observed before (metabind lockdown on --observe).\n'
+  const cells = rows.map(({ uid, unit, container, lastPath, verdict }) => [
+    uid === undefined ? '?' : userName(uid),
+    container?.slice(0, 12) ?? unit ?? '-',
+    lastPath,
+    verdict.says,
+  ])
+  return `Observed before:\n\n${asTable(['USER', 'UNIT', 'LAST PATH', 'VERDICT'], cells)}`
+}
