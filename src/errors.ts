@@ -43,7 +43,7 @@ export const ERRORS = {
   REQUEST_BROWSER: {
     status: 403,
     sentence: 'Requests from web pages are refused.',
-    remedy: 'Use an HTTP client that sends no Origin, Referer or Sec-Fetch headers.',
+    remedy: 'Use an HTTP client that sends no Origin, Referer, Sec-Fetch-Site or Sec-Fetch-Dest.',
   },
   REQUEST_METHOD: {
     status: 405,

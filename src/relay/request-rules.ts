@@ -14,6 +14,9 @@ export interface RequestHeaders {
 const FORWARDING = new Set(['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip'])
 // What only a web page's request carries: DNS rebinding and cross-site requests end here.
 const BROWSER = new Set(['origin', 'referer'])
+// fetch() of Node sends this one alone; a browser sends Sec-Fetch-Site and -Dest with it (Fetch
+// Metadata, 2), and is known by those.
+const OF_EVERY_FETCH = 'sec-fetch-mode'
 
 /**
  * Judges the headers of a request, as they came: names in any case, repeated ones apart (Node joins
@@ -43,7 +46,7 @@ function isForwarding(name: string): boolean {
 }
 
 function isBrowser(name: string): boolean {
-  return BROWSER.has(name) || name.startsWith('sec-fetch-')
+  return BROWSER.has(name) || (name.startsWith('sec-fetch-') && name !== OF_EVERY_FETCH)
 }
 
 const WHOLE_NUMBER = /^[1-9][0-9]{0,4}$/

@@ -81,7 +81,7 @@ describe('S1 Host', () => {
 })
 
 describe('S1 a request of a web page is refused with 403', () => {
-  const headers = ['Origin', 'origin', 'Referer', 'Sec-Fetch-Site', 'Sec-Fetch-Mode', 'SEC-FETCH-X']
+  const headers = ['Origin', 'origin', 'Referer', 'Sec-Fetch-Site', 'Sec-Fetch-Dest', 'SEC-FETCH-X']
   test.each(headers)('%s', async (name) => {
     for (const value of ['', 'null', 'http://localhost']) {
       const sent = [TTL_HEADER, '60', TOKEN_HEADER, token, name, value]
