@@ -4,7 +4,10 @@ import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
 
 const isRoot = process.getuid?.() === 0
 
-describe.skipIf(!isRoot)('metabind doctor and lockdown', () => {
+// A command takes seconds where the machine is busy, and these tests have several.
+const LONG_MS = 120_000
+
+describe.skipIf(!isRoot)('metabind doctor and lockdown', { timeout: LONG_MS }, () => {
   let guarded: Guarded
 
   beforeAll(async () => {

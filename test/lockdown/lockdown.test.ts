@@ -21,7 +21,10 @@ def say(line):
 /** curl's words for a refused or reset connection. */
 const CUT = /Connection refused|Connection reset|Could ?n[o']t connect|Failed to connect/
 
-describe.skipIf(!isRoot)('lockdown', () => {
+// A command takes seconds where the machine is busy, and some tests have several.
+const LONG_MS = 120_000
+
+describe.skipIf(!isRoot)('lockdown', { timeout: LONG_MS }, () => {
   beforeAll(async () => {
     guarded = await startGuarded()
   })
