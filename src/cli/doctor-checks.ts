@@ -10,6 +10,7 @@ import {
   type Installation,
 } from './doctor-finding.ts'
 import { checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
+import { checkRoute } from './doctor-route.ts'
 import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
 
 /** Every check, in the order of its findings. Another one is a function and a line here. */
@@ -21,6 +22,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'socket-modes': checkSocketModes,
   'runtime-directory': checkRuntimeDirectory,
   lockdown: checkLockdown,
+  'service-route': checkRoute,
   'direct-readers': checkDirectReaders,
   'sdk-configurations': checkSdkConfigurations,
   'cloud-init': checkCloudInit,

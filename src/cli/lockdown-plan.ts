@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { CONFIG_FILE, readConfig } from '../config.ts'
+import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
 import { MetabindError, UsageError } from '../errors.ts'
 import type { Lockdown } from '../format/nftables.ts'
 import { listenersOn } from '../format/proc-net-tcp.ts'
@@ -28,7 +28,7 @@ const FOR_SECONDS_MAX = 7 * 24 * 3600
 export function planLockdown(flags: LockdownFlags): Lockdown {
   const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
   if (!config.transparent.enabled) throw unprepared('transparent.enabled is false.')
-  const endpoint = new URL(config.source.endpoint ?? DIALECTS[config.source.dialect].endpoint)
+  const endpoint = serviceOf(config)
   if (!/^[0-9.]+$/.test(endpoint.hostname)) throw unprepared('source.endpoint is no IPv4 address.')
   const { port, observe_port } = config.transparent
   return {
@@ -40,6 +40,11 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
     containers: containersOf(flags.containers ?? 'refuse'),
     forSeconds: flags.for === undefined ? undefined : secondsOf(flags.for),
   }
+}
+
+/** Where the agent finds the metadata service. */
+export function serviceOf({ source }: Config): URL {
+  return new URL(source.endpoint ?? DIALECTS[source.dialect].endpoint)
 }
 
 /**

@@ -21,7 +21,7 @@ describe.skipIf(!isRoot)('metabind doctor and lockdown', { timeout: LONG_MS }, (
     const args = ['doctor', '--json', ...config.flatMap((file) => ['--config', file])]
     const said: string = await guarded.metabind(args).catch((error) => error.stdout)
     const ids: string[] = JSON.parse(said).findings.map(({ id }: { id: string }) => id)
-    return ids.filter((id) => /^(lockdown|reads|firewall)/.test(id))
+    return ids.filter((id) => /^(lockdown|reads|firewall|service)/.test(id))
   }
 
   test('listeners without rules are a hint, with rules nothing is said', async () => {
@@ -56,5 +56,14 @@ describe.skipIf(!isRoot)('metabind doctor and lockdown', { timeout: LONG_MS }, (
     expect(await found()).toEqual(['lockdown-observes', 'reads-without-token'])
     await guarded.lockdown('on', '--observe', '--for', '1h')
     expect(await found()).toEqual(['reads-without-token'])
+  })
+
+  test('a route that refuses packets to the service is seen', async () => {
+    await guarded.lockdown('on')
+    const route = (...args: string[]) => guarded.networks.inHost(undefined, 'ip', 'route', ...args)
+    await route('replace', 'prohibit', '100.100.100.200/32')
+    expect(await found()).toContain('service-route-refused')
+    await route('replace', '100.100.100.200/32', 'via', '10.77.0.1')
+    expect(await found()).not.toContain('service-route-refused')
   })
 })

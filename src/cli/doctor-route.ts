@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs'
+import { isRouteRefused } from '../format/proc-net-route.ts'
+import { configOf, type Finding, type Installation } from './doctor-finding.ts'
+import { serviceOf } from './lockdown-plan.ts'
+
+/**
+ * systemd's locked mode closes the way to the metadata service by a route. Whether the agent has a way
+ * around it only its user could tell, so this is a hint.
+ */
+export function checkRoute(installation: Installation): Finding[] {
+  const config = configOf(installation)
+  if (config === undefined) return []
+  const { hostname } = serviceOf(config)
+  if (!isRouteRefused(routes(), hostname)) return []
+  const says = `A route refuses packets to ${hostname}, as systemd.imds.network=locked makes it.`
+  const remedy =
+    "The agent's user needs a routing rule, and lockdown redirects nobody; see docs/migration.md."
+  return [{ id: 'service-route-refused', weight: 'hint', says, remedy }]
+}
+
+/** None where the kernel has no IPv4. */
+function routes(): string {
+  try {
+    return readFileSync('/proc/net/route', 'utf8')
+  } catch {
+    return ''
+  }
+}
