@@ -33,6 +33,8 @@ export interface Guarded {
   cloud: {
     /** What the metadata service has been asked since the last call. */
     requests(): Promise<readonly RecordedRequest[]>
+    /** The same, and they will be told again. */
+    recorded(): Promise<readonly RecordedRequest[]>
     /** Sets a fault; undefined clears all of them. */
     fault(fault: object | undefined): Promise<void>
     /** Ends it, as an outage does; `start` brings another up. */
@@ -47,9 +49,13 @@ export interface GuardedOptions {
   readonly cloud?: CloudName
   readonly tokens?: 'required' | 'optional'
   readonly config?: string
+  /** More rules of the policy, as TOML. */
+  readonly rules?: string
+  /** The user data of the instance; none when left out. */
+  readonly userData?: string
 }
 
-const LISTENERS = '[transparent]\nenabled = true\n[credentials_uri]\nenabled = true\n'
+export const LISTENERS = '[transparent]\nenabled = true\n[credentials_uri]\nenabled = true\n'
 
 // Credentials are for root alone where no rule says otherwise.
 const POLICY = `[[rule]]
@@ -70,8 +76,12 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
     await chown(join(directory, name), AGENT, AGENT)
   }
   const policyFile = join(directory, 'policy.toml')
-  await writeFile(policyFile, POLICY)
+  await writeFile(policyFile, `${POLICY}${options.rules ?? ''}`)
   const flags = ['--cloud', cloudName, '--tokens', options.tokens ?? 'required']
+  if (options.userData !== undefined) {
+    await writeFile(join(directory, 'user-data'), options.userData)
+    flags.push('--user-data', join(directory, 'user-data'))
+  }
   const cloud = cloudIn(networks, service, flags)
   await cloud.start()
   const instance = await startInstance(directory, {
@@ -111,11 +121,13 @@ function cloudIn(networks: Networks, service: URL, flags: readonly string[]): Gu
   let end: () => Promise<void> = async () => undefined
   let known = 0
   const control = (...args: string[]) => networks.inCloud('curl', '-sS', '--max-time', '5', ...args)
+  const recorded = async (): Promise<readonly RecordedRequest[]> =>
+    JSON.parse(await control(`${service.origin}/_simulator/requests`)).slice(known)
   return {
+    recorded,
     requests: async () => {
-      const all = JSON.parse(await control(`${service.origin}/_simulator/requests`))
-      const fresh = all.slice(known)
-      known = all.length
+      const fresh = await recorded()
+      known += fresh.length
       return fresh
     },
     fault: async (fault) => {
@@ -139,8 +151,8 @@ async function startCloud(
     ...networks.cloudPrefix,
     ...['setpriv', '--pdeathsig', 'KILL', process.execPath, CLI, 'simulate'],
     ...['--port', '80', '--control'],
-    ...flags,
     ...identity,
+    ...flags,
   ]
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(child.stdout, 'data')
