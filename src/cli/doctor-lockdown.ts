@@ -1,9 +1,13 @@
+import { spawnSync } from 'node:child_process'
 import { MetabindError } from '../errors.ts'
 import type { LockdownState } from '../format/nftables.ts'
 import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
 import { requireListener } from './lockdown-plan.ts'
 import { lockdownState } from './nft.ts'
 import { observedBy } from './observed.ts'
+
+const UNIT = 'metabind-lockdown.service'
+const SYSTEMCTL_MS = 10_000
 
 /** Whether the firewall rules and the agent's listeners fit together. Only root sees rules. */
 export async function checkLockdown(installation: Installation): Promise<Finding[]> {
@@ -18,10 +22,23 @@ export async function checkLockdown(installation: Installation): Promise<Finding
     return enabled ? [findingOf('firewall-unknown', error)] : []
   }
   if (state === undefined || state.state === 'rolled-back') {
+    if (isUnitActive()) return [flushed()]
     return enabled ? [notGuarded(state)] : []
   }
   const listening = listenerFindings(state, state.state === 'observe' ? observe_port : port)
   return [...listening, ...observingFindings(state)]
+}
+
+/** systemd has made the rules and believes them to be there. */
+function isUnitActive(): boolean {
+  const args = ['is-active', '--quiet', UNIT]
+  return spawnSync('systemctl', args, { timeout: SYSTEMCTL_MS }).status === 0
+}
+
+function flushed(): Finding {
+  const says = `${UNIT} is active, but its rules are gone: something has removed them.`
+  const remedy = 'systemctl reload metabind-lockdown puts them back.'
+  return { id: 'lockdown-removed', weight: 'risk', says, remedy }
 }
 
 function notGuarded(state: LockdownState | undefined): Finding {
