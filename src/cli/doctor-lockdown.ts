@@ -22,23 +22,25 @@ export async function checkLockdown(installation: Installation): Promise<Finding
     return enabled ? [findingOf('firewall-unknown', error)] : []
   }
   if (state === undefined || state.state === 'rolled-back') {
-    if (isUnitActive()) return [flushed()]
+    if (isUnitOn()) return [unitWithoutRules()]
     return enabled ? [notGuarded(state)] : []
   }
   const listening = listenerFindings(state, state.state === 'observe' ? observe_port : port)
   return [...listening, ...observingFindings(state)]
 }
 
-/** systemd has made the rules and believes them to be there. */
-function isUnitActive(): boolean {
-  const args = ['is-active', '--quiet', UNIT]
-  return spawnSync('systemctl', args, { timeout: SYSTEMCTL_MS }).status === 0
+/** The unit is to guard the service: enabled for each boot, or run in this one. */
+function isUnitOn(): boolean {
+  return ['is-enabled', 'is-active'].some(
+    (word) =>
+      spawnSync('systemctl', [word, '--quiet', UNIT], { timeout: SYSTEMCTL_MS }).status === 0,
+  )
 }
 
-function flushed(): Finding {
-  const says = `${UNIT} is active, but its rules are gone: something has removed them.`
-  const remedy = 'systemctl reload metabind-lockdown puts them back.'
-  return { id: 'lockdown-removed', weight: 'risk', says, remedy }
+function unitWithoutRules(): Finding {
+  const says = `${UNIT} is enabled or active, but its rules are not there: it failed, or something has removed them.`
+  const remedy = 'systemctl reload-or-restart metabind-lockdown puts them back.'
+  return { id: 'lockdown-missing', weight: 'risk', says, remedy }
 }
 
 function notGuarded(state: LockdownState | undefined): Finding {

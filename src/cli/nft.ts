@@ -5,7 +5,8 @@ import { LOCKDOWN_TABLE, type LockdownState, readLockdown } from '../format/nfta
 /** The firewall, asked and changed through nft(8) of the distribution. */
 
 const NFT = 'nft'
-const TIMEOUT_MS = 10_000
+// At its first use the kernel loads modules: an emulated machine with much to do took over ten seconds.
+const TIMEOUT_MS = 60_000
 // root's PATH under cron and sudo often lacks the sbin directories.
 const PATH = '/usr/sbin:/sbin:/usr/bin:/bin'
 
@@ -24,7 +25,11 @@ export function lockdownState(): LockdownState | undefined {
 function run(args: readonly string[], input = ''): string {
   const options = { input, timeout: TIMEOUT_MS, env: { PATH }, encoding: 'utf8' } as const
   const { error, status, stdout, stderr } = spawnSync(NFT, args, options)
-  if (error !== undefined) throw new MetabindError('FIREWALL_FAILED', 'nft did not run.', error)
+  if (error !== undefined) {
+    const isLate = 'code' in error && error.code === 'ETIMEDOUT'
+    const why = isLate ? 'nft did not end in time.' : 'nft did not run.'
+    throw new MetabindError('FIREWALL_FAILED', why, error)
+  }
   if (status === 0) return stdout
   const why = stderr.split('\n', 1)[0] ?? ''
   throw new MetabindError('FIREWALL_FAILED', `nft: ${why}`)
