@@ -27,7 +27,7 @@ export interface Image {
   readonly kernel: string
 }
 
-const BOOT_MS_MAX = 900_000
+const BOOT_MS_MAX = 1_800_000
 const PROBE_MS_MAX = 15_000
 const LOOK_MS = 200
 const MEMORY_MIB = 1024

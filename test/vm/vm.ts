@@ -15,7 +15,7 @@ import {
 } from './guest.ts'
 
 /**
- * `./dev vm`: two Debian 12 guests, each with a TPM of its own, systemd as their first process, and
+ * `./dev vm`: two Debian guests, each with a TPM of its own, systemd as their first process, and
  * the DEB installed as a user would. What a guest says is judged out here.
  */
 
@@ -25,7 +25,14 @@ const WORK = join(ROOT, '.dev/vm')
 const A = 'i-guesta00000000000000'
 const B = 'i-guestb00000000000000'
 const NEXT_VERSION = '99.0.0'
-const IMAGE_FILES = ['image', 'guest-start', 'guest.service']
+const IMAGE_FILES = [
+  '../harness/debian-root',
+  'image',
+  'fetch-kernel',
+  'guest-start',
+  'guest.service',
+]
+const SUITES = ['bookworm', 'trixie']
 
 const started = Date.now()
 let passed = 0
@@ -36,14 +43,16 @@ function say(text: string): void {
   process.stdout.write(`${seconds} s  ${text}\n`)
 }
 
-/** Built once for each state of the files that it is made from. */
-function theImage(): Image {
+/** Built once for each release of Debian and each state of the files that it is made from. */
+function theImage(suite: string): Image {
   const hash = createHash('sha256')
   for (const file of IMAGE_FILES) hash.update(readFileSync(join(HERE, file)))
-  const directory = join(WORK, `image-${hash.digest('hex').slice(0, 16)}`)
+  const directory = join(WORK, `${suite}-${hash.digest('hex').slice(0, 16)}`)
   if (!existsSync(join(directory, 'root.ext4'))) {
-    say('building the image of the guests')
-    execFileSync(join(HERE, 'image'), [directory], { stdio: ['ignore', 'ignore', 'inherit'] })
+    say(`building the image of the guests: ${suite}`)
+    execFileSync(join(HERE, 'image'), [suite, directory], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
   }
   return { root: join(directory, 'root.ext4'), kernel: join(directory, 'vmlinuz') }
 }
@@ -105,11 +114,20 @@ async function judge(name: string, boot: Boot): Promise<void> {
     failed.push(`${name}: did not come to its end`)
 }
 
+function settings(): { short: string; suite: string } {
+  const options = {
+    short: { type: 'boolean', default: false },
+    suite: { type: 'string', default: 'bookworm' },
+  } as const
+  const { short, suite } = parseArgs({ options }).values
+  if (!SUITES.includes(suite)) throw new Error(`--suite takes one of ${SUITES.join(', ')}`)
+  return { short: short ? 'yes' : '', suite }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { short: { type: 'boolean', default: false } } })
-  const short = values.short ? 'yes' : ''
+  const { short, suite } = settings()
   mkdirSync(WORK, { recursive: true })
-  const image = theImage()
+  const image = theImage(suite)
   say('building the packages')
   const debs: Payload = {
     'metabind.deb': { file: buildPackage() },
@@ -126,6 +144,7 @@ async function main(): Promise<void> {
       { instance_id: A, short },
       {
         ...debs,
+        'lockdown.sh': { file: join(HERE, 'lockdown.sh') },
         'load-until.mjs': { text: loadProgram() },
       },
     ),
@@ -149,9 +168,10 @@ async function main(): Promise<void> {
   const second = a.boot(payload('second-boot.sh', { instance_id: A }, debs))
   await judge('B', other)
   await judge('A again', second)
+  await judge('A once more', a.boot(payload('third-boot.sh', { instance_id: A }, debs)))
 
-  say(`${passed} passed, ${failed.length} failed`)
   for (const what of failed) say(`failed: ${what}`)
+  process.stdout.write(`${passed} passed, ${failed.length} failed\n`)
   process.exitCode = failed.length === 0 ? 0 : 1
 }
 
