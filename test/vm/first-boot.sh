@@ -28,17 +28,17 @@ is 'the agent can execute no shell' 126 \
 is 'the agent can write nothing but its own' EROFS \
   "$(inside "(() => { try { require('fs').writeFileSync('/usr/x', '') } catch (e) { return e.code } })()")"
 holds 'the exposure of the unit is 1.5 at most' \
-  timeout 60 systemd-analyze security --threshold=15 --no-pager metabindd.service
+  timeout "$patience" systemd-analyze security --threshold=15 --no-pager metabindd.service
 echo "@note $(systemd-analyze security --no-pager metabindd.service 2>/dev/null | tail -1)"
 echo "@note memory $(systemctl show -p MemoryCurrent --value metabindd.service) bytes"
 
 # --- an ordinary user --------------------------------------------------------------------------
-alice_token=$(as alice curl -s -m 60 --unix-socket "$metadata" -X PUT \
+alice_token=$(as alice curl -s -m "$patience" --unix-socket "$metadata" -X PUT \
   http://metadata/latest/api/token -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 600')
 is 'an ordinary user reads metadata by curl' "$instance_id" \
-  "$(as alice curl -s -m 60 --unix-socket "$metadata" \
+  "$(as alice curl -s -m "$patience" --unix-socket "$metadata" \
     -H "X-aliyun-ecs-metadata-token: $alice_token" http://metadata/latest/meta-data/instance-id)"
-as alice curl -s -m 60 --unix-socket "$metadata" -H "X-aliyun-ecs-metadata-token: $alice_token" \
+as alice curl -s -m "$patience" --unix-socket "$metadata" -H "X-aliyun-ecs-metadata-token: $alice_token" \
   http://metadata/metabind/v1/whoami >/tmp/whoami
 holds "the agent sees the user's real uid" grep -q "\"uid\":$(id -u alice)[,}]" /tmp/whoami
 as alice sleep 60 &
@@ -60,24 +60,24 @@ before=$(main_pid)
 systemctl kill -s KILL metabindd.service
 is 'a token outlives kill -9 of the agent' 200 "$(ask "$token" latest/meta-data/instance-id)"
 holds 'it is another process' test "$before" != "$(main_pid)"
-holds 'a reload succeeds' timeout 60 systemctl reload metabindd.service
+holds 'a reload succeeds' timeout "$patience" systemctl reload metabindd.service
 is 'and leaves it active' active "$(systemctl is-active metabindd.service)"
 
 if [ -z "$short" ]; then
   mkdir -p /etc/systemd/system/metabindd.service.d
   printf '[Service]\nWatchdogSec=10\nTimeoutAbortSec=2\n' >/etc/systemd/system/metabindd.service.d/t.conf
   systemctl daemon-reload
-  timeout 60 systemctl restart metabindd.service
+  timeout "$patience" systemctl restart metabindd.service
   ready
   before=$(main_pid)
   systemctl kill -s STOP metabindd.service
-  holds 'the watchdog ends an agent that hangs' until_true 60 sh -c \
+  holds 'the watchdog ends an agent that hangs' until_true "$patience" sh -c \
     "journalctl -u metabindd --no-pager -o cat | grep -q 'Watchdog timeout'"
   is 'and the token is good with the next one' 200 "$(ask "$token" latest/meta-data/instance-id)"
   holds 'which is another process' test "$before" != "$(main_pid)"
   rm -r /etc/systemd/system/metabindd.service.d
   systemctl daemon-reload
-  timeout 60 systemctl restart metabindd.service
+  timeout "$patience" systemctl restart metabindd.service
   ready
 fi
 
@@ -89,7 +89,7 @@ sleep 2
 holds 'apt upgrades the DEB' install_deb ./metabind-next.deb
 ready
 if [ -z "$short" ]; then
-  for turn in 1 2 3; do timeout 60 systemctl restart metabindd.service; done
+  for turn in 1 2 3; do timeout "$patience" systemctl restart metabindd.service; done
 fi
 sleep 1
 touch /tmp/load.stop
@@ -98,14 +98,16 @@ echo "@note load $(cat /tmp/load.json /tmp/load.err)"
 holds 'the upgrade lost no request and broke no token' grep -q '"failures":{}' /tmp/load.json
 is 'the new version is installed' 99.0.0-1 "$(dpkg-query -W -f '${Version}' metabind)"
 
+. ./lockdown.sh
+
 # --- the TPM goes away, last of all: in this machine its driver does not find it again -----------
 if [ -z "$short" ]; then
   driver=/sys/bus/acpi/drivers/tpm_crb
   printf '[tpm]\nrecheck_seconds = 1\n' >>/etc/metabind/metabind.toml
-  timeout 60 systemctl restart metabindd.service
+  timeout "$patience" systemctl restart metabindd.service
   ready
   basename "$driver"/MSFT0101:* >"$driver/unbind"
-  holds 'readiness is withdrawn when the TPM goes' until_true 60 sh -c \
+  holds 'readiness is withdrawn when the TPM goes' until_true "$patience" sh -c \
     'systemctl show -p ActiveState --value metabindd | grep -qx reloading'
   echo "@note $(systemctl show -p StatusText --value metabindd.service)"
   is 'and a token is not accepted then' 503 "$(ask_once "$token" latest/meta-data/instance-id)"

@@ -3,12 +3,15 @@
 
 sim=/opt/sim/usr/lib/metabind
 metadata=/run/metabind/metadata.sock
+# Seconds until something hangs. Generous: on a busy machine an emulated one is very slow.
+patience=400
 
 ok() { echo "@ok $1"; }
 bad() { # NAME [WHY]
   echo "@fail $1: $2"
-  timeout 10 systemctl status --no-pager metabindd.service 2>&1 | sed 's/^/  /' | head -20
-  timeout 10 journalctl -u metabindd -n 15 --no-pager -o cat 2>&1 | sed 's/^/  /'
+  timeout 60 systemctl status --no-pager metabindd.service 2>&1 | sed 's/^/  /' | head -20
+  timeout 60 journalctl -u metabindd -n 15 --no-pager -o cat 2>&1 | sed 's/^/  /'
+  timeout 60 journalctl -u metabind-lockdown -n 5 --no-pager -o short-monotonic 2>&1 | sed 's/^/  /'
 }
 # is NAME WANTED FOUND
 is() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "wanted '$2', found '$3'"; fi; }
@@ -22,23 +25,36 @@ holds() {
 until_true() {
   end=$(($(date +%s) + $1))
   shift
-  until timeout 20 "$@" >/dev/null 2>&1; do
+  until timeout "$patience" "$@" >/dev/null 2>&1; do
     [ "$(date +%s)" -lt "$end" ] || return 1
     sleep 0.3
   done
 }
-ready() { until_true 60 metabind status; }
+ready() { until_true "$patience" metabind status; }
 
-# cloud INSTANCE-ID: an ECS metadata server at its own address, inside the guest
+# network: the metadata service has its own address at the other end of a cable, so that what is sent to
+# it leaves the guest and what it sends comes in. On lo its answers would be sent by the guest as well.
+network() {
+  ip link set lo up
+  ip netns add cloud
+  ip link add eth0 type veth peer name cloud netns cloud
+  ip addr add 192.168.7.2/24 dev eth0
+  ip link set eth0 up
+  ip -n cloud addr add 192.168.7.1/24 dev cloud
+  ip -n cloud addr add 100.100.100.200/32 dev cloud
+  ip -n cloud link set lo up
+  ip -n cloud link set cloud up
+  ip route add 100.100.100.200/32 via 192.168.7.1
+}
+# cloud INSTANCE-ID: an ECS metadata server at its own address
 cloud() {
   [ -d /opt/sim ] || { mkdir -p /opt/sim && dpkg-deb -x metabind.deb /opt/sim; }
-  ip link set lo up
-  ip addr add 100.100.100.200/32 dev lo 2>/dev/null
+  [ -e /run/netns/cloud ] || network
   [ -z "$cloud_pid" ] || kill "$cloud_pid"
-  "$sim/bin/node" "$sim/metabind.cjs" simulate --host 100.100.100.200 --port 80 \
+  ip netns exec cloud "$sim/bin/node" "$sim/metabind.cjs" simulate --host 100.100.100.200 --port 80 \
     --instance-id "$1" >/var/log/cloud.log 2>&1 &
   cloud_pid=$!
-  until_true 30 sh -c 'curl -s -m 5 -o /dev/null http://100.100.100.200/'
+  until_true "$patience" ip netns exec cloud curl -s -m 5 -o /dev/null http://100.100.100.200/
 }
 
 # A configuration that was there before the package. The cloud of the guest has a new key at each start,
@@ -48,7 +64,7 @@ configure() {
   printf '[source]\nidentity_document = "ignore"\n' >/etc/metabind/metabind.toml
 }
 install_deb() {
-  timeout 180 env DEBIAN_FRONTEND=noninteractive \
+  timeout "$patience" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q -o Dpkg::Options::=--force-confold "$1"
 }
 
@@ -64,18 +80,44 @@ ask() {
   echo "$status"
 }
 ask_once() {
-  curl -s -m 60 -o /tmp/answer -w '%{http_code}' --unix-socket "$metadata" \
+  curl -s -m "$patience" -o /tmp/answer -w '%{http_code}' --unix-socket "$metadata" \
     -H "X-aliyun-ecs-metadata-token: $1" "http://metadata/$2"
 }
 new_token() {
-  curl -s -m 60 --unix-socket "$metadata" -X PUT http://metadata/latest/api/token \
+  curl -s -m "$patience" --unix-socket "$metadata" -X PUT http://metadata/latest/api/token \
     -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 21600'
 }
+# plain TOKEN PATH [CURL-OPTION...]: what an ordinary user's unmodified client gets at the address of the
+# metadata service: the status, and the answer with its headers in /tmp/alice/answer. Retries as ask does.
+plain() {
+  for _ in 1 2 3 4 5 6 7 8; do
+    status=$(plain_once "$@")
+    [ "$status" = 503 ] || break
+    sleep 1
+  done
+  echo "$status"
+}
+plain_once() {
+  header=${1:+X-aliyun-ecs-metadata-token: $1} path=$2
+  shift 2
+  as alice curl -s -i -m "$patience" -o /tmp/alice/answer -w '%{http_code}' ${header:+-H "$header"} "$@" \
+    "http://100.100.100.200/$path"
+}
+plain_token() {
+  [ -d /tmp/alice ] || install -d -o alice /tmp/alice
+  as alice curl -s -m "$patience" -X PUT http://100.100.100.200/latest/api/token \
+    -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 600'
+}
+# The answer is the agent's own, not the cloud's.
+from_agent() { grep -qi '^x-metabind-cache:' /tmp/alice/answer; }
+# guarded: how lockdown is, in a word
+guarded() { timeout "$patience" metabind lockdown status | sed -n '1s/^mode *//;1p'; }
+doctor() { timeout "$patience" metabind doctor; }
 main_pid() { systemctl show -p MainPID --value metabindd.service; }
 # inside JAVASCRIPT: in the agent's mount namespace and as its user. Only the runtime can be executed
 # there.
 inside() {
-  timeout 60 nsenter -t "$(main_pid)" -m -- /usr/lib/metabind/bin/node -e "
+  timeout "$patience" nsenter -t "$(main_pid)" -m -- /usr/lib/metabind/bin/node -e "
     process.setgroups([]); process.setgid($(id -g metabind)); process.setuid($(id -u metabind));
     process.stdout.write(String($1))"
 }

@@ -5,7 +5,7 @@
 
 token=$(cat /root/token)
 is 'the socket is there before the agent is ready' active "$(systemctl is-active metabind.socket)"
-holds 'the status says what it waits for' until_true 60 sh -c \
+holds 'the status says what it waits for' until_true "$patience" sh -c \
   "systemctl show -p StatusText --value metabindd.service | grep -q 'which instance this is, waiting'"
 cloud "$instance_id"
 is 'a caller waits for the agent and is answered' 401 "$(ask "$token" latest/meta-data/instance-id)"
@@ -13,9 +13,13 @@ ok 'and the token from before the reboot is refused'
 is 'a new token is good' 200 "$(ask "$(new_token)" latest/meta-data/instance-id)"
 is 'no unit has failed' '' "$(systemctl list-units --failed --no-legend --plain)"
 
-holds 'apt purges the DEB' timeout 100 apt-get purge -y -q metabind
-for unit in metabindd.service metabind.socket metabind-admin.socket; do
-  is "$unit is gone" inactive "$(systemctl is-active $unit)"
-done
-files >/root/files.after
-is 'a purge leaves nothing' '' "$(diff /root/files.before /root/files.after)"
+# Turned on and confirmed before the reboot, but not enabled.
+is 'lockdown is gone after a reboot' off "$(guarded)"
+doctor >/tmp/doctor
+holds 'and doctor says so' grep -q 'hint *lockdown-off' /tmp/doctor
+holds 'it is enabled as a unit' timeout "$patience" systemctl enable --now metabind-lockdown.service
+is 'and in force' enforce "$(guarded)"
+is 'a plain client is answered' 200 "$(plain "$(plain_token)" latest/meta-data/instance-id)"
+holds 'by the agent' from_agent
+# Debian's own firewall service flushes all tables when it starts; so it does at the next boot.
+timeout "$patience" systemctl enable -q nftables.service

@@ -1,0 +1,63 @@
+# Guest A, first boot, read by first-boot.sh: lockdown by hand and the credentials URL, with the sandbox
+# of the shipped unit and the shipped drop-in.
+
+drop_in=/usr/share/doc/metabind/examples/loopback-listeners.conf
+is 'doctor finds nothing wrong with a fresh installation' 'nothing is wrong' "$(doctor)"
+cat >>/etc/metabind/metabind.toml <<'TOML'
+[transparent]
+enabled = true
+[credentials_uri]
+enabled = true
+TOML
+timeout "$patience" systemctl restart metabindd.service
+ready
+is 'without the drop-in the sandbox keeps callers from the loopback listeners' 000 \
+  "$(curl -s -m 10 -o /dev/null -w '%{http_code}' http://127.0.0.1:9182/)"
+mkdir -p /etc/systemd/system/metabindd.service.d
+holds 'the package has the drop-in' cp "$drop_in" /etc/systemd/system/metabindd.service.d/
+cat >>/etc/metabind/policy.toml <<'TOML'
+[[rule]]
+name = "alice reads the credentials of the role"
+effect = "allow"
+users = ["alice"]
+paths = ["/*/meta-data/ram/security-credentials/*"]
+TOML
+systemctl daemon-reload
+timeout "$patience" systemctl restart metabindd.service
+holds 'with the drop-in the agent becomes ready' ready
+holds 'and the exposure of the unit is 1.5 at most' \
+  timeout "$patience" systemd-analyze security --threshold=15 --no-pager metabindd.service
+echo "@note with the drop-in: $(systemd-analyze security --no-pager metabindd.service 2>/dev/null | tail -1)"
+
+# --- lockdown ------------------------------------------------------------------------------------
+is 'lockdown is off until it is turned on' off "$(guarded)"
+plain_token >/tmp/clouds-token
+is 'a plain client speaks to the cloud then' 200 "$(plain "$(cat /tmp/clouds-token)" latest/meta-data/instance-id)"
+if from_agent; then bad 'the cloud itself answered' "$(cat /tmp/alice/answer)"; else
+  ok 'and the cloud itself answers it'
+fi
+holds 'lockdown is turned on for a while' timeout "$patience" metabind lockdown on --for 10m
+is 'it is in force' enforce "$(guarded)"
+plain_token >/tmp/agents-token
+timeout "$patience" metabind inspect /tmp/agents-token >/tmp/inspect 2>&1
+is "a plain PUT is answered by the agent: a token of this instance, another user's than root" 6 "$?"
+is 'a plain read with it is answered' 200 "$(plain "$(cat /tmp/agents-token)" latest/meta-data/zone-id)"
+holds 'by the agent, which asked the cloud itself' grep -qi '^x-metabind-cache: miss' /tmp/alice/answer
+is 'a plain read without a token is refused' 403 "$(plain '' latest/meta-data/instance-id)"
+is "the cloud's own token is refused" 401 \
+  "$(plain "$(cat /tmp/clouds-token)" latest/meta-data/instance-id)"
+is 'root is redirected as well' 403 \
+  "$(curl -s -m "$patience" -o /dev/null -w '%{http_code}' http://100.100.100.200/latest/meta-data/)"
+curl -s -m "$patience" -o /dev/null http://100.100.100.200:81/
+is 'another port of the address is refused at once' 7 "$?"
+is 'the socket goes on to answer' 200 "$(ask "$token" latest/meta-data/mac)"
+holds 'it is confirmed' timeout "$patience" metabind lockdown confirm
+holds 'and then has no end' sh -c "metabind lockdown status | grep -qx 'ends *never'"
+is 'doctor finds nothing wrong under lockdown' 'nothing is wrong' "$(doctor)"
+
+# --- the credentials URL -------------------------------------------------------------------------
+url=$(as alice metabind credential --uri)
+is 'a user gets a credentials URL' http://127.0.0.1:9182/metabind/v1/credentials "${url%/*/*}"
+as alice curl -s -m "$patience" "$url" >/tmp/credentials
+holds "the URL gives the user credentials" grep -q '"AccessKeySecret"' /tmp/credentials
+is 'and nobody else' 404 "$(curl -s -m "$patience" -o /dev/null -w '%{http_code}' "$url")"
