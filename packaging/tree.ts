@@ -33,6 +33,7 @@ const UNITS = [
   'metabindd.service',
   'metabind.socket',
   'metabind-admin.socket',
+  'metabind-credentials-uri.socket',
   'metabind-lockdown.service',
 ]
 const DOCUMENTS = ['README.md', 'SECURITY.md', 'ARCHITECTURE.md']

@@ -118,6 +118,7 @@ export function startAgent(
 
   const dialect = DIALECTS[config.source.dialect]
   const endpoint = config.source.endpoint ?? dialect.endpoint
+  const credentialsSocket = inherited['credentials-uri']
   const stoppedBecause = (): MetabindError | undefined => otherInstance ?? keeper?.stoppedBecause()
   const problem = (): MetabindError | undefined => stoppedBecause() ?? setback?.problem
   const meter = metrics(counters, {
@@ -235,7 +236,9 @@ export function startAgent(
     trail.signWith(signer, ready.keys.sk)
     const tokens = tokenAuthority(keys, bootTimeMs, () => config.token.bind)
     const salt = loadSalt(config.directories.runtime).reveal()
-    const uris = credentialsUris(config, salt, keys.iid, { tokens, dialect })
+    // The socket unit is off unless somebody turned it on, which is as good as the setting.
+    const hasUris = config.credentials_uri.enabled || credentialsSocket !== undefined
+    const uris = hasUris ? credentialsUris(config, salt, keys.iid, { tokens, dialect }) : undefined
     const relayParts: RelayParts = {
       dialect,
       tokens,
@@ -274,7 +277,14 @@ export function startAgent(
     await listenAt('metadata', app)
     const onTokenless = (seen: Observed) => log.warn({ seen }, 'direct read without a token')
     const onRedirected = lockdown.redirected
-    const parts = { config, relay: relayParts, endpoint, onRedirected, onTokenless }
+    const parts = {
+      config,
+      relay: relayParts,
+      endpoint,
+      credentialsSocket,
+      onRedirected,
+      onTokenless,
+    }
     loopback = await openLoopback(parts, uris)
   }
 

@@ -9,7 +9,7 @@ import {
   findingOf,
   type Installation,
 } from './doctor-finding.ts'
-import { checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
+import { checkCredentialsPort, checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
 import { checkRoute } from './doctor-route.ts'
 import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
 
@@ -23,6 +23,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   'runtime-directory': checkRuntimeDirectory,
   lockdown: checkLockdown,
   'service-route': checkRoute,
+  'credentials-port': checkCredentialsPort,
   'direct-readers': checkDirectReaders,
   'sdk-configurations': checkSdkConfigurations,
   'cloud-init': checkCloudInit,

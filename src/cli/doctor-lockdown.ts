@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { MetabindError } from '../errors.ts'
 import type { LockdownState } from '../format/nftables.ts'
+import { listenersOn } from '../format/proc-net-tcp.ts'
 import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
 import { requireListener } from './lockdown-plan.ts'
 import { lockdownState } from './nft.ts'
@@ -72,6 +74,17 @@ function observingFindings({ state, secondsLeft }: LockdownState): Finding[] {
   const remedy =
     'When metabind observe is empty: metabind lockdown on. To stop: metabind lockdown off.'
   return [{ id: 'lockdown-observes', weight: 'hint', says, remedy }]
+}
+
+/** Whoever holds the port of credentials URLs while no agent runs hands out credentials of his own. */
+export function checkCredentialsPort(installation: Installation): Finding[] {
+  const uri = configOf(installation)?.credentials_uri
+  if (!uri?.enabled) return []
+  const uids = listenersOn(readFileSync('/proc/net/tcp', 'utf8'), uri.port)
+  if (uids.includes(0)) return []
+  const says = `While the agent is stopped, any user can take 127.0.0.1:${uri.port} and answer credentials URLs.`
+  const remedy = 'systemctl enable --now metabind-credentials-uri.socket, and restart metabindd.'
+  return [{ id: 'credentials-port-unheld', weight: 'risk', says, remedy }]
 }
 
 /** Whoever reads without a token stops working when the console requires tokens. */

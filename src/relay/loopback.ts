@@ -5,6 +5,7 @@ import { MetabindError } from '../errors.ts'
 import { type Cgroups, cgroups } from './cgroup.ts'
 import { type CredentialsUri, credentialsUri } from './credentials-uri.ts'
 import { closeGently } from './gentle-close.ts'
+import { listenOnInherited } from './listen.ts'
 import { type Observed, type Observer, observer } from './observe.ts'
 import { type RelayParts, relay } from './relay.ts'
 import { destinationOf, identifyLoopback, identifyRedirected } from './tcp-caller.ts'
@@ -31,6 +32,8 @@ export interface LoopbackParts {
   readonly relay: RelayParts
   /** `http://ADDRESS[:PORT]` of the metadata service. */
   readonly endpoint: string
+  /** The socket of credentials URLs, where systemd holds it. */
+  readonly credentialsSocket: number | undefined
   readonly onRedirected: (mode: 'enforce' | 'observe') => void
   readonly onTokenless: (seen: Observed) => void
 }
@@ -61,7 +64,7 @@ export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri):
     }
     if (uris !== undefined) {
       const app = relay({ ...parts.relay, identify: identifyLoopback(places), admit: uris.admit })
-      opened.push(await listenOnPort(app, uri.port))
+      opened.push(await listenForUris(app, uri.port, parts.credentialsSocket))
     }
   } catch (error) {
     await Promise.allSettled(opened.map((one) => one.close()))
@@ -74,7 +77,7 @@ export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri):
 }
 
 /**
- * The credentials URLs of this boot, where they are on.
+ * The credentials URLs of this boot.
  *
  * @param salt the secret of the runtime directory, gone at reboot
  * @param iid what identifies the instance
@@ -84,8 +87,7 @@ export function credentialsUris(
   salt: Buffer,
   iid: string,
   { tokens, dialect }: Pick<RelayParts, 'tokens' | 'dialect'>,
-): CredentialsUri | undefined {
-  if (!config.credentials_uri.enabled) return undefined
+): CredentialsUri {
   const key = Buffer.from(hkdfSync('sha256', salt, iid, 'metabind credentials uri v1', 32))
   return credentialsUri(key, config.credentials_uri.port, tokens, dialect)
 }
@@ -108,6 +110,18 @@ async function listenOnPort(app: FastifyInstance, port: number) {
   } catch (error) {
     throw new MetabindError('LISTEN_FAILED', `${LOOPBACK}:${port}`, error)
   }
+}
+
+/** On the socket that systemd holds, if it does: while no agent runs, nobody else can take the port. */
+async function listenForUris(app: FastifyInstance, port: number, descriptor: number | undefined) {
+  if (descriptor === undefined) return listenOnPort(app, port)
+  await listenOnInherited(app, `${LOOPBACK}:${port}`, descriptor)
+  const at = app.server.address()
+  if (at === null || typeof at === 'string' || at.address !== LOOPBACK || at.port !== port) {
+    const where = `metabind-credentials-uri.socket does not listen on ${LOOPBACK}:${port}.`
+    throw new MetabindError('LISTEN_FAILED', where)
+  }
+  return { close: () => closeGently(app) }
 }
 
 async function listenObserver({ server }: Observer, port: number) {

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../harness/free-port.ts'
+import { holdSockets } from '../harness/held-sockets.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { asUser } from '../harness/networks.ts'
 
@@ -193,4 +195,41 @@ test('without the listener the command line says how to go on', async () => {
   })
   await plain.stop()
   await rm(other, { recursive: true, force: true })
+})
+
+describe.skipIf(!isRoot)('a port of credentials URLs that systemd holds', () => {
+  /** An instance whose own setting is off: the socket turns the URLs on. */
+  async function heldInstance(held: number, configured: number): Promise<Instance> {
+    const home = await mkdtemp('/tmp/credential-held-')
+    const sockets = holdSockets({ 'credentials-uri': held })
+    onTestFinished(async () => {
+      sockets.close()
+      await rm(home, { recursive: true, force: true })
+    })
+    const config = `[credentials_uri]\nport = ${configured}\n`
+    return startInstance(home, { role: 'app-role', config, agent: sockets.agent })
+  }
+
+  test('can be taken by nobody while no agent runs, and callers wait for the next', async () => {
+    const uriPort = await freePort()
+    const one = await heldInstance(uriPort, uriPort)
+    onTestFinished(() => one.stop())
+    const env = { METABIND_SOCKET: one.metadataSocket }
+    const url = (await metabind(undefined, ['credential', '--uri'], env)).trim()
+    expect(JSON.parse(await curl(undefined, url)).Code).toBe('Success')
+    await one.agent.stop()
+    const taken = new Promise((resolve) => {
+      createServer().once('error', resolve).once('listening', resolve).listen(uriPort, '127.0.0.1')
+    })
+    expect(await taken).toMatchObject({ code: 'EADDRINUSE' })
+    const waiting = as(undefined, ['curl', '-sS', '--max-time', '60', url])
+    await one.restartAgent()
+    expect(JSON.parse(await waiting).Code).toBe('Success')
+  })
+
+  test('must be the configured one', async () => {
+    const held = await freePort()
+    const starting = heldInstance(held, (await freePort()) + 1)
+    await expect(starting).rejects.toThrow(/metabind-credentials-uri\.socket does not listen on/)
+  })
 })

@@ -88,8 +88,9 @@ test('the watchdog of another process is left alone', async () => {
 })
 
 test('inherited sockets are known by their names', () => {
-  const env = { LISTEN_PID: '7', LISTEN_FDS: '2', LISTEN_FDNAMES: 'admin:metadata' }
-  expect(inheritedSockets(env, 7)).toEqual({ admin: 3, metadata: 4 })
+  const names = 'admin:metadata:credentials-uri'
+  const env = { LISTEN_PID: '7', LISTEN_FDS: '3', LISTEN_FDNAMES: names }
+  expect(inheritedSockets(env, 7)).toEqual({ admin: 3, metadata: 4, 'credentials-uri': 5 })
   expect(inheritedSockets(env, 8)).toEqual({})
   expect(inheritedSockets({}, 7)).toEqual({})
 })

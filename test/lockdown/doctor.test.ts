@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
@@ -56,6 +57,14 @@ describe.skipIf(!isRoot)('metabind doctor and lockdown', { timeout: LONG_MS }, (
     expect(await found()).toEqual(['lockdown-observes', 'reads-without-token'])
     await guarded.lockdown('on', '--observe', '--for', '1h')
     expect(await found()).toEqual(['reads-without-token'])
+  })
+
+  test('a port of credentials URLs that anybody could take is seen', async () => {
+    const config = `${guarded.directory}/uris.toml`
+    await writeFile(config, '[credentials_uri]\nenabled = true\n')
+    const args = ['doctor', '--json', '--config', config]
+    const said: string = await guarded.metabind(args).catch((error) => error.stdout)
+    expect(said).toContain('"credentials-port-unheld"')
   })
 
   test('a route that refuses packets to the service is seen', async () => {

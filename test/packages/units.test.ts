@@ -10,6 +10,7 @@ const UNITS = [
   'metabindd.service',
   'metabind.socket',
   'metabind-admin.socket',
+  'metabind-credentials-uri.socket',
   'metabind-lockdown.service',
 ]
 const SYSTEM = 'usr/lib/systemd/system'

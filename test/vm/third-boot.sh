@@ -35,7 +35,8 @@ is 'as a plain client sees' 403 "$(plain '' latest/meta-data/instance-id)"
 # --- the package goes, while lockdown is in force and enabled ------------------------------------
 timeout "$patience" systemctl disable -q nftables.service
 holds 'apt purges the DEB' timeout "$patience" apt-get purge -y -q metabind
-for unit in metabindd.service metabind.socket metabind-admin.socket metabind-lockdown.service; do
+for unit in metabindd.service metabind.socket metabind-admin.socket metabind-credentials-uri.socket \
+  metabind-lockdown.service; do
   is "$unit is gone" inactive "$(systemctl is-active $unit)"
 done
 is 'a purge removes the table' '' "$(nft list tables)"
