@@ -2,7 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
-import { ANSWER_WITHIN_MS, type CachedSource, cachedSource, HOUR, MINUTE } from './cached-source.ts'
+import {
+  ANSWER_WITHIN_MS,
+  type CachedSource,
+  cachedSource,
+  HOUR,
+  MINUTE,
+  SLACK_MS,
+} from './cached-source.ts'
 
 const ID = '/latest/meta-data/instance-id'
 const HOSTNAME = '/latest/meta-data/hostname'
@@ -141,7 +148,7 @@ describe('single flight', () => {
     const first = timed()
     await sleep(100)
     const joined = timed()
-    expect((await joined) - (await first)).toBeLessThan(30)
+    expect((await joined) - (await first)).toBeLessThan(90)
     expect(world.reads(HOSTNAME)).toBe(1)
   })
 
@@ -159,7 +166,7 @@ describe('single flight', () => {
     world.simulator.faults.set({ kind: 'latency', ms: ANSWER_WITHIN_MS + 300, path: HOSTNAME })
     const begun = performance.now()
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
-    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + 250)
+    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + SLACK_MS)
     // It is still on its way, and not asked for twice.
     world.clocks.pass(2 * HOLD_MS)
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
@@ -237,7 +244,7 @@ describe('an outage', () => {
     world.simulator.faults.set({ kind: 'stall' })
     const begun = performance.now()
     expect(await read(HOSTNAME)).toMatchObject({ cache: 'stale' })
-    expect(performance.now() - begun).toBeLessThan(500)
+    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS)
   })
 
   test('of a thousand readers of what is not cached, few ask; the others are told at once', async () => {
@@ -402,7 +409,7 @@ describe('credentials', () => {
     world.clocks.pass(6 * HOUR - MINUTE)
     const begun = performance.now()
     expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'stale' })
-    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + 250)
+    expect(performance.now() - begun).toBeLessThan(ANSWER_WITHIN_MS + SLACK_MS)
   })
 
   test('that live shorter than the refresh takes do not make a read upstream each', async () => {

@@ -49,7 +49,7 @@ function survive(parse: (bytes: Buffer) => unknown, bytes: Buffer): void {
   } catch (error) {
     codeOf(error)
   }
-  expect(performance.now() - start).toBeLessThan(2000)
+  expect(performance.now() - start).toBeLessThan(10_000)
 }
 
 const readCertificate = (bytes: Buffer) => {
