@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -91,11 +92,21 @@ describe.skipIf(!isUnpacked('trixie'))(`in trouble [${NEEDS_RELEASE}]`, PATIENCE
   beforeAll(() => prepare('trixie', 'required'))
   afterAll(() => guarded?.stop())
   beforeEach(async () => {
+    await stopAgentOfThisBoot()
     await guarded.instance.restartAgent()
     await guarded.lockdown('on')
     await guarded.cloud.requests()
   })
   afterEach(() => guarded.cloud.fault(undefined))
+
+  /** The next one has nothing of what this one has read and proven, as after a reboot. */
+  async function stopAgentOfThisBoot(): Promise<void> {
+    await guarded.instance.agent.stop()
+    const { runtimeDirectory } = guarded.instance
+    for (const name of await readdir(runtimeDirectory)) {
+      await rm(join(runtimeDirectory, name), { recursive: true })
+    }
+  }
 
   /** Waits until the agent has asked for the user data, and again until it has been answered. */
   async function asked(isOver: (request: RecordedRequest) => boolean): Promise<void> {
@@ -139,7 +150,7 @@ describe.skipIf(!isUnpacked('trixie'))(`in trouble [${NEEDS_RELEASE}]`, PATIENCE
   })
 
   test('waits for an agent that is not ready, as the service is away', async () => {
-    await guarded.instance.agent.stop()
+    await stopAgentOfThisBoot()
     await guarded.cloud.stop()
     const ready = guarded.instance.restartAgent()
     const running = start({ max_wait: 60 })
