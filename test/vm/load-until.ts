@@ -11,7 +11,7 @@ const load = startLoad({
   keepAlive: 2,
   fresh: 2,
   // Two emulated processors have an upgrade to do as well.
-  pauseMs: 50,
+  pauseMs: 500,
 })
 while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 100))
 process.stdout.write(JSON.stringify(await load.stop()))
