@@ -25,6 +25,8 @@ export interface Boot {
 export interface Image {
   readonly root: string
   readonly kernel: string
+  /** How many processors are emulated; by KVM there are two. */
+  readonly emulatedProcessors: number
 }
 
 const BOOT_MS_MAX = 1_800_000
@@ -152,12 +154,13 @@ async function powerOn(
   control: string,
   { disk, payload, image, accelerator }: Machine,
 ): Promise<void> {
-  const accel =
-    accelerator === 'kvm' ? ['kvm', '-cpu', 'host'] : ['tcg,thread=multi', '-cpu', 'max']
+  const isKvm = accelerator === 'kvm'
+  const accel = isKvm ? ['kvm', '-cpu', 'host'] : ['tcg,thread=multi', '-cpu', 'max']
+  const processors = String(isKvm ? 2 : image.emulatedProcessors)
   const qemu = spawn('qemu-system-x86_64', [
-    ...['-machine', 'q35', '-accel', ...accel, '-smp', '2', '-m', String(MEMORY_MIB)],
+    ...['-machine', 'q35', '-accel', ...accel, '-smp', processors, '-m', String(MEMORY_MIB)],
     ...['-display', 'none', '-no-reboot', '-nic', 'none', '-kernel', image.kernel],
-    ...['-append', 'root=/dev/nvme0n1 rw console=ttyS0 quiet'],
+    ...['-append', 'root=/dev/nvme0n1 rw console=ttyS0 quiet panic=-1'],
     ...['-drive', `file=${disk},if=none,id=root,format=qcow2`],
     ...['-device', 'nvme,serial=root,drive=root'],
     ...['-drive', `file=${payload},if=none,id=payload,format=raw`],

@@ -32,7 +32,9 @@ const IMAGE_FILES = [
   'guest-start',
   'guest.service',
 ]
-const SUITES = ['bookworm', 'trixie']
+// How many processors a guest of each release has under emulation. With two, Linux 6.12 once ended in an
+// int3 oops: it had patched its own code (a static key), and the other processor ran a stale translation.
+const SUITES: Readonly<Record<string, number>> = { bookworm: 2, trixie: 1 }
 
 const started = Date.now()
 let passed = 0
@@ -54,7 +56,11 @@ function theImage(suite: string): Image {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
   }
-  return { root: join(directory, 'root.ext4'), kernel: join(directory, 'vmlinuz') }
+  return {
+    root: join(directory, 'root.ext4'),
+    kernel: join(directory, 'vmlinuz'),
+    emulatedProcessors: SUITES[suite] ?? 1,
+  }
 }
 
 function buildPackage(version?: string): string {
@@ -120,7 +126,8 @@ function settings(): { short: string; suite: string } {
     suite: { type: 'string', default: 'bookworm' },
   } as const
   const { short, suite } = parseArgs({ options }).values
-  if (!SUITES.includes(suite)) throw new Error(`--suite takes one of ${SUITES.join(', ')}`)
+  if (!Object.hasOwn(SUITES, suite))
+    throw new Error(`--suite takes one of ${Object.keys(SUITES).join(', ')}`)
   return { short: short ? 'yes' : '', suite }
 }
 
