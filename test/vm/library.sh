@@ -4,7 +4,7 @@
 sim=/opt/sim/usr/lib/metabind
 metadata=/run/metabind/metadata.sock
 # Seconds until something hangs. Generous: on a busy machine an emulated one is very slow.
-patience=400
+patience=900
 
 ok() { echo "@ok $1"; }
 bad() { # NAME [WHY]
