@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'tpm2-js/linux'
-import { type Agent, startAgent } from './agent.ts'
+import { type Agent, startAgent } from './agent/agent.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { causeChain, ERRORS, MetabindError } from './errors.ts'
 import { inheritedSockets } from './inherited-sockets.ts'

@@ -1,5 +1,5 @@
 import { monotonicUsec, notify } from 'tpm2-js/linux'
-import type { Supervisor } from './agent.ts'
+import type { Supervisor } from './agent/supervisor.ts'
 
 /** systemd, by the messages of sd_notify(3). Where nobody asked for them, nothing is sent. */
 export interface ServiceManager extends Supervisor {

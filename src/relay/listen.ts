@@ -5,9 +5,26 @@ import type { FastifyInstance } from 'fastify'
 import { MetabindError } from '../errors.ts'
 
 // Connections that wait to be accepted. Where this is full a Unix socket refuses at once (EAGAIN),
-// and at boot everybody comes together. The kernel cuts it to net.core.somaxconn, 4096 by default. While systemd holds the socket and no agent runs,
-// callers wait here too: listen(2) with less would shorten its queue.
+// and at boot everybody comes together. The kernel cuts it to net.core.somaxconn,
+// 4096 by default. While systemd holds the socket and no agent runs, callers wait here too: listen(2)
+// with less would shorten its queue.
 const BACKLOG = 4096
+
+/** Where a server listens on a Unix socket. */
+export interface SocketPlace {
+  readonly path: string
+  readonly mode: number
+  /** The socket that systemd made there; undefined: the server makes its own. */
+  readonly descriptor: number | undefined
+}
+
+/** @throws MetabindError LISTEN_FAILED */
+export function listenAt(app: FastifyInstance, place: SocketPlace): Promise<void> {
+  const { path, mode, descriptor } = place
+  return descriptor === undefined
+    ? listenOn(app, path, mode)
+    : listenOnInherited(app, path, descriptor)
+}
 
 /**
  * Listens on a Unix socket that is at `path` with `mode` from its first moment on. A socket left

@@ -1,6 +1,6 @@
-import type { BootState, ReadyState } from './boot/boot.ts'
-import { causeChain, ERRORS, type ErrorCode, MetabindError } from './errors.ts'
-import type { Log } from './log.ts'
+import type { BootState, ReadyState } from '../boot/boot.ts'
+import { causeChain, ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import type { Log } from '../log.ts'
 
 const RETRY_MS_MIN = 500
 const RETRY_MS_MAX = 15_000

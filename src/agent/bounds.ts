@@ -1,7 +1,8 @@
-import type { Config } from './config.ts'
-import type { HttpBounds } from './relay/http-server.ts'
-import type { LimitBounds } from './relay/limits.ts'
-import type { SourceBounds } from './relay/source.ts'
+import type { Config } from '../config.ts'
+import type { HttpBounds } from '../relay/http-server.ts'
+import type { LimitBounds } from '../relay/limits.ts'
+import type { SocketPlace } from '../relay/listen.ts'
+import type { SourceBounds } from '../relay/source.ts'
 
 // The configuration's words, in those of the parts that are bound by them.
 
@@ -29,4 +30,13 @@ export function httpBounds(config: Config): HttpBounds {
     requestTimeoutMs: config.limits.request_timeout_ms,
     idleTimeoutMs: config.limits.idle_timeout_ms,
   }
+}
+
+/** @param descriptor of the socket that systemd made, if it did */
+export function socketPlace(
+  { listen }: Config,
+  name: 'admin' | 'metadata',
+  descriptor: number | undefined,
+): SocketPlace {
+  return { path: listen[`${name}_socket`], mode: listen[`${name}_mode`], descriptor }
 }

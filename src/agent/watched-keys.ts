@@ -1,7 +1,7 @@
-import type { ReadyState } from './boot/boot.ts'
-import { type InstanceChange, isRemarkable } from './boot/instance-record.ts'
-import type { BoundKeys } from './boot/token-keys.ts'
-import type { Audit } from './relay/audit.ts'
+import type { ReadyState } from '../boot/boot.ts'
+import { type InstanceChange, isRemarkable } from '../boot/instance-record.ts'
+import type { BoundKeys } from '../boot/token-keys.ts'
+import type { Audit } from '../relay/audit.ts'
 
 /**
  * Token keys whose refresh also looks whether this is still the same machine: a cleared TPM,

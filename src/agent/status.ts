@@ -1,12 +1,12 @@
-import type { BootState } from './boot/boot.ts'
-import type { Config } from './config.ts'
-import { ERRORS, type MetabindError } from './errors.ts'
-import type { ChainHead } from './format/audit-chain.ts'
-import type { InstanceIdentity } from './format/instance-identity.ts'
-import { iidOf } from './format/instance-identity.ts'
-import type { AgentStatus } from './relay/admin.ts'
-import type { LoadedPolicy } from './relay/policy-load.ts'
-import { VERSION } from './version.ts'
+import type { BootState } from '../boot/boot.ts'
+import type { Config } from '../config.ts'
+import { ERRORS, type MetabindError } from '../errors.ts'
+import type { ChainHead } from '../format/audit-chain.ts'
+import type { InstanceIdentity } from '../format/instance-identity.ts'
+import { iidOf } from '../format/instance-identity.ts'
+import type { AgentStatus } from '../relay/admin.ts'
+import type { LoadedPolicy } from '../relay/policy-load.ts'
+import { VERSION } from '../version.ts'
 
 /**
  * What the agent says about itself.

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
-import type { Config } from './config.ts'
-import { MetabindError } from './errors.ts'
-import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from './verify/aliyun.ts'
-import { certificatesIn } from './verify/certificate.ts'
-import { parseTrust, type Trust } from './verify/trust.ts'
+import type { Config } from '../config.ts'
+import { MetabindError } from '../errors.ts'
+import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../verify/aliyun.ts'
+import { certificatesIn } from '../verify/certificate.ts'
+import { parseTrust, type Trust } from '../verify/trust.ts'
 
 const EXTENSIONS = ['.pem', '.crt', '.cer', '.der']
 const FILES_MAX = 256

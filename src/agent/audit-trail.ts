@@ -1,21 +1,21 @@
 import { bootTimeMs } from 'tpm2-js/linux'
-import type { SkSigner } from './boot/sk-signer.ts'
-import type { PublicKey } from './boot/tpm.ts'
-import type { Config } from './config.ts'
-import { causeChain, type MetabindError } from './errors.ts'
-import type { ChainHead } from './format/audit-chain.ts'
-import { es256Signature } from './format/identity-token.ts'
-import { parsePublic } from './format/tpm-public.ts'
-import type { Log } from './log.ts'
-import { type Audit, auditTo } from './relay/audit.ts'
+import type { SkSigner } from '../boot/sk-signer.ts'
+import type { PublicKey } from '../boot/tpm.ts'
+import type { Config } from '../config.ts'
+import { causeChain, type MetabindError } from '../errors.ts'
+import type { ChainHead } from '../format/audit-chain.ts'
+import { es256Signature } from '../format/identity-token.ts'
+import { parsePublic } from '../format/tpm-public.ts'
+import type { Log } from '../log.ts'
+import { type Audit, auditTo } from '../relay/audit.ts'
 import {
   type CheckpointSigner,
   type Checkpoints,
   keepCheckpoints,
-} from './relay/audit-checkpoint.ts'
-import { openAuditFile } from './relay/audit-file.ts'
-import type { Counters } from './relay/counters.ts'
-import { keyObjectOf } from './verify/tpm-key.ts'
+} from '../relay/audit-checkpoint.ts'
+import { openAuditFile } from '../relay/audit-file.ts'
+import type { Counters } from '../relay/counters.ts'
+import { keyObjectOf } from '../verify/tpm-key.ts'
 
 /** The audit records of one agent: the log, and the chain in a file where one is configured. */
 export interface AuditTrail {

@@ -1,0 +1,72 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { advance, type BootParts, type BootState, type ReadyState } from '../boot/boot.ts'
+import type { MetabindError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import {
+  afterFailure,
+  backoffMs,
+  logWait,
+  nextSetback,
+  passingProblem,
+  type Setback,
+} from './boot-setback.ts'
+import type { Supervisor } from './supervisor.ts'
+
+/** Boot, as it goes on. */
+export interface BootRun {
+  readonly state: BootState
+  /** What the next step waits for; undefined while none has failed. */
+  readonly waitsFor: MetabindError | undefined
+  /**
+   * Takes step after step, each again for as long as waiting may help.
+   *
+   * @throws MetabindError where only a new process can help; AbortError when the agent ends
+   */
+  toReady(parts: BootParts): Promise<ReadyState>
+}
+
+type Unready = Exclude<BootState, ReadyState>
+
+// What boot is at, for a person who reads the status of the unit.
+const STEPS: Readonly<Record<Unready['at'], string>> = {
+  'opening-tpm': 'making the keys of the TPM',
+  'asking-source': 'asking the metadata service which instance this is',
+  'self-testing': 'testing what the TPM and the metadata service say of this instance',
+  'deriving-keys': 'deriving the token keys',
+}
+
+export function bootRun(supervisor: Supervisor, log: Log, ending: AbortSignal): BootRun {
+  let state: BootState = { at: 'opening-tpm' }
+  let setback: Setback | undefined
+
+  const step = async (before: Unready, parts: BootParts): Promise<void> => {
+    const { at } = before
+    supervisor.notReady(STEPS[at])
+    if (setback === undefined) log.info({ state: at }, 'boot')
+    try {
+      state = await advance(before, parts)
+      if (setback?.at === at) setback = undefined
+    } catch (error) {
+      setback = nextSetback(setback, at, passingProblem(error))
+      logWait(log, setback)
+      supervisor.notReady(`${STEPS[at]}, waiting: ${setback.problem.message}`)
+      await sleep(backoffMs(setback.failuresBefore), undefined, { signal: ending })
+      state = afterFailure(before)
+    }
+  }
+  return {
+    get state() {
+      return state
+    },
+    get waitsFor() {
+      return setback?.problem
+    },
+    toReady: async (parts) => {
+      for (;;) {
+        const before: BootState = state
+        if (before.at === 'ready') return before
+        await step(before, parts)
+      }
+    },
+  }
+}

@@ -1,0 +1,27 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MetabindError } from '../errors.ts'
+import type { Dialect } from '../relay/dialect.ts'
+import type { Metadata } from '../relay/metadata.ts'
+import { readInstanceId } from './boot-parts.ts'
+import { backoffMs } from './boot-setback.ts'
+
+/**
+ * The source was down at start: when it answers, it has to name the instance that was kept.
+ *
+ * @throws MetabindError SOURCE_OTHER; AbortError when the agent ends
+ */
+export async function confirmInstance(
+  instanceId: string,
+  metadata: Metadata,
+  dialect: Dialect,
+  ending: AbortSignal,
+): Promise<void> {
+  for (let failures = 0; ; failures += 1) {
+    await sleep(backoffMs(failures), undefined, { signal: ending })
+    // Still silent, which is logged where it began: asked again after a while.
+    const named = await readInstanceId(metadata, dialect).catch(() => undefined)
+    if (named === undefined) continue
+    if (named.trim() === instanceId) return
+    throw new MetabindError('SOURCE_OTHER', named.trim().slice(0, 128))
+  }
+}
