@@ -15,6 +15,8 @@ export interface CanonicalTarget {
 // different servers) and without '%' (a second decoding must have nothing to decode).
 const SEGMENT = /^[A-Za-z0-9._~!$&'()*+,=:@-]*$/
 const ESCAPE = /%[0-9A-Fa-f]{2}/g
+// What nearly every request sends: canonical as it came, by the same characters and with no dot segment.
+const CANONICAL = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+$/
 const QUERY = /^[A-Za-z0-9._~!$&'()*+,=:@/?%-]*$/
 
 /**
@@ -28,6 +30,7 @@ const QUERY = /^[A-Za-z0-9._~!$&'()*+,=:@/?%-]*$/
  */
 export function canonicalTarget(target: string): CanonicalTarget {
   if (target.length > TARGET_BYTES_MAX) throw new MetabindError('REQUEST_PATH', 'longer than 2048')
+  if (CANONICAL.test(target)) return { path: target, query: undefined }
   if (!target.startsWith('/')) throw new MetabindError('REQUEST_PATH', 'not an absolute path')
   const mark = target.indexOf('?')
   const rawPath = mark < 0 ? target : target.slice(0, mark)

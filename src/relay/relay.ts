@@ -10,7 +10,7 @@ import type { Dialect } from './dialect.ts'
 import { type Admission, type HttpBounds, httpServer, type Identify } from './http-server.ts'
 import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
 import type { Limits } from './limits.ts'
-import type { Metadata } from './metadata.ts'
+import type { Answered, Metadata } from './metadata.ts'
 import { type Gate, gate } from './permit.ts'
 import { executablesNamed, isSecret, type Policy } from './policy.ts'
 import {
@@ -67,6 +67,9 @@ const CREDENTIALS_URI_PATH = '/metabind/v1/credentials-uri'
 // A credentials URL is a secret of its caller; the log gets the rest of the path.
 const URI_SECRET = /(\/metabind\/+v1\/+credentials\/+)[^/]+/i
 
+/** Most requests are answered at once: from the cache, without a promise. */
+type Answering = FastifyReply | Promise<FastifyReply>
+
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
 export function relay(parts: RelayParts): FastifyInstance {
   const namesExecutable = () => executablesNamed(parts.policy())
@@ -77,14 +80,16 @@ export function relay(parts: RelayParts): FastifyInstance {
     request.asked = judge(request, parts)
     done()
   })
-  const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+  const answer = (request: FastifyRequest, reply: FastifyReply) => {
     const asked = request.asked ?? judge(request, parts)
-    const answered =
+    const answering =
       asked.target.path === parts.dialect.tokenPath
         ? issueToken(parts, asked, request, reply)
-        : await readMetadata(policed, asked, request, reply)
-    parts.counters.answered(routeOf(asked, parts.dialect), 'OK')
-    return answered
+        : readMetadata(policed, asked, request, reply)
+    const count = () => parts.counters.answered(routeOf(asked, parts.dialect), 'OK')
+    if (answering instanceof Promise) return answering.then(count)
+    // Not the reply, which fastify would wait for: it is thenable.
+    return count()
   }
   app.all('/*', answer)
   app.setNotFoundHandler(answer)
@@ -166,12 +171,14 @@ function issueToken(
     .send(token.reveal())
 }
 
-async function readMetadata(
-  parts: RelayParts & { readonly gate: Gate },
+type PolicedParts = RelayParts & { readonly gate: Gate }
+
+function readMetadata(
+  parts: PolicedParts,
   asked: Asked,
   request: FastifyRequest,
   reply: FastifyReply,
-): Promise<FastifyReply> {
+): Answering {
   requireMethod(request, reply, ['GET', 'HEAD'])
   if (asked.headers.token === undefined) throw new MetabindError('TOKEN_MISSING')
   parts.requireRunning()
@@ -185,17 +192,29 @@ async function readMetadata(
   if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, request, reply)
   requireVersion(asked.target.path, parts.dialect)
   const { path, query } = asked.target
-  const answered = await parts.metadata.read(path, query, {
+  const answered = parts.metadata.read(path, query, {
     fresh: asksForFresh(request.headers['cache-control'], asked.caller.uid),
     onMiss: () => parts.limits.requireMiss(asked.caller.uid),
   })
+  return answered instanceof Promise
+    ? answered.then((known) => sendMetadata(parts, asked, request, reply, known))
+    : sendMetadata(parts, asked, request, reply, answered)
+}
+
+function sendMetadata(
+  parts: PolicedParts,
+  { caller, target: { path } }: Asked,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answered: Answered,
+): FastifyReply {
   parts.counters.cache(answered.cache)
   reply.header('Age', String(answered.ageSeconds)).header('X-Metabind-Cache', answered.cache)
   // The two headers stay on the refusal: a 404 has an age as well.
   if (answered.item === undefined) throw new MetabindError('METADATA_ABSENT')
-  parts.gate.seen(asked.caller, path)
+  parts.gate.seen(caller, path)
   if (isSecret(parts.policy(), path)) {
-    parts.audit({ event: 'secret.read', id: request.id, caller: asked.caller, path })
+    parts.audit({ event: 'secret.read', id: request.id, caller, path })
   }
   return reply.type(answered.item.contentType).send(answered.item.body)
 }

@@ -153,6 +153,7 @@ function sealed(key: Buffer, covered: OpenedToken['covered'], unit: string | und
 }
 
 /** The claims have a fixed length, so no unit's name can be mistaken for a part of them. */
-function mac(key: Buffer, covered: OpenedToken['covered'], unit = ''): Buffer {
-  return createHmac('sha256', key).update(covered).update(unit).digest()
+function mac(key: Buffer, covered: OpenedToken['covered'], unit?: string): Buffer {
+  const hmac = createHmac('sha256', key).update(covered)
+  return (unit === undefined ? hmac : hmac.update(unit)).digest()
 }
