@@ -79,6 +79,8 @@ export function httpServer(
   guardConnections(app.server, identify, admission)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
+    // node:http has let go of the connection: a peer that has gone already would end the process.
+    socket.on('error', () => socket.destroy())
     admission?.refused('REQUEST_METHOD')
     refuseRaw(socket, 'REQUEST_METHOD')
   })

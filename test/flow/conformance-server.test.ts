@@ -109,6 +109,16 @@ describe('S2 what is not a plain request is refused, and the connection ends', (
     }
   })
 
+  test('CONNECT of a peer that does not wait for the answer ends nobody but him', async () => {
+    for (let count = 0; count < 50; count += 1) {
+      const connection = await openRaw(socket)
+      connection.write('CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n\r\n')
+      connection.destroy()
+    }
+    await makeToken(socket)
+    expect(instance.agent.child.exitCode).toBe(null)
+  })
+
   test('TRACE is not answered with what was sent', async () => {
     const bytes = `TRACE / HTTP/1.1\r\nHost: x\r\n${TOKEN_HEADER}: ${token}\r\n\r\n`
     const answered = await sendRaw(socket, bytes, 0)
