@@ -5,6 +5,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { isClosing } from './answer-error.ts'
 import { callerOf, identifyCaller } from './caller.ts'
+import { mayBegin } from './pipelined.ts'
 import type { NamesExecutable } from './process.ts'
 
 /** Bounds that every connection is held to. */
@@ -89,9 +90,16 @@ export function httpServer(
   return app
 }
 
-/** Refuses what is not HTTP/1, and what came behind a request that was refused as ambiguous. */
-function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+/**
+ * Refuses what is not HTTP/1, and what came behind a request that was refused as ambiguous. What came
+ * behind too many others is not answered at all.
+ */
+function requireOrder(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   const { httpVersion, socket } = request.raw
+  if (!mayBegin(socket, reply.raw)) {
+    reply.hijack()
+    return
+  }
   if (isClosing(socket)) throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
   // The parser takes a target that a bare line feed ends for HTTP/0.9, and reads headers after it.
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {

@@ -249,6 +249,21 @@ describe('S3 pipelined requests', () => {
     connection.destroy()
   })
 
+  test('are answered up to 16 at once; a connection with more is closed', async () => {
+    const connection = await openRaw(socket)
+    connection.write(get(['Host: x']).repeat(16))
+    for (let count = 0; count < 16; count += 1)
+      expect((await connection.answer()).status).toBe(200)
+    connection.write(get(['Host: x']).repeat(16))
+    expect((await connection.answer()).status).toBe(200)
+    connection.destroy()
+    const flooding = await openRaw(socket)
+    flooding.write(get(['Host: x']).repeat(50_000))
+    expect(await flooding.closed()).toBe(true)
+    await expect(flooding.answer()).rejects.toThrow('no whole answer')
+    expect((await read(socket, WHOAMI, token)).status).toBe(200)
+  })
+
   test('end at the first that is refused as ambiguous', async () => {
     const connection = await openRaw(socket)
     // The log is written in the background: what was issued before has to be there first.
