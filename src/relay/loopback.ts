@@ -97,6 +97,7 @@ function openObserver(parts: LoopbackParts, places: Cgroups): Observer {
     dialect: parts.relay.dialect,
     destination: destinationOf(parts.endpoint),
     bounds: parts.relay.bounds,
+    limits: parts.relay.limits,
     cgroups: places,
     onRedirected: () => parts.onRedirected('observe'),
     onTokenless: parts.onTokenless,

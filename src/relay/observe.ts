@@ -1,16 +1,12 @@
-import {
-  Agent,
-  createServer,
-  type IncomingMessage,
-  request,
-  type Server,
-  type ServerResponse,
-} from 'node:http'
+import { Agent, createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { parseCgroup } from '../format/cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
 import type { Dialect } from './dialect.ts'
 import type { HttpBounds } from './http-server.ts'
+import type { Limits } from './limits.ts'
+import { passOn, type Way } from './pass-on.ts'
+import { mayBegin } from './pipelined.ts'
 import { type Destination, ownerOf, wasGoingTo } from './tcp-caller.ts'
 
 /**
@@ -45,6 +41,8 @@ export interface ObserverParts {
   readonly dialect: Dialect
   readonly destination: Destination
   readonly bounds: HttpBounds
+  /** Connections per user, counted together with those on the socket. */
+  readonly limits: Pick<Limits, 'admit' | 'leave'>
   readonly cgroups: Cgroups
   /** Called for each connection that a rule brought here. */
   readonly onRedirected: () => void
@@ -54,18 +52,18 @@ export interface ObserverParts {
 
 type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'isPlaced'>
 
-const NOBODY: Who = { uid: undefined, unit: undefined, container: undefined, isPlaced: false }
+interface Passage extends Way {
+  readonly who: Who
+}
+
+/** Whose connections are counted together where the kernel names no owner. */
+const NO_UID = -1
 
 const SEEN_MAX = 1024
-const UPSTREAM_CONNECTIONS_MAX = 64
 const PATH_BYTES_MAX = 256
-/** Of one connection, not of the message (RFC 9110, 7.6.1). */
-const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'upgrade', 'te'])
-
 export function observer(parts: ObserverParts): Observer {
-  const callers = new WeakMap<Socket, Who>()
+  const passages = new WeakMap<Socket, Passage>()
   const table = observedTable(parts)
-  const upstream = new Agent({ keepAlive: true, maxSockets: UPSTREAM_CONNECTIONS_MAX })
   const server = createServer({
     maxHeaderSize: parts.bounds.headerBytesMax,
     requestTimeout: parts.bounds.requestTimeoutMs,
@@ -74,24 +72,39 @@ export function observer(parts: ObserverParts): Observer {
   })
   server.maxConnections = parts.bounds.connections
   server.on('connection', (socket) => {
-    if (!wasGoingTo(socket, parts.destination)) {
-      socket.destroy()
-      return
-    }
-    parts.onRedirected()
-    callers.set(socket, whoIs(socket, parts))
+    const passage = openPassage(socket, parts)
+    if (passage === undefined) socket.destroy()
+    else passages.set(socket, passage)
   })
   server.on('request', (incoming, response) => {
-    table.add(callers.get(incoming.socket) ?? NOBODY, incoming)
+    const passage = passages.get(incoming.socket)
+    if (passage === undefined || !mayBegin(incoming.socket, response)) return
+    table.add(passage.who, incoming)
     try {
-      passOn(incoming, response, parts.destination, upstream)
+      passOn(incoming, response, passage)
     } catch {
       // What Node parses but does not send, such as two Hosts; the caller's bytes end no agent.
       response.destroy()
     }
   })
-  server.on('close', () => upstream.destroy())
   return { server, seen: table.seen }
+}
+
+/** @returns undefined for a connection that was not redirected, or is beyond its user's share */
+function openPassage(socket: Socket, parts: ObserverParts): Passage | undefined {
+  if (!wasGoingTo(socket, parts.destination)) return undefined
+  parts.onRedirected()
+  const who = whoIs(socket, parts)
+  const { uid = NO_UID } = who
+  if (!parts.limits.admit(uid)) return undefined
+  const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
+  const gone = new AbortController()
+  socket.once('close', () => {
+    parts.limits.leave(uid)
+    gone.abort()
+    upstream.destroy()
+  })
+  return { who, to: parts.destination, upstream, gone: gone.signal }
 }
 
 function whoIs(socket: Socket, parts: ObserverParts): Who {
@@ -134,49 +147,4 @@ function counted(
     lastPath: path,
     lastSeen: new Date().toISOString(),
   }
-}
-
-/** The same method, target, headers and body: the service judges them itself, forwarding headers too. */
-function passOn(
-  incoming: IncomingMessage,
-  response: ServerResponse,
-  { address, port }: Destination,
-  agent: Agent,
-): void {
-  const { method = 'GET', url = '/', rawHeaders } = incoming
-  // As an object: an array would be written at once, with a chunked body announced for every PUT.
-  const headers = grouped(endToEnd(rawHeaders))
-  const sent = request({ host: address, port, method, path: url, headers, agent })
-  // As if the service itself had gone: no answer is made up for it.
-  const giveUp = () => response.destroy()
-  sent.on('error', giveUp)
-  sent.on('response', (answer) => {
-    response.writeHead(answer.statusCode ?? 502, endToEnd(answer.rawHeaders))
-    answer.on('error', giveUp)
-    answer.pipe(response)
-  })
-  response.on('close', () => sent.destroy())
-  sent.useChunkedEncodingByDefault = hasBody(incoming)
-  incoming.pipe(sent)
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
-}
-
-/** Repeated headers stay repeated. */
-function grouped(rawHeaders: readonly string[]): Record<string, string | string[]> {
-  const found = new Map<string, string | string[]>()
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const [name = '', value = ''] = rawHeaders.slice(at, at + 2)
-    const before = found.get(name)
-    found.set(name, before === undefined ? value : [before, value].flat())
-  }
-  return Object.fromEntries(found)
-}
-
-function endToEnd(rawHeaders: readonly string[]): string[] {
-  return rawHeaders.filter(
-    (_, at) => !HOP_BY_HOP.has((rawHeaders[at - (at % 2)] ?? '').toLowerCase()),
-  )
 }

@@ -252,8 +252,7 @@ describe('S3 pipelined requests', () => {
   test('are answered up to 16 at once; a connection with more is closed', async () => {
     const connection = await openRaw(socket)
     connection.write(get(['Host: x']).repeat(16))
-    for (let count = 0; count < 16; count += 1)
-      expect((await connection.answer()).status).toBe(200)
+    for (let count = 0; count < 16; count += 1) expect((await connection.answer()).status).toBe(200)
     connection.write(get(['Host: x']).repeat(16))
     expect((await connection.answer()).status).toBe(200)
     connection.destroy()

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { makeCgroup } from '../harness/cgroup.ts'
 import { APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
@@ -5,6 +7,23 @@ import { APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guar
 const isRoot = process.getuid?.() === 0
 const ID = `${SERVICE}/latest/meta-data/instance-id`
 const PUT = ['-X', 'PUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 600']
+const HUNDRED_STALLED = `import socket, time
+held = [socket.create_connection(('100.100.100.200', 80)) for _ in range(100)]
+for s in held: s.send(b'GET /stalled HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n')
+time.sleep(12)`
+const SLOWLY = { timeout: 10_000 }
+
+/** A metadata service that answers whatever it is asked with these bytes. */
+const answering = (bytes: string) => `import socket
+l = socket.create_server(('100.100.100.200', 80))
+print('listens', flush=True)
+while True:
+    s, _ = l.accept(); s.recv(9999); s.send(b'${bytes}'); s.settimeout(2)
+    try:
+        s.recv(1)
+    except OSError:
+        pass
+    s.close()`
 
 describe.skipIf(!isRoot)('observing', () => {
   let guarded: Guarded
@@ -91,6 +110,10 @@ describe.skipIf(!isRoot)('observing', () => {
       'an upgrade',
       'GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: upgrade\\r\\nUpgrade: x\\r\\n\\r\\n',
     ],
+    [
+      'trailers announced, and no chunks',
+      'GET / HTTP/1.1\\r\\nHost: a\\r\\nTrailer: b\\r\\n\\r\\n',
+    ],
     ['a tunnel', 'CONNECT a:1 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'],
     ['bytes that are no ASCII', 'GET /\\xff HTTP/1.1\\r\\nHost: a\\r\\nX: \\xfe\\r\\n\\r\\n'],
   ])('the agent outlives %s', async (_what, bytes) => {
@@ -104,6 +127,17 @@ except OSError:
     expect(await guarded.curl(APP, ID)).toBe('i-bp1guarded')
   })
 
+  test('whom the service keeps waiting keeps nobody else', async () => {
+    await guarded.cloud.fault({ kind: 'stall', at: 'headers', path: '/stalled' })
+    const waiting = guarded.networks.inHost(APP, '/usr/bin/python3', '-c', HUNDRED_STALLED)
+    await expect
+      .poll(async () => (await guarded.cloud.recorded()).length, SLOWLY)
+      .toBeGreaterThan(63)
+    expect(await guarded.curl(OTHER, ID)).toBe('i-bp1guarded')
+    await waiting
+    await guarded.cloud.fault(undefined)
+  })
+
   test('other ports are left alone', async () => {
     const state = JSON.parse(await guarded.lockdown('status', '--json'))
     expect(state).toMatchObject({ state: 'observe', refused: 0 })
@@ -114,5 +148,36 @@ except OSError:
     const shown = await guarded.metabind(['observe']).catch((error) => error.stdout)
     expect(shown).toMatch(/^USER +UNIT +NO TOKEN +TOKEN +LAST SEEN +LAST PATH\n/)
     expect(shown).toContain(String(OTHER))
+  })
+})
+
+describe.skipIf(!isRoot)('observing a service that answers what cannot be passed on', () => {
+  let guarded: Guarded
+  beforeAll(async () => {
+    guarded = await startGuarded({ tokens: 'optional' })
+    await guarded.lockdown('on', '--observe')
+    await guarded.cloud.stop()
+  })
+  afterAll(() => guarded?.stop())
+
+  test.each([
+    ['trailers announced, and no chunks', '200 OK\\r\\nTrailer: a\\r\\nContent-Length: 0'],
+    ['no status', '099 No\\r\\nContent-Length: 0'],
+    ['another protocol', '101 Other\\r\\nConnection: upgrade\\r\\nUpgrade: a'],
+  ])('%s: the caller loses his connection, and the agent lives', async (_what, head) => {
+    const script = answering(`HTTP/1.1 ${head}\\r\\n\\r\\n`)
+    const [file = '', ...args] = [...guarded.networks.cloudPrefix, '/usr/bin/python3', '-c', script]
+    const service = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    try {
+      await once(service.stdout, 'data')
+      const code = ['-o', '/dev/null', '-w', '%{http_code}']
+      const asked = await guarded.curl(APP, ...code, ID).catch(String)
+      expect(asked).toMatch(/^200$|curl: \((52|56)\)/)
+    } finally {
+      service.kill('SIGKILL')
+      await once(service, 'exit')
+    }
+    expect(await guarded.metabind(['observe', '--json']).catch(({ code }) => code)).toBe(3)
+    expect(guarded.instance.agent.child.exitCode).toBe(null)
   })
 })
