@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs'
 
-/** Columns as wide as their widest cell, two blanks apart. */
-export function asTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+// Line ends and what terminals obey; with Cf, also what turns the direction of a line around.
+const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/**
+ * Columns as wide as their widest cell, two blanks apart. Cells hold what others have chosen, such as
+ * the name of a file that they run: it draws no rows of its own and speaks to no terminal.
+ */
+export function asTable(head: readonly string[], cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map((cell) => cell.replaceAll(CONTROL, escaped)))
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   )
@@ -11,6 +18,10 @@ export function asTable(head: readonly string[], rows: readonly (readonly string
       .join('  ')
       .trimEnd()
   return [head, ...rows].map((row) => `${line(row)}\n`).join('')
+}
+
+function escaped(character: string): string {
+  return `\\u{${character.codePointAt(0)?.toString(16)}}`
 }
 
 /** The name of a uid in /etc/passwd, else the number. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { copyFile, writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeCgroup } from '../harness/cgroup.ts'
 import { AGENT, APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guarded.ts'
@@ -56,6 +56,24 @@ describe.skipIf(!isRoot)('metabind lockdown on --preview', { timeout: LONG_MS },
       said.now.find((row: { pid: number }) => row.pid === pid)?.verdict
     return { ...said, verdictOf }
   }
+
+  test('shows the name of a file for what it is', async () => {
+    const file = `${guarded.directory}/a\x1b[2J\nroot  1  -  -  answered\u202e`
+    await copyFile('/usr/bin/python3', file)
+    const [command = '', ...args] = [
+      ...guarded.networks.hostPrefix,
+      ...asUser(APP),
+      file,
+      '-c',
+      HOLD,
+    ]
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    held.push(child)
+    await once(child.stdout, 'data')
+    const shown = await guarded.lockdown('on', '--preview')
+    expect(shown).toContain('/a\\u{1b}[2J\\u{a}root  1  -  -  answered\\u{202e}')
+    for (const live of ['\x1b', '\u202e', '\nroot']) expect(shown).not.toContain(live)
+  })
 
   test('says of each what the policy in force lets it read', async () => {
     const [app, other, agent] = [await holdAs(APP), await holdAs(OTHER), await holdAs(AGENT)]
