@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import { lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Finding, Installation } from './doctor-finding.ts'
+import { readSmallFile } from './files.ts'
 
 const SDK_CONFIG = '.aliyun/config.json'
 const SDK_CONFIG_BYTES_MAX = 1_048_576
@@ -24,12 +25,13 @@ const sdkConfig = z.object({
  * The SDKs write what a process_command printed into the configuration that names it, secret and
  * all, wherever they can. A file that belongs to root and that the user can only read stays clean.
  */
-export function checkSdkConfigurations(installation: Installation): Finding[] {
-  return homesOf(installation).flatMap((home) => sdkFindings(join(home, SDK_CONFIG)))
+export async function checkSdkConfigurations(installation: Installation): Promise<Finding[]> {
+  const paths = homesOf(installation).map((home) => join(home, SDK_CONFIG))
+  return (await Promise.all(paths.map(sdkFindings))).flat()
 }
 
-function sdkFindings(path: string): Finding[] {
-  const external = profilesIn(path).filter(({ mode }) => mode === 'External')
+async function sdkFindings(path: string): Promise<Finding[]> {
+  const external = (await profilesIn(path)).filter(({ mode }) => mode === 'External')
   if (external.length === 0) return []
   const findings: Finding[] = []
   if (external.some(({ sts_token }) => sts_token !== undefined && sts_token !== '')) {
@@ -40,7 +42,9 @@ function sdkFindings(path: string): Finding[] {
   }
   if (isWritable(path)) {
     const says = `${path} has a process_command, and the SDK can write credentials into it.`
-    const remedy = `chown root ${path} && chmod 0644 ${path}`
+    // As its owner first, and -h: what lies in a user's folder may be a link by the time root acts.
+    const asOwner = `runuser -u "$(stat -c %U ${path})" --`
+    const remedy = `${asOwner} chmod 0640 ${path} && chown -h root ${path}`
     findings.push({ id: 'sdk-configuration-writable', weight: 'risk', says, remedy })
   }
   return findings
@@ -48,16 +52,16 @@ function sdkFindings(path: string): Finding[] {
 
 /** By anybody but root: the owner, who could also give himself the right, the group or others. */
 function isWritable(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false })
+  const stat = lstatSync(path, { throwIfNoEntry: false })
   return stat !== undefined && (stat.uid !== 0 || (stat.mode & 0o022) !== 0)
 }
 
-function profilesIn(path: string): z.infer<typeof sdkConfig>['profiles'] {
+/** Root reads here what any user may have put in its place: a pipe, a device, a link to others' files. */
+async function profilesIn(path: string): Promise<z.infer<typeof sdkConfig>['profiles']> {
   try {
-    if (statSync(path).size > SDK_CONFIG_BYTES_MAX) return []
-    return sdkConfig.parse(JSON.parse(readFileSync(path, 'utf8'))).profiles
+    return sdkConfig.parse(JSON.parse(await readSmallFile(path, SDK_CONFIG_BYTES_MAX))).profiles
   } catch {
-    // None, not readable, or not in a form that an SDK would use either.
+    // None, not readable, not a file, or not in a form that an SDK would use either.
     return []
   }
 }

@@ -1,10 +1,22 @@
 import { execFile } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  lchown,
+  mkdir,
+  mkdtemp,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { NOBODY } from '../harness/as-uid.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 
 const run = promisify(execFile)
@@ -53,6 +65,11 @@ async function doctor(...more: string[]): Promise<Said> {
   const { findings } = JSON.parse(stdout)
   for (const { remedy } of findings) expect(remedy).not.toBe('')
   return { code, text: stdout, ids: findings.map(({ id }: { id: string }) => id) }
+}
+
+function remedyOf({ text }: Said, id: string): string {
+  const { findings } = JSON.parse(text)
+  return findings.find((finding: { id: string }) => finding.id === id)?.remedy
 }
 
 /** What the machine that runs the tests may add: its own users' files and its own cloud-init. */
@@ -164,6 +181,36 @@ const EXTERNAL = { mode: 'External', process_command: 'metabind credential' }
 test('an SDK configuration into which the SDK can write credentials', async () => {
   await sdkConfig(EXTERNAL, 0o664)
   expect((await doctor()).ids).toContain('sdk-configuration-writable')
+})
+
+test.skipIf(!isRoot)('the remedy makes it so, and does nothing through a link', async () => {
+  const path = join(home, '.aliyun', 'config.json')
+  const other = join(home, 'other')
+  await sdkConfig(EXTERNAL, 0o600)
+  await chmod(home, 0o755)
+  await chown(path, NOBODY, NOBODY)
+  const remedy = remedyOf(await doctor(), 'sdk-configuration-writable')
+  await rename(path, other)
+  await chown(other, 0, 0)
+  await symlink(other, path)
+  await lchown(path, NOBODY, NOBODY)
+  await expect(run('sh', ['-c', remedy])).rejects.toThrow('not permitted')
+  expect((await stat(other)).mode & 0o777).toBe(0o600)
+  await rm(path)
+  await rename(other, path)
+  await chown(path, NOBODY, NOBODY)
+  await run('sh', ['-c', remedy])
+  expect(await stat(path)).toMatchObject({ uid: 0, gid: NOBODY, mode: 0o100640 })
+  expect(ours(await doctor())).toEqual([])
+})
+
+test.each([
+  ['a pipe', (path: string) => run('mkfifo', [path])],
+  ['a device without an end', (path: string) => symlink('/dev/zero', path)],
+])('%s in its place is let alone', async (_what, make) => {
+  await mkdir(join(home, '.aliyun'))
+  await make(join(home, '.aliyun', 'config.json'))
+  expect(ours(await doctor())).toEqual([])
 })
 
 test.skipIf(!isRoot)("one that is root's and read-only is as it should be", async () => {
