@@ -1,15 +1,23 @@
 import { type Dirent, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { ratePerUid } from './rate.ts'
 
 /** Where cgroup version 2 is: alone, or beside version 1. */
 const ROOTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
-const CGROUPS_MAX = 65_536
+/** Paths and missed ids that are remembered; beyond it they are looked for anew. */
+const REMEMBERED_MAX = 65_536
+// Some 50 ms of walking. Units stand near the root; a user who may make cgroups below his own unit can
+// make any number of them there, and only those are not reached.
+const VISITED_MAX = 4096
 // For so long an id that is not in the tree is not looked for again.
 const MISSED_MS = 1000
+// The walk keeps everybody waiting, and a process that may make cgroups is in a new one whenever it likes.
+const WALKS = { perSecond: 2, burst: 50 }
 
 /** Finds the path of a cgroup by the id that sock_diag(7) gives, such as `/system.slice/app.service`. */
 export interface Cgroups {
-  pathOf(id: bigint): string | undefined
+  /** @param uid for whom it is looked for: nobody may cause too many walks */
+  pathOf(id: bigint, uid: number): string | undefined
 }
 
 /**
@@ -20,34 +28,36 @@ export interface Cgroups {
  * @param clockMs monotonic
  */
 export function cgroups(clockMs: () => number): Cgroups {
-  let paths = new Map<bigint, string>()
-  let missed = new Map<bigint, number>()
+  const paths = new Map<bigint, string>()
+  const missed = new Map<bigint, number>()
+  const walks = ratePerUid(WALKS, clockMs)
   return {
-    pathOf: (id) => {
+    pathOf: (id, uid) => {
       const missedAtMs = missed.get(id) ?? Number.NEGATIVE_INFINITY
       if (paths.has(id) || clockMs() - missedAtMs < MISSED_MS) return paths.get(id)
-      paths = walk()
-      if (missed.size >= CGROUPS_MAX) missed = new Map()
+      if (walks.take(uid) > 0) return undefined
+      for (const remembered of [paths, missed]) {
+        if (remembered.size >= REMEMBERED_MAX) remembered.clear()
+      }
+      walk(id, paths)
       if (!paths.has(id)) missed.set(id, clockMs())
       return paths.get(id)
     },
   }
 }
 
-function walk(): Map<bigint, string> {
+/** Level by level, until `id` is found: what stands deep delays nothing that stands above it. */
+function walk(id: bigint, found: Map<bigint, string>): void {
   const root = ROOTS.find((path) => statSync(`${path}/cgroup.procs`, { throwIfNoEntry: false }))
-  const found = new Map<bigint, string>()
-  if (root !== undefined) add(root, '/', found)
-  return found
-}
-
-function add(root: string, path: string, found: Map<bigint, string>): void {
-  const directory = join(root, path)
-  const stat = statSync(directory, { bigint: true, throwIfNoEntry: false })
-  if (stat === undefined || found.size >= CGROUPS_MAX) return
-  found.set(stat.ino, path)
-  for (const entry of entriesOf(directory)) {
-    if (entry.isDirectory()) add(root, join(path, entry.name), found)
+  const paths = root === undefined ? [] : ['/']
+  for (let at = 0; at < Math.min(paths.length, VISITED_MAX) && !found.has(id); at += 1) {
+    const path = paths[at] ?? '/'
+    const directory = `${root}${path}`
+    const stat = statSync(directory, { bigint: true, throwIfNoEntry: false })
+    if (stat === undefined) continue
+    found.set(stat.ino, path)
+    const below = entriesOf(directory).filter((entry) => entry.isDirectory())
+    for (const { name } of below) paths.push(join(path, name))
   }
 }
 

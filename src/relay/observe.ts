@@ -109,7 +109,8 @@ function openPassage(socket: Socket, parts: ObserverParts): Passage | undefined 
 
 function whoIs(socket: Socket, parts: ObserverParts): Who {
   const owner = ownerOf(socket, parts.destination)
-  const path = owner?.cgroupId === undefined ? undefined : parts.cgroups.pathOf(owner.cgroupId)
+  const path =
+    owner?.cgroupId === undefined ? undefined : parts.cgroups.pathOf(owner.cgroupId, owner.uid)
   const { unit, container } = path === undefined ? {} : parseCgroup(`0::${path}`)
   return { uid: owner?.uid, unit, container, isPlaced: path !== undefined }
 }

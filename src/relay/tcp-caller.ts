@@ -50,9 +50,9 @@ export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
  * where uid 0 is not the root that a rule means.
  */
 function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroups): void {
-  const id = owner?.cgroupId
-  const place = id === undefined ? undefined : places.pathOf(id)
-  if (owner === undefined || place === undefined) return
+  if (owner?.cgroupId === undefined) return
+  const place = places.pathOf(owner.cgroupId, owner.uid)
+  if (place === undefined) return
   rememberCaller(socket, callerFor(owner, place))
 }
 
