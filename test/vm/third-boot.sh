@@ -39,7 +39,7 @@ for unit in metabindd.service metabind.socket metabind-admin.socket metabind-cre
   metabind-lockdown.service; do
   is "$unit is gone" inactive "$(systemctl is-active $unit)"
 done
-is 'a purge removes the table' '' "$(nft list tables)"
+is 'a purge removes the table, and no other' 'table inet filter' "$(nft list tables)"
 is 'a plain client reaches the cloud again' 200 "$(plain "$(plain_token)" latest/meta-data/instance-id)"
 # What the administrator put there.
 rm -r /etc/systemd/system/metabindd.service.d
