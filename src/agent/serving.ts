@@ -94,6 +94,11 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
         credentialsSocket: inherited['credentials-uri'],
         onRedirected: parts.lockdown.redirected,
         onTokenless: (seen: Observed) => parts.log.warn({ seen }, 'direct read without a token'),
+        onTaken: (error: MetabindError) =>
+          parts.log.error(
+            { cause: causeChain(error) },
+            'a port is taken; waiting until it is free',
+          ),
       }
       loopback = await openLoopback(openParts, uris)
     },

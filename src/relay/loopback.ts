@@ -16,6 +16,7 @@ import { destinationOf, identifyLoopback, identifyRedirected } from './tcp-calle
  */
 
 const LOOPBACK = '127.0.0.1'
+const RETRY_MS = 2000
 
 export interface LoopbackConfig {
   readonly transparent: {
@@ -36,6 +37,8 @@ export interface LoopbackParts {
   readonly credentialsSocket: number | undefined
   readonly onRedirected: (mode: 'enforce' | 'observe') => void
   readonly onTokenless: (seen: Observed) => void
+  /** Told of a port that somebody else has. */
+  readonly onTaken: (error: MetabindError) => void
 }
 
 /** Listeners that are open, to be closed with the agent. */
@@ -45,35 +48,80 @@ export interface Loopback {
   observed(): readonly Observed[]
 }
 
-/** @throws MetabindError LISTEN_FAILED */
+/** @throws MetabindError LISTEN_FAILED, but for a port that is taken: that is tried again later */
 export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri): Promise<Loopback> {
   const { transparent, credentials_uri: uri } = parts.config
   const places = cgroups(() => performance.now())
-  const opened: { close(): Promise<unknown> }[] = []
+  const opened: Listener[] = []
+  const open = async (listen: () => Promise<Listener>) =>
+    void opened.push(await listenOrLater(listen, parts.onTaken))
+  const close = async () => void (await Promise.allSettled(opened.map((one) => one.close())))
   let watching: Observer | undefined
   try {
     if (transparent.enabled) {
       const destination = destinationOf(parts.endpoint)
-      const redirected = relay({
-        ...parts.relay,
-        identify: identifyRedirected(destination, places, () => parts.onRedirected('enforce')),
-      })
-      opened.push(await listenOnPort(redirected, transparent.port))
-      watching = openObserver(parts, places)
-      opened.push(await listenObserver(watching, transparent.observe_port))
+      const onRedirected = () => parts.onRedirected('enforce')
+      const identify = identifyRedirected(destination, places, onRedirected)
+      await open(() => listenOnPort(relay({ ...parts.relay, identify }), transparent.port))
+      const observing = openObserver(parts, places)
+      watching = observing
+      await open(() => listenObserver(observing, transparent.observe_port))
     }
     if (uris !== undefined) {
-      const app = relay({ ...parts.relay, identify: identifyLoopback(places), admit: uris.admit })
-      opened.push(await listenForUris(app, uri.port, parts.credentialsSocket))
+      const forUris = { ...parts.relay, identify: identifyLoopback(places), admit: uris.admit }
+      await open(() => listenForUris(relay(forUris), uri.port, parts.credentialsSocket))
     }
   } catch (error) {
-    await Promise.allSettled(opened.map((one) => one.close()))
+    await close()
     throw error
   }
-  return {
-    close: async () => void (await Promise.allSettled(opened.map((one) => one.close()))),
-    observed: () => watching?.seen() ?? [],
+  return { close, observed: () => watching?.seen() ?? [] }
+}
+
+interface Listener {
+  close(): Promise<unknown>
+}
+
+/**
+ * Listens now or, where somebody else has the port, when he has left it. A port above 1023 is any
+ * user's to take: that must not keep the agent itself from running.
+ */
+async function listenOrLater(
+  listen: () => Promise<Listener>,
+  onTaken: (error: MetabindError) => void,
+): Promise<Listener> {
+  const first = await listenUnlessTaken(listen)
+  if (!(first instanceof MetabindError)) return first
+  onTaken(first)
+  let listener: Listener | undefined
+  const trying = setInterval(() => void again(), RETRY_MS)
+  const again = async (): Promise<void> => {
+    const next = await listenUnlessTaken(listen).catch(() => first)
+    if (next instanceof MetabindError) return
+    clearInterval(trying)
+    listener = next
   }
+  return {
+    close: async () => {
+      clearInterval(trying)
+      await listener?.close()
+    },
+  }
+}
+
+async function listenUnlessTaken(
+  listen: () => Promise<Listener>,
+): Promise<Listener | MetabindError> {
+  try {
+    return await listen()
+  } catch (error) {
+    if (error instanceof MetabindError && isTaken(error.cause)) return error
+    throw error
+  }
+}
+
+function isTaken(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE'
 }
 
 /**

@@ -33,25 +33,21 @@ describe.skipIf(!isRoot)('TCP listeners of the agent', () => {
   })
 })
 
-/** What an agent with this configuration says before it ends. */
-async function refusal(config: string, source?: string): Promise<string> {
-  const directory = await mkdtemp('/tmp/listeners-')
-  try {
-    const instance = await startInstance(directory, { config, source })
-    await instance.stop()
-    return 'it started'
-  } catch (error) {
-    return String(error)
-  } finally {
-    await rm(directory, { recursive: true, force: true })
-  }
-}
-
-test('a port that is taken ends the agent with a sentence', async () => {
+test('a port that somebody took keeps the agent from nothing else, and is used when it is free', async () => {
   const port = await freePort()
   const taken = createServer().listen(port, '127.0.0.1')
   await once(taken, 'listening')
-  const said = await refusal(`[credentials_uri]\nenabled = true\nport = ${port}\n`)
-  taken.close()
-  expect(said).toContain(`The agent cannot listen on its socket. 127.0.0.1:${port}`)
+  const directory = await mkdtemp('/tmp/listeners-')
+  const config = `[credentials_uri]\nenabled = true\nport = ${port}\n`
+  const instance = await startInstance(directory, { config })
+  try {
+    const said = await instance.agent.until(({ msg }) => /^a port is taken/.test(String(msg)))
+    expect(said.cause).toContain(`127.0.0.1:${port}`)
+    taken.close()
+    const answered = () => fetch(`http://127.0.0.1:${port}/`).then(({ status }) => status)
+    await expect.poll(() => answered().catch(() => 0), { timeout: 20_000 }).toBe(404)
+  } finally {
+    await instance.stop()
+    await rm(directory, { recursive: true, force: true })
+  }
 })
