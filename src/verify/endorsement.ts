@@ -33,7 +33,8 @@ export function findAnchor(subject: Subject): Anchor {
   if (akChain.length > 0 && trust.ak.fingerprints.size > 0) {
     return { kind: 'ak-certificate', path: validateAk(akChain, ak.public, trust.ak, now) }
   }
-  throw new MetabindError('VERIFY_UNANCHORED')
+  // Who pins keys has to learn the digest somewhere, and evidence that is refused is what there is.
+  throw new MetabindError('VERIFY_UNANCHORED', `The digest of its EK is ${spkiSha256}.`)
 }
 
 function parseChain(certificates: readonly Buffer[]): Certificate[] {

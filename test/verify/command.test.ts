@@ -53,6 +53,8 @@ async function metabind(...args: string[]): Promise<Finished> {
   }
 }
 
+const pinOf = ({ ekSpki }: VerifyCase) => createHash('sha256').update(ekSpki).digest('hex')
+
 const asked = () => [
   ...['--nonce', it.nonce.toString('hex'), '--anchors', at('anchors')],
   ...['--identity-certificate', at('identity.pem'), '--instance-id', INSTANCE_ID],
@@ -84,8 +86,15 @@ describe('metabind verify', () => {
     expect(stderr).toContain('VERIFY_CERTIFICATE_ISSUER')
   })
 
+  test('where nothing vouches, it says the digest that a pin would need', async () => {
+    const other = ['--pin-ek', '00'.repeat(32)]
+    const { stderr } = await metabind(at('evidence.json'), ...asked().slice(0, 2), ...other)
+    expect(stderr).toMatch(/^metabind: VERIFY_UNANCHORED: /)
+    expect(stderr).toContain(pinOf(it))
+  })
+
   test('--pin-ek', async () => {
-    const pin = createHash('sha256').update(it.ekSpki).digest('hex')
+    const pin = pinOf(it)
     const { stdout } = await metabind(
       at('evidence.json'),
       ...['--nonce', it.nonce.toString('hex'), '--pin-ek', pin],
