@@ -84,7 +84,8 @@ function explain(error: unknown, verb: string | undefined): string {
     return `${error.message} (try metabind ${known ? `${verb} ` : ''}--help)`
   }
   if (error instanceof MetabindError) {
-    return `${error.code}: ${error.message} ${ERRORS[error.code].remedy}`
+    const stop = error.message.endsWith('.') ? '' : '.'
+    return `${error.code}: ${error.message}${stop} ${ERRORS[error.code].remedy}`
   }
   return error instanceof Error ? error.message : String(error)
 }

@@ -31,7 +31,9 @@ export function parseVerb<const T extends ParseArgsOptionsConfig>(
     }
     return parsed
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error))
+    const message = error instanceof Error ? error.message : String(error)
+    // What Node adds about arguments that begin with '-' is longer than the mistake.
+    throw new UsageError(message.replace(/\. To specify a positional argument .*$/s, ''))
   }
 }
 

@@ -1,14 +1,14 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
 import { MetabindError, UsageError } from '../errors.ts'
 import type { CloudName } from '../simulate/cloud.ts'
 import { type Fault, parseFault } from '../simulate/faults.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulate/simulator.ts'
+import { parseVerb } from './options.ts'
 import type { Verb } from './verb.ts'
 
 const DEFAULT_ROLE = 'EcsRamRole'
 
-const HELP = `usage: metabind simulate [options]
+const HELP = `Usage: metabind simulate [OPTIONS]
 
 An ECS instance metadata server for development and tests. It needs no TPM and no cloud; every
 value and credential it hands out is made up. It prints where it listens and runs until SIGINT or
@@ -31,6 +31,7 @@ SIGTERM.
   --control                      serve /_simulator/: faults, requests, rotate, certificate
   --certificate-out FILE         write the certificate of the key that signs PKCS7 answers
   --json                         print one JSON object instead of "listening on URL"
+  --help                         print this text
 `
 
 const OPTIONS = {
@@ -53,13 +54,13 @@ const OPTIONS = {
   json: { type: 'boolean' },
 } as const
 
-type Flags = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']
+type Flags = ReturnType<typeof parseVerb<typeof OPTIONS>>['values']
 
 export const simulate: Verb = {
   summary: 'an ECS metadata server for development and tests',
   help: HELP,
   async run(args) {
-    const flags = parseFlags(args)
+    const flags = parseVerb(args, OPTIONS, 0).values
     const faults = (flags.fault ?? []).map(faultOf)
     await using simulator = await start(await simulatorOptions(flags))
     for (const fault of faults) simulator.faults.set(fault)
@@ -70,14 +71,6 @@ export const simulate: Verb = {
     await stopped
     return 0
   },
-}
-
-function parseFlags(args: readonly string[]): Flags {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, strict: true }).values
-  } catch (cause) {
-    throw usageError(cause)
-  }
 }
 
 async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {

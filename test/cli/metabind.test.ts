@@ -74,7 +74,8 @@ describe.concurrent('help', () => {
   test.each(VERBS)('%s --help', async (verb) => {
     const { code, stdout, stderr } = await run([verb, '--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toMatch(new RegExp(`^usage: metabind ${verb}\\b`, 'i'))
+    expect(stdout).toMatch(new RegExp(`^Usage: metabind ${verb}\\b`))
+    expect(stdout).toMatch(/^ +--help +print this text$/m)
     expect(stdout.endsWith('\n')).toBe(true)
   })
 
@@ -91,6 +92,8 @@ describe.concurrent('wrong usage is exit 2', () => {
     [['constructor'], "there is no verb 'constructor' (try metabind --help)"],
     [['--verbose'], "there is no verb '--verbose' (try metabind --help)"],
     [['get'], 'PATH is missing (try metabind get --help)'],
+    [['status', '--jsno'], "Unknown option '--jsno' (try metabind status --help)"],
+    [['simulate', '--prot'], "Unknown option '--prot' (try metabind simulate --help)"],
     [['config'], 'the word check is missing (try metabind config --help)'],
     [['config', 'chekc'], 'the word check is missing (try metabind config --help)'],
     [['revoke'], 'give either --all or a FILE with a token (try metabind revoke --help)'],
@@ -429,7 +432,7 @@ describe('config check', () => {
     expectError(
       await run(['config', 'check', at('none.toml')]),
       1,
-      /CONFIG_UNREADABLE: .*none\.toml/,
+      /CONFIG_UNREADABLE: .*none\.toml\. Check the path/,
     )
   })
 })
