@@ -9,7 +9,7 @@ type Verdict = 'allowed' | 'refused' | 'done'
 type Level = 'error' | 'warn' | 'notice'
 
 /** Every event there is, with its verdict and the level that it has in the log. */
-const EVENTS = {
+export const EVENTS = {
   'token.issued': ['allowed', 'notice'],
   'token.refused': ['refused', 'warn'],
   'token.foreign': ['refused', 'warn'],
