@@ -83,7 +83,8 @@ export function checkCredentialsPort(installation: Installation): Finding[] {
   const uids = listenersOn(readFileSync('/proc/net/tcp', 'utf8'), uri.port)
   if (uids.includes(0)) return []
   const says = `While the agent is stopped, any user can take 127.0.0.1:${uri.port} and answer credentials URLs.`
-  const remedy = 'systemctl enable --now metabind-credentials-uri.socket, and restart metabindd.'
+  const remedy =
+    'systemctl enable metabind-credentials-uri.socket, then systemctl restart metabindd.service metabind-credentials-uri.socket'
   return [{ id: 'credentials-port-unheld', weight: 'risk', says, remedy }]
 }
 

@@ -15,8 +15,9 @@ is 'without the drop-in the sandbox keeps callers from the loopback listeners' 0
   "$(curl -s -m 10 -o /dev/null -w '%{http_code}' http://127.0.0.1:9182/)"
 is 'doctor sees that anybody could take the port of credentials URLs' 1 \
   "$(doctor | grep -c 'any user can take 127.0.0.1:9182')"
-holds 'a socket unit holds it' \
-  timeout "$patience" systemctl enable -q --now metabind-credentials-uri.socket
+timeout "$patience" systemctl enable -q metabind-credentials-uri.socket
+holds 'a socket unit takes it, as the agent gives it up for a restart' \
+  timeout "$patience" systemctl restart metabindd.service metabind-credentials-uri.socket
 mkdir -p /etc/systemd/system/metabindd.service.d
 holds 'the package has the drop-in' cp "$drop_in" /etc/systemd/system/metabindd.service.d/
 cat >>/etc/metabind/policy.toml <<'TOML'
@@ -64,7 +65,9 @@ url=$(as alice metabind credential --uri)
 is 'a user gets a credentials URL' http://127.0.0.1:9182/metabind/v1/credentials "${url%/*/*}"
 as alice curl -s -m "$patience" "$url" >/tmp/credentials
 holds "the URL gives the user credentials" grep -q '"AccessKeySecret"' /tmp/credentials
+is 'and nobody else' 404 "$(curl -s -m "$patience" -o /dev/null -w '%{http_code}' "$url")"
 timeout "$patience" systemctl stop metabindd.service
 is 'while the agent is stopped the port is systemd'"'"'s' 1 \
   "$(ss -tlnp 'sport = 9182' | grep -c '"systemd"')"
-is 'and nobody else' 404 "$(curl -s -m "$patience" -o /dev/null -w '%{http_code}' "$url")"
+is 'and who asks waits for the agent' 404 \
+  "$(curl -s -m "$patience" -o /dev/null -w '%{http_code}' "$url")"
