@@ -1,11 +1,14 @@
 import type { Command } from './help-text.ts'
 
-/** Completes verbs, then their options, then file names. */
+/** Completes verbs, then their words and options, then file names. */
 export function bashCompletion({ verbs }: Command): string {
-  const cases = verbs.map(({ name, options }) => `    ${name}) words='${options.join(' ')}' ;;`)
+  const cases = verbs.map(
+    ({ name, options, words }) =>
+      `    ${name}) options='${options.join(' ')}' words='${words.join(' ')}' ;;`,
+  )
   return `# bash completion for metabind
 _metabind() {
-  local current=\${COMP_WORDS[COMP_CWORD]} words=
+  local current=\${COMP_WORDS[COMP_CWORD]} options= words=
   if [ "$COMP_CWORD" -eq 1 ]; then
     mapfile -t COMPREPLY < <(compgen -W '${names({ verbs })} --help --version' -- "$current")
     return
@@ -13,9 +16,10 @@ _metabind() {
   case "\${COMP_WORDS[1]}" in
 ${cases.join('\n')}
   esac
+  [ "$COMP_CWORD" -eq 2 ] || words=
   case "$current" in
-    -*) mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current") ;;
-    *) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$words" -f -- "$current") ;;
   esac
 }
 complete -o filenames -F _metabind metabind
@@ -23,10 +27,13 @@ complete -o filenames -F _metabind metabind
 }
 
 export function zshCompletion({ verbs }: Command): string {
-  const described = verbs.map(({ name, summary }) => `    '${name}:${quote(summary)}'`)
-  const cases = verbs.map(
-    ({ name, options }) => `    ${name}) compadd -- ${options.join(' ')}; _files ;;`,
+  const described = verbs.map(
+    ({ name, summary }) => `    '${name}:${summary.replaceAll(':', ' ').replaceAll("'", "'\\''")}'`,
   )
+  const cases = verbs.map(({ name, options, words }) => {
+    const first = words.length > 0 ? ` (( CURRENT == 3 )) && compadd -- ${words.join(' ')};` : ''
+    return `    ${name}) compadd -- ${options.join(' ')};${first} _files ;;`
+  })
   return `#compdef metabind
 _metabind() {
   local -a verbs=(
@@ -46,14 +53,14 @@ _metabind "$@"
 
 export function fishCompletion({ verbs }: Command): string {
   const lines = ['# fish completion for metabind', 'complete -c metabind -f']
-  for (const { name, summary, options } of verbs) {
-    lines.push(
-      `complete -c metabind -n __fish_use_subcommand -a ${name} -d '${quote(summary)}'`,
-      `complete -c metabind -n '__fish_seen_subcommand_from ${name}' -F`,
-    )
+  for (const { name, summary, options, words } of verbs) {
+    const seen = `complete -c metabind -n '__fish_seen_subcommand_from ${name}'`
+    const described = summary.replaceAll("'", "\\'")
+    lines.push(`complete -c metabind -n __fish_use_subcommand -a ${name} -d '${described}'`)
+    lines.push(`${seen} -F`)
+    if (words.length > 0) lines.push(`${seen} -a '${words.join(' ')}'`)
     for (const option of options) {
-      const long = option.replace(/^--/, '')
-      lines.push(`complete -c metabind -n '__fish_seen_subcommand_from ${name}' -l ${long}`)
+      lines.push(`${seen} -l ${option.replace(/^--/, '')}`)
     }
   }
   return `${lines.join('\n')}\n`
@@ -61,8 +68,4 @@ export function fishCompletion({ verbs }: Command): string {
 
 function names({ verbs }: Pick<Command, 'verbs'>): string {
   return verbs.map(({ name }) => name).join(' ')
-}
-
-function quote(text: string): string {
-  return text.replaceAll("'", '').replaceAll(':', ' ')
 }

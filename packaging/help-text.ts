@@ -11,6 +11,8 @@ export interface Verb {
   readonly summary: string
   readonly help: string
   readonly options: readonly string[]
+  /** Words that stand right after the verb, such as the check of `metabind policy check`. */
+  readonly words: readonly string[]
 }
 
 export function readCommand(node: string, cli: string): Command {
@@ -23,10 +25,16 @@ export function readCommand(node: string, cli: string): Command {
       const options = [...text.matchAll(/^ +(?:-\w, )?(--[\w-]+)/gm)].map(
         ([, option = '']) => option,
       )
-      return { name, summary, help: text, options: [...new Set([...options, '--help'])] }
+      const words = wordsOf(name, text)
+      return { name, summary, help: text, options: [...new Set([...options, '--help'])], words }
     },
   )
   return { help, verbs }
+}
+
+function wordsOf(verb: string, help: string): string[] {
+  const usage = new RegExp(`^(?:Usage:|      ) metabind ${verb} ([a-z]+(?: \\| [a-z]+)*)`, 'gm')
+  return [...help.matchAll(usage)].flatMap(([, words = '']) => words.split(' | '))
 }
 
 export function readHelp(node: string, program: string): string {

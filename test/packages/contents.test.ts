@@ -125,16 +125,22 @@ describe('manual pages and completions', () => {
     const page = commandPage(command, HEADING)
     for (const { name, options } of command.verbs) {
       expect(page).toContain(`.SS metabind ${name}\n`)
-      expect(bashCompletion(command)).toContain(`${name}) words='${options.join(' ')}'`)
+      expect(bashCompletion(command)).toContain(`${name}) options='${options.join(' ')}'`)
       expect(zshCompletion(command)).toContain(`${name}) compadd -- ${options.join(' ')};`)
     }
   })
 
-  test('bash completes a verb and its options', () => {
+  test('bash completes a verb, its words and its options', () => {
     const script = `${bashCompletion(command)}
 COMP_WORDS=(metabind sta) COMP_CWORD=1; _metabind; echo "\${COMPREPLY[*]}"
-COMP_WORDS=(metabind status --js) COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"`
-    expect(execFileSync('bash', ['-c', script], { encoding: 'utf8' })).toBe('status\n--json\n')
+COMP_WORDS=(metabind status --js) COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"
+COMP_WORDS=(metabind lockdown o) COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"
+COMP_WORDS=(metabind policy '') COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"
+COMP_WORDS=(metabind lockdown on o) COMP_CWORD=3; _metabind; echo "\${COMPREPLY[*]}"`
+    const empty = mkdtempSync('/tmp/metabind-empty-')
+    onTestFinished(() => rmSync(empty, { recursive: true }))
+    const completed = execFileSync('bash', ['-c', script], { encoding: 'utf8', cwd: empty })
+    expect(completed).toBe('status\n--json\non off\ncheck suggest\n\n')
   })
 
   test('have every key of the configuration, and what the agent says of itself', () => {
