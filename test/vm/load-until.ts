@@ -8,10 +8,11 @@ const load = startLoad({
   // Checks the token and asks nobody else: an emulated cloud is slower than the agent's patience.
   path: '/metabind/v1/whoami',
   headers: { 'x-aliyun-ecs-metadata-token': token },
-  keepAlive: 2,
-  fresh: 2,
-  // Two emulated processors have an upgrade to do as well.
-  pauseMs: 500,
+  // Few, as two emulated processors have an upgrade to do as well; but with a pause shorter than the 150 ms
+  // that an ending agent gives to a kept connection. One that rests longer may meet its end by EPIPE.
+  keepAlive: 1,
+  fresh: 1,
+  pauseMs: 50,
 })
 while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 100))
 process.stdout.write(JSON.stringify(await load.stop()))
