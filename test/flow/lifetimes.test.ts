@@ -28,7 +28,8 @@ import {
 vi.setConfig({ testTimeout: 120_000 })
 
 const HOUR_S = 3600
-const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
+const ARCHITECTURE = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
+const FAKETIME = `/usr/lib/${ARCHITECTURE}-linux-gnu/faketime/libfaketime.so.1`
 
 let stack: AsyncDisposableStack
 let directory: string
