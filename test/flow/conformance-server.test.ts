@@ -237,6 +237,16 @@ async function countClosed(connections: readonly RawConnection[], waitMs: number
   return closed.filter(Boolean).length
 }
 
+/** Whole answers that a closed connection still has to read. */
+async function countAnswers(connection: RawConnection): Promise<number> {
+  for (let count = 0; ; count += 1) {
+    const answer = await connection.answer().catch(String)
+    if (typeof answer !== 'string') continue
+    expect(answer).toContain('no whole answer')
+    return count
+  }
+}
+
 describe('S3 pipelined requests', () => {
   test('are answered in order', async () => {
     const connection = await openRaw(socket)
@@ -259,7 +269,8 @@ describe('S3 pipelined requests', () => {
     const flooding = await openRaw(socket)
     flooding.write(get(['Host: x']).repeat(50_000))
     expect(await flooding.closed()).toBe(true)
-    await expect(flooding.answer()).rejects.toThrow('no whole answer')
+    // Those that were under way may have been answered; whoever goes on writing mostly cannot read them.
+    expect(await countAnswers(flooding)).toBeLessThanOrEqual(16)
     expect((await read(socket, WHOAMI, token)).status).toBe(200)
   })
 
