@@ -59,11 +59,18 @@ export function confirmationRules(address: string): string {
   return `delete ${element}\nadd ${element}\n`
 }
 
+/**
+ * What begins a connection. The kernel may meet a connection that was open before its tracking began in
+ * the middle, and would translate it there: while observing, nobody's may break.
+ */
+const BEGINS = 'tcp flags & (syn | ack) == syn'
+
 /** Hook priority -100 is where destination NAT is done; nft has no name for it in this hook. */
-function redirectChain({ port, agentUid, listenerPort }: Lockdown): string {
+function redirectChain({ mode, port, agentUid, listenerPort }: Lockdown): string {
+  const begins = mode === 'observe' ? ` ${BEGINS}` : ''
   return `\tchain redirected {
 \t\ttype nat hook output priority -100; policy accept;
-\t\tip daddr @guarded tcp dport ${port} meta skuid != ${agentUid} counter redirect to :${listenerPort}
+\t\tip daddr @guarded tcp dport ${port}${begins} meta skuid != ${agentUid} counter redirect to :${listenerPort}
 \t}
 `
 }

@@ -127,6 +127,24 @@ except OSError:
     expect(await guarded.curl(APP, ID)).toBe('i-bp1guarded')
   })
 
+  test('a connection that was open before goes on', async () => {
+    await guarded.lockdown('off')
+    const script = `import http.client, sys
+c = http.client.HTTPConnection('100.100.100.200', timeout=5)
+c.connect()
+print('open', flush=True)
+sys.stdin.readline()
+c.auto_open = 0
+c.request('GET', '/latest/meta-data/instance-id'); print(c.getresponse().read().decode(), flush=True)`
+    const [file = '', ...args] = guarded.networks.hostPrefix
+    const child = spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    await once(child.stdout, 'data')
+    await guarded.lockdown('on', '--observe')
+    child.stdin.end('go\n')
+    const [said]: Buffer[] = await once(child.stdout, 'data')
+    expect(String(said).trim()).toBe('i-bp1guarded')
+  })
+
   test('whom the service keeps waiting keeps nobody else', async () => {
     await guarded.cloud.fault({ kind: 'stall', at: 'headers', path: '/stalled' })
     const waiting = guarded.networks.inHost(APP, '/usr/bin/python3', '-c', HUNDRED_STALLED)
