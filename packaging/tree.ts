@@ -34,6 +34,8 @@ const UNITS = [
   'metabind.socket',
   'metabind-admin.socket',
   'metabind-credentials-uri.socket',
+  'metabind-containers.socket',
+  'metabind-containers-observe.socket',
   'metabind-lockdown.service',
 ]
 const DOCUMENTS = ['README.md', 'SECURITY.md', 'ARCHITECTURE.md']

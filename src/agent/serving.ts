@@ -91,7 +91,7 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
         config: config(),
         relay: relayParts,
         endpoint,
-        credentialsSocket: inherited['credentials-uri'],
+        inherited,
         onRedirected: parts.lockdown.redirected,
         onTokenless: (seen: Observed) => parts.log.warn({ seen }, 'direct read without a token'),
         onTaken: (error: MetabindError) =>

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import type { Config } from '../config.ts'
 import { MetabindError } from '../errors.ts'
 import type { LockdownState } from '../format/nftables.ts'
 import { listenersOn } from '../format/proc-net-tcp.ts'
 import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
-import { requireListener } from './lockdown-plan.ts'
+import { placesOf, requireListeners } from './lockdown-plan.ts'
 import { lockdownState } from './nft.ts'
 import { observedBy } from './observed.ts'
 
@@ -15,7 +16,7 @@ const SYSTEMCTL_MS = 10_000
 export async function checkLockdown(installation: Installation): Promise<Finding[]> {
   const config = configOf(installation)
   if (!installation.isRoot || config === undefined) return []
-  const { enabled, port, observe_port } = config.transparent
+  const { enabled } = config.transparent
   let state: LockdownState | undefined
   try {
     state = lockdownState()
@@ -27,7 +28,7 @@ export async function checkLockdown(installation: Installation): Promise<Finding
     if (isUnitOn()) return [unitWithoutRules()]
     return enabled ? [notGuarded(state)] : []
   }
-  const listening = listenerFindings(state, state.state === 'observe' ? observe_port : port)
+  const listening = listenerFindings(state, config)
   return [...listening, ...observingFindings(state)]
 }
 
@@ -54,15 +55,18 @@ function notGuarded(state: LockdownState | undefined): Finding {
   return { id: 'lockdown-off', weight: 'hint', says, remedy }
 }
 
-function listenerFindings({ agentUid }: LockdownState, listenerPort: number): Finding[] {
-  if (agentUid === undefined) return []
+function listenerFindings(state: LockdownState, config: Config): Finding[] {
+  const { agentUid, takesContainers } = state
+  if (agentUid === undefined || state.state === 'rolled-back') return []
+  const containers = takesContainers ? 'redirect' : 'refuse'
   try {
-    requireListener({ listenerPort, agentUid })
+    requireListeners({ ...placesOf(config, state.state), agentUid, containers })
     return []
   } catch (error) {
     if (!(error instanceof MetabindError)) throw error
     const says = `Lockdown sends callers into nothing. ${error.detail}`
-    const remedy = 'Start the agent with transparent.enabled = true, or metabind lockdown off.'
+    const remedy =
+      'Start the agent with transparent.enabled = true, and the socket unit that is named; or metabind lockdown off.'
     return [{ id: 'lockdown-into-nothing', weight: 'broken', says, remedy }]
   }
 }

@@ -28,18 +28,24 @@ const FOR_SECONDS_MAX = 7 * 24 * 3600
 export function planLockdown(flags: LockdownFlags): Lockdown {
   const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
   if (!config.transparent.enabled) throw unprepared('transparent.enabled is false.')
-  const endpoint = serviceOf(config)
-  if (!/^[0-9.]+$/.test(endpoint.hostname)) throw unprepared('source.endpoint is no IPv4 address.')
-  const { port, observe_port } = config.transparent
+  const places = placesOf(config, flags.observe ? 'observe' : 'enforce')
+  if (!/^[0-9.]+$/.test(places.address)) throw unprepared('source.endpoint is no IPv4 address.')
   return {
-    mode: flags.observe ? 'observe' : 'enforce',
-    address: endpoint.hostname,
-    port: endpoint.port === '' ? 80 : Number(endpoint.port),
+    ...places,
     agentUid: uidOf(flags.user ?? AGENT_USER),
-    listenerPort: flags.observe ? observe_port : port,
     containers: containersOf(flags.containers ?? 'refuse'),
     forSeconds: flags.for === undefined ? undefined : secondsOf(flags.for),
   }
+}
+
+type Places = Pick<Lockdown, 'mode' | 'address' | 'port' | 'listenerPort'>
+
+/** Where callers go, and where they are sent instead. */
+export function placesOf(config: Config, mode: Lockdown['mode']): Places {
+  const { hostname, port } = serviceOf(config)
+  const { transparent } = config
+  const listenerPort = mode === 'observe' ? transparent.observe_port : transparent.port
+  return { mode, address: hostname, port: port === '' ? 80 : Number(port), listenerPort }
 }
 
 /** Where the agent finds the metadata service. */
@@ -47,17 +53,23 @@ export function serviceOf({ source }: Config): URL {
   return new URL(source.endpoint ?? DIALECTS[source.dialect].endpoint)
 }
 
+/** What has to listen before callers are sent there. */
+type Listeners = Places & Pick<Lockdown, 'agentUid' | 'containers'>
+
 /**
  * Redirecting to a port where nobody listens would refuse every caller, and to one that somebody
  * else holds, leave them all to him.
  *
  * @throws MetabindError LOCKDOWN_UNPREPARED
  */
-export function requireListener({
-  listenerPort,
-  agentUid,
-}: Pick<Lockdown, 'listenerPort' | 'agentUid'>): void {
-  const uids = listenersOn(readFileSync('/proc/net/tcp', 'utf8'), listenerPort)
+export function requireListeners(plan: Listeners): void {
+  const table = readFileSync('/proc/net/tcp', 'utf8')
+  requireAgent(table, plan)
+  if (plan.containers === 'redirect') requireSystemd(table, plan)
+}
+
+function requireAgent(table: string, { listenerPort, agentUid }: Listeners): void {
+  const uids = listenersOn(table, listenerPort)
   if (uids.includes(agentUid)) return
   const where = `127.0.0.1:${listenerPort}`
   const [other] = uids
@@ -66,6 +78,16 @@ export function requireListener({
       ? `Nobody listens on ${where}.`
       : `${where} is held by user ${other}, not by the agent's user ${agentUid}.`,
   )
+}
+
+/** Only systemd can hold a socket at an address that is not the host's. */
+function requireSystemd(table: string, { mode, address, port, listenerPort }: Listeners): void {
+  const [unit, at] =
+    mode === 'observe'
+      ? ['metabind-containers-observe.socket', listenerPort]
+      : ['metabind-containers.socket', port]
+  if (listenersOn(table, at, address).includes(0)) return
+  throw unprepared(`${unit} does not listen on ${address}:${at}.`)
 }
 
 /** A duration as `30s`, `10m` or `2h`, in seconds. */
@@ -78,9 +100,9 @@ export function secondsOf(text: string): number {
   return seconds
 }
 
-function containersOf(text: string): 'refuse' | 'leave' {
-  if (text === 'refuse' || text === 'leave') return text
-  throw new UsageError(`--containers takes refuse or leave, not '${text}'`)
+function containersOf(text: string): Lockdown['containers'] {
+  if (text === 'refuse' || text === 'leave' || text === 'redirect') return text
+  throw new UsageError(`--containers takes refuse, leave or redirect, not '${text}'`)
 }
 
 /** By id(1), which knows every user that the system does. */

@@ -24,7 +24,8 @@ export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean)
   }
   const rows = await observedIfAny(sockets)
   const before: Judged<ObservedRow>[] = []
-  for (const row of rows ?? []) before.push({ ...row, verdict: await verdictOfObserved(row, ask) })
+  for (const row of rows ?? [])
+    before.push({ ...row, verdict: await verdictOfObserved(row, plan, ask) })
   const agentAnswers = rows !== undefined
   if (json) return `${JSON.stringify({ address: plan.address, agentAnswers, now, before })}\n`
   return `${tableOfNow(now)}

@@ -90,15 +90,10 @@ export async function verdictOf(
 
 /** What the firewall, or the agent before any rule of its policy, decides. */
 function withoutPolicy(reader: DirectReader, plan: Lockdown): Verdict | undefined {
-  const verdict = (outcome: Verdict['outcome'], why: string): Verdict => ({
-    outcome,
-    permissions: {},
-    says: `${outcome.replace('-', ' ')}: ${why}`,
-  })
   if (reader.network === 'own') {
-    return plan.containers === 'leave'
-      ? verdict('left-alone', 'in a network of its own, it reaches the service past the agent')
-      : verdict('refused', 'in a network of its own; mount the socket into it')
+    if (plan.containers !== 'redirect') return ofContainers(plan.containers)
+    if (reader.container !== undefined) return undefined
+    return verdict('refused', 'in a network of its own, but in no container that is known as one')
   }
   if (reader.uid === plan.agentUid) return verdict('passes', "it runs as the agent's user")
   if (reader.pid === undefined) {
@@ -107,9 +102,24 @@ function withoutPolicy(reader: DirectReader, plan: Lockdown): Verdict | undefine
   return reader.isPlaced ? undefined : verdict('refused', 'its cgroup cannot be seen')
 }
 
+function ofContainers(containers: 'refuse' | 'leave'): Verdict {
+  return containers === 'leave'
+    ? verdict('left-alone', 'in a network of its own, it reaches the service past the agent')
+    : verdict('refused', 'in a network of its own; mount the socket into it')
+}
+
+function verdict(outcome: Verdict['outcome'], why: string): Verdict {
+  return { outcome, permissions: {}, says: `${outcome.replace('-', ' ')}: ${why}` }
+}
+
 /** What would become of those who were observed: of their last path, and of reads without a token. */
-export async function verdictOfObserved(row: ObservedRow, ask: AskPolicy): Promise<Verdict> {
+export async function verdictOfObserved(
+  row: ObservedRow,
+  { containers }: Pick<Lockdown, 'containers'>,
+  ask: AskPolicy,
+): Promise<Verdict> {
   const { uid, unit, container, lastPath } = row
+  if (row.network === 'own' && containers !== 'redirect') return ofContainers(containers)
   if (uid === undefined || !row.isPlaced) {
     const says = 'refused: nobody can be named for it'
     return { outcome: 'refused', permissions: {}, says }

@@ -1,6 +1,12 @@
 import { UsageError } from '../errors.ts'
-import { confirmationRules, lockdownRules, removalRules } from '../format/nftables.ts'
-import { planLockdown, requireListener } from './lockdown-plan.ts'
+import {
+  confirmationRules,
+  type Lockdown,
+  lockdownRules,
+  removalRules,
+} from '../format/nftables.ts'
+import { leaveMarked, takeMarked } from './containers-route.ts'
+import { planLockdown, requireListeners } from './lockdown-plan.ts'
 import { previewOf } from './lockdown-preview.ts'
 import { tellAgent } from './lockdown-told.ts'
 import { applyRules, lockdownState } from './nft.ts'
@@ -34,7 +40,8 @@ Needs root, nft, and transparent.enabled = true in the agent's configuration.
   on                   make the table, or replace it, at once and whole
     --observe          refuse nothing: count who reads directly, see metabind observe
     --for DURATION     the kernel itself rolls back after it (30s, 10m, 2h) unless confirmed
-    --containers WHAT  refuse (default) or leave what containers and pods send to the address
+    --containers WHAT  refuse (default), leave, or redirect to the agent what containers and pods
+                       with networks of their own send to the address
     --user USER        whom the agent runs as (default metabind)
     --config FILE      the agent's configuration
     --preview          change nothing: list who talks to the address now, and what would become
@@ -67,6 +74,7 @@ const ACTIONS: Readonly<Record<string, (flags: Flags) => Promise<number>>> = {
   off: async (flags) => {
     const wasOn = lockdownState() !== undefined
     applyRules(removalRules())
+    leaveMarked()
     if (wasOn) await tellAgent(socketsOf(flags), { change: 'off' })
     return 0
   },
@@ -84,8 +92,8 @@ async function turnOn(flags: Flags): Promise<number> {
   else if (flags.preview) {
     process.stdout.write(await previewOf(plan, socketsOf(flags), flags.json === true))
   } else {
-    if (!flags['before-agent']) requireListener(plan)
-    applyRules(lockdownRules(plan))
+    if (!flags['before-agent']) requireListeners(plan)
+    makeRules(plan)
     const { mode, containers, forSeconds } = plan
     const change = { change: 'on', mode, containers, forSeconds } as const
     // At boot the agent waits for this to end: it is not asked, and sees it by what is redirected.
@@ -96,6 +104,13 @@ async function turnOn(flags: Flags): Promise<number> {
     }
   }
   return 0
+}
+
+/** The route first, so that what the rules mark finds it. */
+function makeRules(plan: Lockdown): void {
+  if (plan.containers === 'redirect') takeMarked(plan.address)
+  applyRules(lockdownRules(plan))
+  if (plan.containers !== 'redirect') leaveMarked()
 }
 
 function inWords(state: ReturnType<typeof lockdownState>): string {

@@ -6,6 +6,7 @@ const answer = z.array(
     uid: z.number().optional(),
     unit: z.string().optional(),
     container: z.string().optional(),
+    network: z.enum(['host', 'own']),
     isPlaced: z.boolean(),
     tokenRequests: z.number(),
     readsWithToken: z.number(),

@@ -5,6 +5,9 @@ import { z } from 'zod'
 /** Family and name of the one table that is ours. Nothing outside it is read or written. */
 export const LOCKDOWN_TABLE = 'ip metabind_lockdown'
 
+/** The mark of packets from containers that are for the agent: "mbnd". */
+export const CONTAINERS_MARK = '0x6d626e64'
+
 /** What lockdown is to do. */
 export interface Lockdown {
   /** `enforce`: redirected callers are answered by the agent; `observe`: they are only counted. */
@@ -16,8 +19,11 @@ export interface Lockdown {
   readonly agentUid: number
   /** The agent's loopback listener for this mode. */
   readonly listenerPort: number
-  /** Whether containers and pods, whose packets are forwarded, are refused or left alone. */
-  readonly containers: 'refuse' | 'leave'
+  /**
+   * What becomes of what containers and pods with networks of their own send: refused, left alone, or
+   * sent to the agent too. While observing, nothing is refused.
+   */
+  readonly containers: 'refuse' | 'leave' | 'redirect'
   /** After this many seconds the kernel itself stops applying the rules. */
   readonly forSeconds?: number | undefined
 }
@@ -31,12 +37,11 @@ export interface Lockdown {
 export function lockdownRules(lockdown: Lockdown): string {
   const { address, forSeconds } = lockdown
   const timeout = forSeconds === undefined ? '' : ` timeout ${forSeconds}s`
-  const chains =
+  const ofMode =
     lockdown.mode === 'observe'
-      ? [redirectChain(lockdown), listenerChain(lockdown)]
-      : [redirectChain, listenerChain, refusedChain, guardChain, forwardChain].map((chain) =>
-          chain(lockdown),
-        )
+      ? [observedContainersChains]
+      : [containersChain, refusedChain, guardChain, forwardChain]
+  const chains = [redirectChain, listenerChain, ...ofMode].map((chain) => chain(lockdown))
   return `${removalRules()}
 table ${LOCKDOWN_TABLE} {
 \tset guarded {
@@ -124,9 +129,48 @@ function guardChain({ agentUid }: Lockdown): string {
 }
 
 /**
- * Packets of containers with a network of their own have no local socket, so nobody could be named
- * for them; redirected they would only be refused by the agent, and reaching its loopback address
- * would need route_localnet, which opens every loopback service of the host to them.
+ * Has the host take for its own what containers send to the service: a rule of its routing sees the
+ * mark, and a socket that systemd holds has the address. Translating to a loopback address would need
+ * route_localnet, which opens every loopback service of the host to containers; nft's tproxy is undone
+ * where bridges call iptables (br_netfilter), as Docker and Kubernetes want it.
+ *
+ * Before destination NAT, and before the decision where to. Where there is no such socket the packet
+ * goes on as one to forward, and is refused there: the host itself would be silent, as the address is
+ * none of its own.
+ */
+function containersChain({ containers, port }: Lockdown): string {
+  if (containers !== 'redirect') return ''
+  const sent = `iifname != "lo" ip daddr @guarded tcp dport ${port}`
+  return `\tchain containers {
+\t\ttype filter hook prerouting priority -149; policy accept;
+\t\t${sent} ${BEGINS} counter
+\t\t${sent} socket transparent 1 meta mark set ${CONTAINERS_MARK}
+\t}
+`
+}
+
+/** While observing, to another port of the same address, where another listener is. */
+function observedContainersChains({ containers, address, port, listenerPort }: Lockdown): string {
+  if (containers !== 'redirect') return ''
+  const translated = `ip daddr @guarded tcp dport ${listenerPort} ct status & dnat == dnat`
+  return `\tchain containers {
+\t\ttype nat hook prerouting priority -100; policy accept;
+\t\tiifname != "lo" ip daddr @guarded tcp dport ${port} ${BEGINS} counter dnat to ${address}:${listenerPort}
+\t}
+\tchain marked {
+\t\ttype filter hook prerouting priority -99; policy accept;
+\t\t${translated} socket transparent 1 meta mark set ${CONTAINERS_MARK}
+\t}
+\tchain forwarded {
+\t\ttype filter hook forward priority 0; policy accept;
+\t\t${translated} reject with tcp reset
+\t}
+`
+}
+
+/**
+ * What is not taken for the host's own: everything of containers, unless it is redirected, and then
+ * other ports and protocols.
  */
 function forwardChain({ containers }: Lockdown): string {
   if (containers === 'leave') return ''
@@ -145,7 +189,9 @@ export interface LockdownState {
   readonly agentUid: number | undefined
   /** Seconds until the kernel rolls back; undefined where that is never. */
   readonly secondsLeft: number | undefined
-  /** Connections sent to the agent since the rules were made. */
+  /** Whether what containers send is for the agent. */
+  readonly takesContainers: boolean
+  /** Connections sent to the agent since the rules were made, those of containers too. */
   readonly redirected: number
   /** Packets refused since then. */
   readonly refused: number
@@ -187,7 +233,8 @@ export function readLockdown(json: string): LockdownState {
     address: typeof guarded === 'string' ? guarded : guarded?.elem.val,
     agentUid: typeof owner?.match?.right === 'number' ? owner.match.right : undefined,
     secondsLeft: typeof guarded === 'string' ? undefined : guarded?.elem.expires,
-    redirected: packets('redirected'),
+    takesContainers: items.some(({ chain }) => chain?.name === 'containers'),
+    redirected: packets('redirected') + packets('containers'),
     refused: packets('refused'),
   }
 }

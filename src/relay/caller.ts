@@ -34,8 +34,8 @@ export interface Caller {
   readonly unit?: string
   readonly slice?: string
   readonly container?: string
-  /** Which of its PID and user namespaces are not the agent's. */
-  readonly namespaces: readonly ('pid' | 'user')[]
+  /** Which of its PID, user and network namespaces are not the agent's; the last only over TCP. */
+  readonly namespaces: readonly ('pid' | 'user' | 'network')[]
   /** The file that it runs; only where a rule of the policy names that file. */
   readonly executable?: string
 }

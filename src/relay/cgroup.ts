@@ -46,16 +46,28 @@ export function cgroups(clockMs: () => number): Cgroups {
   }
 }
 
-/** Level by level, until `id` is found: what stands deep delays nothing that stands above it. */
 function walk(id: bigint, found: Map<bigint, string>): void {
+  for (const { path, directory } of cgroupTree()) {
+    const stat = statSync(directory, { bigint: true, throwIfNoEntry: false })
+    if (stat !== undefined) found.set(stat.ino, path)
+    if (found.has(id)) return
+  }
+}
+
+/** A cgroup, by its path in the tree and by the directory that shows it. */
+interface CgroupDirectory {
+  readonly path: string
+  readonly directory: string
+}
+
+/** Level by level: what stands deep delays nothing that stands above it. 4096 of them at most. */
+export function* cgroupTree(): Generator<CgroupDirectory> {
   const root = ROOTS.find((path) => statSync(`${path}/cgroup.procs`, { throwIfNoEntry: false }))
   const paths = root === undefined ? [] : ['/']
-  for (let at = 0; at < Math.min(paths.length, VISITED_MAX) && !found.has(id); at += 1) {
+  for (let at = 0; at < Math.min(paths.length, VISITED_MAX); at += 1) {
     const path = paths[at] ?? '/'
     const directory = `${root}${path}`
-    const stat = statSync(directory, { bigint: true, throwIfNoEntry: false })
-    if (stat === undefined) continue
-    found.set(stat.ino, path)
+    yield { path, directory }
     const below = entriesOf(directory).filter((entry) => entry.isDirectory())
     for (const { name } of below) paths.push(join(path, name))
   }

@@ -28,8 +28,11 @@ export interface Admission {
   dropped(): void
 }
 
-/** Remembers the caller of a connection that was accepted, or that nobody can be named. */
-export type Identify = (socket: Socket) => void
+/**
+ * Remembers the caller of a connection that was accepted, or that nobody can be named. Where that takes
+ * time, nothing is read from the connection before.
+ */
+export type Identify = (socket: Socket) => void | Promise<void>
 
 // How long a refused connection may take to send the request that is not answered.
 const UNREAD_MS_MAX = 100
@@ -119,18 +122,36 @@ function requestIds(): () => string {
 }
 
 /** Asks who connected before node:http sees the connection; one that may not stay it never sees. */
-function guardConnections(
+export function guardConnections(
   server: Server,
   identify: Identify,
-  admission: Admission | undefined,
+  admission?: Admission | undefined,
 ): void {
   const [serve] = server.listeners('connection')
   if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
   server.removeAllListeners('connection')
-  server.on('connection', (socket: Socket) => {
-    identify(socket)
+  const enter = (socket: Socket) => {
+    if (socket.destroyed) return
     if (admission === undefined || pass(socket, admission)) Reflect.apply(serve, server, [socket])
+  }
+  server.on('connection', (socket: Socket) => {
+    const identified = identify(socket)
+    if (identified === undefined) enter(socket)
+    else void enterLater(socket, identified, enter)
   })
+}
+
+async function enterLater(
+  socket: Socket,
+  identified: Promise<void>,
+  enter: (socket: Socket) => void,
+): Promise<void> {
+  const gone = () => socket.destroy()
+  socket.once('error', gone)
+  // Whatever failed, nobody is remembered as its caller, and each of its requests is refused.
+  await identified.catch(() => undefined)
+  socket.off('error', gone)
+  enter(socket)
 }
 
 /** @returns whether the connection may stay; one beyond its uid's share is told so and closed */

@@ -16,7 +16,7 @@ export const lockdownBody = z.discriminatedUnion('change', [
   z.strictObject({
     change: z.literal('on'),
     mode: z.enum(['enforce', 'observe']),
-    containers: z.enum(['refuse', 'leave']),
+    containers: z.enum(['refuse', 'leave', 'redirect']),
     forSeconds: z.int().min(1).max(FOR_SECONDS_MAX).optional(),
   }),
   z.strictObject({ change: z.literal('confirm') }),

@@ -1,18 +1,28 @@
 import { hkdfSync } from 'node:crypto'
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { MetabindError } from '../errors.ts'
 import { type Cgroups, cgroups } from './cgroup.ts'
+import { type ContainerNetworks, containerNetworks } from './container-networks.ts'
 import { type CredentialsUri, credentialsUri } from './credentials-uri.ts'
 import { closeGently } from './gentle-close.ts'
 import { listenOnInherited } from './listen.ts'
 import { type Observed, type Observer, observer } from './observe.ts'
 import { type RelayParts, relay } from './relay.ts'
-import { destinationOf, identifyLoopback, identifyRedirected } from './tcp-caller.ts'
+import {
+  type Destination,
+  destinationOf,
+  identifyContained,
+  identifyLoopback,
+  identifyRedirected,
+} from './tcp-caller.ts'
 
 /**
- * The TCP listeners, all on 127.0.0.1 and all off unless the configuration turns them on. They
- * answer as the socket does; what differs is how a caller is found.
+ * The TCP listeners, all off unless they are turned on. They answer as the socket does; what differs
+ * is how a caller is found. They are on 127.0.0.1, but for those that systemd may hold at the address
+ * of the metadata service itself: that is no address of this host, and only what lockdown's rules let
+ * in from containers arrives there.
  */
 
 const LOOPBACK = '127.0.0.1'
@@ -27,14 +37,16 @@ export interface LoopbackConfig {
   readonly credentials_uri: { readonly enabled: boolean; readonly port: number }
 }
 
+type HeldByName = 'credentials-uri' | 'containers' | 'containers-observe'
+
 export interface LoopbackParts {
   readonly config: LoopbackConfig
   /** What the relay on the Unix socket is made of. */
   readonly relay: RelayParts
   /** `http://ADDRESS[:PORT]` of the metadata service. */
   readonly endpoint: string
-  /** The socket of credentials URLs, where systemd holds it. */
-  readonly credentialsSocket: number | undefined
+  /** The sockets that systemd holds, by the names of inherited-sockets.ts. */
+  readonly inherited: Readonly<Partial<Record<HeldByName, number>>>
   readonly onRedirected: (mode: 'enforce' | 'observe') => void
   readonly onTokenless: (seen: Observed) => void
   /** Told of a port that somebody else has. */
@@ -51,6 +63,7 @@ export interface Loopback {
 /** @throws MetabindError LISTEN_FAILED, but for a port that is taken: that is tried again later */
 export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri): Promise<Loopback> {
   const { transparent, credentials_uri: uri } = parts.config
+  const { inherited } = parts
   const places = cgroups(() => performance.now())
   const opened: Listener[] = []
   const open = async (listen: () => Promise<Listener>) =>
@@ -60,16 +73,29 @@ export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri):
   try {
     if (transparent.enabled) {
       const destination = destinationOf(parts.endpoint)
+      const networks = containerNetworks(() => performance.now())
       const onRedirected = () => parts.onRedirected('enforce')
       const identify = identifyRedirected(destination, places, onRedirected)
       await open(() => listenOnPort(relay({ ...parts.relay, identify }), transparent.port))
-      const observing = openObserver(parts, places)
+      const observing = openObserver(parts, destination, places, networks)
       watching = observing
-      await open(() => listenObserver(observing, transparent.observe_port))
+      const observedAt = { address: LOOPBACK, port: transparent.observe_port }
+      await open(() => listenObserver(observing.server, observedAt))
+      if (inherited.containers !== undefined) {
+        const contained = identifyContained(destination, networks, onRedirected)
+        const app = relay({ ...parts.relay, identify: contained })
+        const descriptor = inherited.containers
+        await open(() => listenHeld(app, 'metabind-containers', destination, descriptor))
+      }
+      if (inherited['containers-observe'] !== undefined) {
+        const at = { ...destination, port: transparent.observe_port }
+        const descriptor = inherited['containers-observe']
+        await open(() => listenObserver(observing.containersServer, at, descriptor))
+      }
     }
     if (uris !== undefined) {
       const forUris = { ...parts.relay, identify: identifyLoopback(places), admit: uris.admit }
-      await open(() => listenForUris(relay(forUris), uri.port, parts.credentialsSocket))
+      await open(() => listenForUris(relay(forUris), uri.port, inherited['credentials-uri']))
     }
   } catch (error) {
     await close()
@@ -140,13 +166,19 @@ export function credentialsUris(
   return credentialsUri(key, config.credentials_uri.port, tokens, dialect)
 }
 
-function openObserver(parts: LoopbackParts, places: Cgroups): Observer {
+function openObserver(
+  parts: LoopbackParts,
+  destination: Destination,
+  places: Cgroups,
+  networks: ContainerNetworks,
+): Observer {
   return observer({
     dialect: parts.relay.dialect,
-    destination: destinationOf(parts.endpoint),
+    destination,
     bounds: parts.relay.bounds,
     limits: parts.relay.limits,
     cgroups: places,
+    networks,
     onRedirected: () => parts.onRedirected('observe'),
     onTokenless: parts.onTokenless,
   })
@@ -164,22 +196,39 @@ async function listenOnPort(app: FastifyInstance, port: number) {
 /** On the socket that systemd holds, if it does: while no agent runs, nobody else can take the port. */
 async function listenForUris(app: FastifyInstance, port: number, descriptor: number | undefined) {
   if (descriptor === undefined) return listenOnPort(app, port)
-  await listenOnInherited(app, `${LOOPBACK}:${port}`, descriptor)
-  const at = app.server.address()
-  if (at === null || typeof at === 'string' || at.address !== LOOPBACK || at.port !== port) {
-    const where = `metabind-credentials-uri.socket does not listen on ${LOOPBACK}:${port}.`
-    throw new MetabindError('LISTEN_FAILED', where)
-  }
+  return listenHeld(app, 'metabind-credentials-uri', { address: LOOPBACK, port }, descriptor)
+}
+
+/** @throws MetabindError LISTEN_FAILED where the socket unit has another address than the configuration */
+async function listenHeld(
+  app: FastifyInstance,
+  unit: string,
+  at: Destination,
+  descriptor: number,
+): Promise<Listener> {
+  await listenOnInherited(app, `${at.address}:${at.port}`, descriptor)
+  requireAt(app.server, unit, at)
   return { close: () => closeGently(app) }
 }
 
-async function listenObserver({ server }: Observer, port: number) {
+function requireAt(server: Server, unit: string, { address, port }: Destination): void {
+  const at = server.address()
+  if (at === null || typeof at === 'string' || at.address !== address || at.port !== port) {
+    const where = `${unit}.socket does not listen on ${address}:${port}.`
+    throw new MetabindError('LISTEN_FAILED', where)
+  }
+}
+
+/** @param descriptor of the socket that systemd holds, if it does */
+async function listenObserver(server: Server, at: Destination, descriptor?: number) {
+  const where = descriptor === undefined ? { host: at.address, port: at.port } : { fd: descriptor }
   try {
-    server.listen(port, LOOPBACK)
+    server.listen(where)
     await once(server, 'listening')
   } catch (error) {
-    throw new MetabindError('LISTEN_FAILED', `${LOOPBACK}:${port}`, error)
+    throw new MetabindError('LISTEN_FAILED', `${at.address}:${at.port}`, error)
   }
+  if (descriptor !== undefined) requireAt(server, 'metabind-containers-observe', at)
   const close = async () => {
     server.close()
     server.closeAllConnections()

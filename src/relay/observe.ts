@@ -2,12 +2,13 @@ import { Agent, createServer, type IncomingMessage, type Server } from 'node:htt
 import type { Socket } from 'node:net'
 import { parseCgroup } from '../format/cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
+import type { ContainerNetworks } from './container-networks.ts'
 import type { Dialect } from './dialect.ts'
-import type { HttpBounds } from './http-server.ts'
+import { guardConnections, type HttpBounds } from './http-server.ts'
 import type { Limits } from './limits.ts'
 import { passOn, type Way } from './pass-on.ts'
 import { mayBegin } from './pipelined.ts'
-import { type Destination, ownerOf, wasGoingTo } from './tcp-caller.ts'
+import { containedOf, type Destination, ownerOf, wasGoingTo } from './tcp-caller.ts'
 
 /**
  * Observing mode: redirected requests are passed on to the metadata service as they are and nothing
@@ -16,10 +17,12 @@ import { type Destination, ownerOf, wasGoingTo } from './tcp-caller.ts'
 
 /** What one user's processes, of one unit, have asked the metadata service for directly. */
 export interface Observed {
-  /** Undefined where the kernel named no owner, as for a connection from a container. */
+  /** Undefined where nobody could be named for the connection. */
   readonly uid: number | undefined
   readonly unit: string | undefined
   readonly container: string | undefined
+  /** `own`: that of a container. */
+  readonly network: 'host' | 'own'
   /** Whether its cgroup was found: else lockdown would refuse it. */
   readonly isPlaced: boolean
   readonly tokenRequests: number
@@ -32,7 +35,10 @@ export interface Observed {
 }
 
 export interface Observer {
+  /** For callers on the host. */
   readonly server: Server
+  /** For callers in containers with a network of their own. */
+  readonly containersServer: Server
   /** Oldest first. */
   seen(): readonly Observed[]
 }
@@ -44,26 +50,42 @@ export interface ObserverParts {
   /** Connections per user, counted together with those on the socket. */
   readonly limits: Pick<Limits, 'admit' | 'leave'>
   readonly cgroups: Cgroups
+  readonly networks: ContainerNetworks
   /** Called for each connection that a rule brought here. */
   readonly onRedirected: () => void
   /** Told once for each user and unit that reads without a token. */
   readonly onTokenless: (seen: Observed) => void
 }
 
-type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'isPlaced'>
+type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'network' | 'isPlaced'>
 
 interface Passage extends Way {
   readonly who: Who
 }
 
+/** Names who is on the other end; undefined where no rule brought the connection here. */
+type Name = (socket: Socket) => Who | undefined | Promise<Who>
+
 /** Whose connections are counted together where the kernel names no owner. */
 const NO_UID = -1
+/** In a container, and in which cannot be told. */
+const NO_CONTAINER = 'none'
 
 const SEEN_MAX = 1024
 const PATH_BYTES_MAX = 256
+
 export function observer(parts: ObserverParts): Observer {
-  const passages = new WeakMap<Socket, Passage>()
   const table = observedTable(parts)
+  const inContainers: Name = (socket) => whoInContainer(socket, parts)
+  return {
+    server: observingServer(parts, table, (socket) => whoIs(socket, parts)),
+    containersServer: observingServer(parts, table, inContainers),
+    seen: table.seen,
+  }
+}
+
+function observingServer(parts: ObserverParts, table: ObservedTable, name: Name): Server {
+  const passages = new WeakMap<Socket, Passage>()
   const server = createServer({
     maxHeaderSize: parts.bounds.headerBytesMax,
     requestTimeout: parts.bounds.requestTimeoutMs,
@@ -71,10 +93,14 @@ export function observer(parts: ObserverParts): Observer {
     keepAliveTimeout: parts.bounds.idleTimeoutMs,
   })
   server.maxConnections = parts.bounds.connections
-  server.on('connection', (socket) => {
-    const passage = openPassage(socket, parts)
+  const admit = (socket: Socket, who: Who | undefined): void => {
+    const passage = who && openPassage(socket, who, parts)
     if (passage === undefined) socket.destroy()
     else passages.set(socket, passage)
+  }
+  guardConnections(server, (socket) => {
+    const named = name(socket)
+    return named instanceof Promise ? named.then((who) => admit(socket, who)) : admit(socket, named)
   })
   server.on('request', (incoming, response) => {
     const passage = passages.get(incoming.socket)
@@ -87,16 +113,14 @@ export function observer(parts: ObserverParts): Observer {
       response.destroy()
     }
   })
-  return { server, seen: table.seen }
+  return server
 }
 
-/** @returns undefined for a connection that was not redirected, or is beyond its user's share */
-function openPassage(socket: Socket, parts: ObserverParts): Passage | undefined {
-  if (!wasGoingTo(socket, parts.destination)) return undefined
+/** @returns undefined for a connection that is beyond its user's share */
+function openPassage(socket: Socket, who: Who, parts: ObserverParts): Passage | undefined {
   parts.onRedirected()
-  const who = whoIs(socket, parts)
   const { uid = NO_UID } = who
-  if (!parts.limits.admit(uid)) return undefined
+  if (socket.destroyed || !parts.limits.admit(uid)) return undefined
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()
   socket.once('close', () => {
@@ -107,19 +131,28 @@ function openPassage(socket: Socket, parts: ObserverParts): Passage | undefined 
   return { who, to: parts.destination, upstream, gone: gone.signal }
 }
 
-function whoIs(socket: Socket, parts: ObserverParts): Who {
+function whoIs(socket: Socket, parts: ObserverParts): Who | undefined {
+  if (!wasGoingTo(socket, parts.destination)) return undefined
   const owner = ownerOf(socket, parts.destination)
   const path =
     owner?.cgroupId === undefined ? undefined : parts.cgroups.pathOf(owner.cgroupId, owner.uid)
   const { unit, container } = path === undefined ? {} : parseCgroup(`0::${path}`)
-  return { uid: owner?.uid, unit, container, isPlaced: path !== undefined }
+  return { uid: owner?.uid, unit, container, network: 'host', isPlaced: path !== undefined }
 }
+
+async function whoInContainer(socket: Socket, parts: ObserverParts): Promise<Who> {
+  const found = await containedOf(socket, parts.destination, parts.networks)
+  const { uid, container = NO_CONTAINER } = found ?? {}
+  return { uid, unit: undefined, container, network: 'own', isPlaced: found !== undefined }
+}
+
+type ObservedTable = ReturnType<typeof observedTable>
 
 /** Counts by user and unit. The one that was quiet for longest makes room. */
 function observedTable(parts: ObserverParts) {
   const rows = new Map<string, Observed>()
   const add = (who: Who, incoming: IncomingMessage): void => {
-    const key = `${who.uid} ${who.unit} ${who.container} ${who.isPlaced}`
+    const key = `${who.uid} ${who.unit} ${who.container} ${who.network} ${who.isPlaced}`
     const before = rows.get(key)
     const row = counted(before, who, incoming, parts.dialect)
     rows.delete(key)

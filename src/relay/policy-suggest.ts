@@ -24,7 +24,7 @@ const record = z.object({
     unit: name.exactOptional(),
     slice: name.exactOptional(),
     container: name.exactOptional(),
-    namespaces: z.array(z.enum(['pid', 'user'])),
+    namespaces: z.array(z.enum(['pid', 'user', 'network'])),
   }),
 })
 

@@ -4,6 +4,7 @@ import { MetabindError } from '../errors.ts'
 import { parseCgroup } from '../format/cgroup.ts'
 import { type Caller, rememberCaller } from './caller.ts'
 import type { Cgroups } from './cgroup.ts'
+import type { Contained, ContainerNetworks } from './container-networks.ts'
 
 /** An IPv4 address and port. */
 export interface Destination {
@@ -35,6 +36,32 @@ export function identifyRedirected(
     // The agent's own connections are not redirected: whoever seems to be the agent is not.
     if (owner?.uid !== process.getuid?.()) remember(socket, owner, places)
   }
+}
+
+/**
+ * Identifies callers in containers with a network of their own, whose connections the rules let come
+ * to a socket with the address of the metadata service. Nobody else can reach that.
+ */
+export function identifyContained(
+  destination: Destination,
+  networks: ContainerNetworks,
+  onRedirected: () => void,
+): (socket: Socket) => Promise<void> {
+  return async (socket) => {
+    onRedirected()
+    const contained = await containedOf(socket, destination, networks)
+    if (contained !== undefined) rememberCaller(socket, callerInContainer(contained))
+  }
+}
+
+/** Who in a container made the other end of a connection; undefined where that cannot be told. */
+export async function containedOf(
+  { remoteAddress: address, remotePort: port }: Socket,
+  destination: Destination,
+  networks: ContainerNetworks,
+): Promise<Contained | undefined> {
+  if (address === undefined || port === undefined) return undefined
+  return networks.ownerOf({ address, port }, destination)
 }
 
 /** Identifies callers that connected to this address itself, which must be a loopback address. */
@@ -107,4 +134,10 @@ export function ownerOf(socket: Socket, connectedTo: Destination): SocketOwner |
 function callerFor(owner: SocketOwner, cgroup: string): Caller {
   const place = parseCgroup(`0::${cgroup}`)
   return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [], ...place }
+}
+
+/** Of root in a container too: a network of its own is enough to be no root that a rule means. */
+function callerInContainer({ uid, container }: Contained): Caller {
+  const place = container === undefined ? {} : { container }
+  return { pid: NO_PID, uid, gid: NO_GID, groups: [], namespaces: ['network'], ...place }
 }

@@ -71,6 +71,26 @@ table ip metabind_lockdown {
     expect(lockdownRules({ ...ENFORCE, containers: 'leave' })).not.toContain('forward')
   })
 
+  test('mark what containers send where somebody listens for it, and refuse the rest', () => {
+    const rules = lockdownRules({ ...ENFORCE, containers: 'redirect' })
+    expect(rules).toContain(`	chain containers {
+		type filter hook prerouting priority -149; policy accept;
+		iifname != "lo" ip daddr @guarded tcp dport 80 tcp flags & (syn | ack) == syn counter
+		iifname != "lo" ip daddr @guarded tcp dport 80 socket transparent 1 meta mark set 0x6d626e64
+	}
+`)
+    expect(rules).toContain('hook forward')
+  })
+
+  test('translate nothing but what begins while observing, of containers too', () => {
+    const observing = { ...ENFORCE, mode: 'observe', listenerPort: 9181 } as const
+    const rules = lockdownRules({ ...observing, containers: 'redirect' })
+    const begins = 'tcp flags & (syn | ack) == syn'
+    expect(rules).toContain(`${begins} meta skuid != 990 counter redirect to :9181`)
+    expect(rules).toContain(`${begins} counter dnat to 100.100.100.200:9181`)
+    expect(lockdownRules(observing)).not.toContain('hook prerouting')
+  })
+
   test('are confirmed and removed in one transaction each', () => {
     expect(confirmationRules('100.100.100.200')).toBe(
       'delete element ip metabind_lockdown guarded { 100.100.100.200 }\n' +
@@ -104,8 +124,18 @@ describe('what nft says is in force', () => {
       address: '100.100.100.200',
       agentUid: 990,
       secondsLeft: undefined,
+      takesContainers: false,
       redirected: 7,
       refused: 7,
+    })
+  })
+
+  test('with what containers send, counted together', () => {
+    const chains = [{ chain: { name: 'guard' } }, { chain: { name: 'containers' } }]
+    const rules = [rule('redirected', 7), rule('containers', 2)]
+    expect(readLockdown(said(['100.100.100.200'], ...chains, ...rules))).toMatchObject({
+      takesContainers: true,
+      redirected: 9,
     })
   })
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { listenersOn, socketsTo } from '../../src/format/proc-net-tcp.ts'
+import { listenersOn, socketBetween, socketsTo } from '../../src/format/proc-net-tcp.ts'
 
 // Lines of a Linux 6 kernel; the remote end of the first two is 100.100.100.200 port 80.
 const HEAD =
@@ -29,6 +29,28 @@ test.each([
   expect(socketsTo(text, '100.100.100.200', 80)).toEqual([])
 })
 
+test('the socket between two ends is found, of IPv4 and of IPv6, and no other', () => {
+  const remote = { address: '100.100.100.200', port: 80 }
+  const from = { address: '10.77.0.2', port: 40_000 }
+  const mapped = '0000000000000000FFFF0000'
+  const text = [
+    HEAD,
+    line('03004D0A', 'C8646464:0050', 1, 1),
+    line('02004D0A', 'C8646464:0050', 2, 2),
+  ]
+  expect(socketBetween(text.join('\n'), from, remote)).toEqual({ uid: 2, inode: 2 })
+  const six = line(`${mapped}02004D0A`, `${mapped}C8646464:0050`, 3, 3)
+  expect(socketBetween(six, from, remote)).toEqual({ uid: 3, inode: 3 })
+  for (const other of [
+    line('02004D0A', 'C8646464:0051', 1, 1),
+    line('C8646464', '02004D0A:9C40', 1, 1),
+    line('02004D0A', 'C8646464:0050', 0, 0),
+    line('0000000000000000FFFF000102004D0A', `${mapped}C8646464:0050`, 1, 1),
+  ]) {
+    expect(socketBetween(other, from, remote)).toBeUndefined()
+  }
+})
+
 test('listeners on a port are found by their users; other ports, addresses and connections are not', () => {
   const listens = (local: string, uid: number) =>
     `   1: ${local} 00000000:0000 0A ${REST} ${uid}        0 99 1 0000000000000000 100 0 0 10 0`
@@ -41,4 +63,5 @@ test('listeners on a port are found by their users; other ports, addresses and c
     line('0100007F', '0100007F:23DC', 3, 4),
   ].join('\n')
   expect(listenersOn(text, 9180)).toEqual([61_001, 33])
+  expect(listenersOn(text, 9180, '10.77.0.2')).toEqual([33, 2])
 })

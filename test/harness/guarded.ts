@@ -53,7 +53,26 @@ export interface GuardedOptions {
   readonly rules?: string
   /** The user data of the instance; none when left out. */
   readonly userData?: string
+  /** Whether the sockets for containers are held, as systemd holds them. */
+  readonly holdsContainers?: boolean
 }
+
+/**
+ * Makes the sockets of metabind-containers.socket and metabind-containers-observe.socket as root, and
+ * becomes the agent with them (sd_listen_fds(3)).
+ */
+const HOLD_CONTAINERS = `import fcntl, os, socket, sys
+address = sys.argv[1]
+for at, port in enumerate([80, 9181]):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_IP, 19, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((address, port)); s.listen(4096)
+    os.dup2(fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 100), 3 + at, inheritable=True)
+    s.detach()
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2',
+                  LISTEN_FDNAMES='containers:containers-observe')
+os.execvp(sys.argv[2], sys.argv[2:])`
 
 export const LISTENERS = '[transparent]\nenabled = true\n[credentials_uri]\nenabled = true\n'
 
@@ -84,11 +103,14 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
   }
   const cloud = cloudIn(networks, service, flags)
   await cloud.start()
+  const hold = options.holdsContainers
+    ? ['/usr/bin/python3', '-c', HOLD_CONTAINERS, service.hostname]
+    : []
   const instance = await startInstance(directory, {
     cloud: cloudName,
     source: service.origin,
     config: `${options.config ?? LISTENERS}[policy]\nfile = "${policyFile}"\n`,
-    agent: { through: [...networks.hostPrefix, ...asUser(AGENT, TPM_GROUP)] },
+    agent: { through: [...networks.hostPrefix, ...hold, ...asUser(AGENT, TPM_GROUP)] },
   })
   const configs = ['instance.toml', 'more.toml'].flatMap((file) => [
     '--config',

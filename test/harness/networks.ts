@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 
 /**
  * Networks of our own, as root: `host`, where the agent and its callers are; `cloud`, where the
- * metadata service has its address; `pod`, a container whose packets the host forwards. Nothing
+ * metadata service has its address; `pod`, a container on a bridge of the host's. Nothing
  * in them reaches the network of the machine.
  */
 
@@ -30,7 +30,8 @@ ip link set lo up
 ip link add h0 type veth peer name c0 netns CLOUD
 ip addr add 10.77.0.2/24 dev h0; ip link set h0 up
 ip link add h1 type veth peer name p0 netns POD
-ip addr add 10.78.0.1/24 dev h1; ip link set h1 up
+ip link add b0 type bridge; ip link set h1 master b0; ip link set h1 up
+ip addr add 10.78.0.1/24 dev b0; ip link set b0 up
 ip route add SERVICE/32 via 10.77.0.1
 echo 1 > /proc/sys/net/ipv4/ip_forward`
 const CLOUD_SETUP = `

@@ -50,6 +50,13 @@ describe.skipIf(!isRoot)('metabind doctor and lockdown', { timeout: LONG_MS }, (
     await guarded.instance.restartAgent()
   })
 
+  test('redirected containers that nobody listens for are seen', async () => {
+    await guarded.lockdown('on', '--containers', 'redirect', '--before-agent')
+    expect(await found()).toEqual(['lockdown-into-nothing'])
+    await guarded.lockdown('on')
+    expect(await found()).toEqual([])
+  })
+
   test('readers without tokens are seen while observing', async () => {
     await guarded.lockdown('on', '--observe')
     await guarded.curl(APP, `${SERVICE}/latest/meta-data/instance-id`)

@@ -11,6 +11,8 @@ const UNITS = [
   'metabind.socket',
   'metabind-admin.socket',
   'metabind-credentials-uri.socket',
+  'metabind-containers.socket',
+  'metabind-containers-observe.socket',
   'metabind-lockdown.service',
 ]
 const SYSTEM = 'usr/lib/systemd/system'
