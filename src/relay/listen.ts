@@ -32,7 +32,7 @@ export function listenAt(app: FastifyInstance, place: SocketPlace): Promise<void
  *
  * @throws MetabindError LISTEN_FAILED
  */
-export async function listenOn(app: FastifyInstance, path: string, mode: number): Promise<void> {
+async function listenOn(app: FastifyInstance, path: string, mode: number): Promise<void> {
   await removeStale(path)
   // Nobody may connect between bind and chmod, so the socket is made for its owner alone.
   const umaskBefore = process.umask(0o177)

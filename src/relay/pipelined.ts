@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** Requests of one connection that may wait for their answers together. */
-export const UNDER_WAY_MAX = 16
+const UNDER_WAY_MAX = 16
 
 const underWay = new WeakMap<Socket, number>()
 
