@@ -60,6 +60,45 @@ holds 'it is confirmed' timeout "$patience" metabind lockdown confirm
 holds 'and then has no end' sh -c "metabind lockdown status | grep -qx 'ends *never'"
 is 'doctor finds nothing wrong under lockdown' 'nothing is wrong' "$(doctor)"
 
+# --- containers ----------------------------------------------------------------------------------
+# pod COMMAND...: in a container with a network of its own, as the user 10001
+pod_cgroup=/sys/fs/cgroup/docker-$(printf '%064d' 7).scope
+mkdir "$pod_cgroup"
+ip netns add pod
+ip link add pod0 type veth peer name eth0 netns pod
+ip link add podbr type bridge
+ip link set pod0 master podbr up
+ip addr add 10.78.0.1/24 dev podbr
+ip link set podbr up
+ip -n pod addr add 10.78.0.2/24 dev eth0
+ip -n pod link set eth0 up
+ip -n pod route add default via 10.78.0.1
+pod() {
+  sh -c "echo \$\$ >$pod_cgroup/cgroup.procs && exec \"\$@\"" sh \
+    ip netns exec pod setpriv --reuid 10001 --regid 10001 --clear-groups "$@"
+}
+pod_token() {
+  pod curl -s -m "$patience" -X PUT http://100.100.100.200/latest/api/token \
+    -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 600'
+}
+pod_token >/dev/null
+is 'a container is refused at once' 7 "$?"
+timeout "$patience" metabind lockdown on --containers redirect >/tmp/redirect 2>&1
+is 'it is not redirected to nobody' 1 "$(grep -c 'metabind-containers.socket does not listen' /tmp/redirect)"
+timeout "$patience" systemctl enable -q metabind-containers.socket
+holds "systemd takes the service's address for containers" \
+  timeout "$patience" systemctl restart metabindd.service metabind-containers.socket
+ready
+holds 'and then it is redirected' timeout "$patience" metabind lockdown on --containers redirect
+pod_token >/tmp/pods-token
+pod curl -s -m "$patience" -H "X-aliyun-ecs-metadata-token: $(cat /tmp/pods-token)" \
+  http://100.100.100.200/metabind/v1/whoami >/tmp/whoami
+is 'to the agent in its sandbox, which knows its user and container' \
+  "10001 $(printf '%064d' 7)" "$(sed 's/.*"uid":\([0-9]*\).*"container":"\([0-9a-f]*\)".*/\1 \2/' /tmp/whoami)"
+is 'doctor finds nothing wrong with it' 'nothing is wrong' "$(doctor)"
+holds 'and it ends' timeout "$patience" metabind lockdown on
+is 'with nothing left in the routing' 0 "$(ip -4 rule | grep -c 7764)"
+
 # --- the credentials URL -------------------------------------------------------------------------
 url=$(as alice metabind credential --uri)
 is 'a user gets a credentials URL' http://127.0.0.1:9182/metabind/v1/credentials "${url%/*/*}"

@@ -36,7 +36,7 @@ is 'as a plain client sees' 403 "$(plain '' latest/meta-data/instance-id)"
 timeout "$patience" systemctl disable -q nftables.service
 holds 'apt purges the DEB' timeout "$patience" apt-get purge -y -q metabind
 for unit in metabindd.service metabind.socket metabind-admin.socket metabind-credentials-uri.socket \
-  metabind-lockdown.service; do
+  metabind-containers.socket metabind-lockdown.service; do
   is "$unit is gone" inactive "$(systemctl is-active $unit)"
 done
 is 'a purge removes the table, and no other' 'table inet filter' "$(nft list tables)"
