@@ -73,6 +73,7 @@ ip link set podbr up
 ip -n pod addr add 10.78.0.2/24 dev eth0
 ip -n pod link set eth0 up
 ip -n pod route add default via 10.78.0.1
+sysctl -qw net.ipv4.ip_forward=1
 pod() {
   sh -c "echo \$\$ >$pod_cgroup/cgroup.procs && exec \"\$@\"" sh \
     ip netns exec pod setpriv --reuid 10001 --regid 10001 --clear-groups "$@"
