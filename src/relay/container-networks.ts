@@ -50,12 +50,12 @@ const FIRST_PID_BYTES = 32
 /** @param clockMs monotonic */
 export function containerNetworks(clockMs: () => number): ContainerNetworks {
   const seen = seenNetworks(clockMs)
-  const find = async (from: End, to: End): Promise<Contained | undefined> => {
-    await seen.refresh(SEEN_MS)
+  const find = async (from: End, to: End, sinceMs: number): Promise<Contained | undefined> => {
+    await seen.since(clockMs() - SEEN_MS)
     const found = await seen.find(from, to)
     if (found !== undefined) return found
-    // A container that has just started.
-    await seen.refresh(0)
+    // A container that has just started. All that came before one look wait for no other.
+    await seen.since(sinceMs)
     return seen.find(from, to)
   }
   const turns = new Map<string, { waiting: number; last: Promise<unknown> }>()
@@ -65,7 +65,8 @@ export function containerNetworks(clockMs: () => number): ContainerNetworks {
       if (turn.waiting >= WAITING_MAX) return undefined
       turns.set(from.address, turn)
       turn.waiting += 1
-      const found = turn.last.then(() => find(from, to))
+      const sinceMs = clockMs()
+      const found = turn.last.then(() => find(from, to, sinceMs))
       turn.last = found.catch(() => undefined)
       try {
         return await found
@@ -91,9 +92,9 @@ function seenNetworks(clockMs: () => number) {
     for (const [address, id] of lastOf) if (!networks.has(id)) lastOf.delete(address)
   }
   return {
-    /** Looks again unless what was seen is younger; at once for all who wait for it. */
-    refresh: async (ageMsMax: number): Promise<void> => {
-      if (clockMs() - seenMs < ageMsMax) return
+    /** Looks again unless that was done since then; at once for all who wait for it. */
+    since: async (thenMs: number): Promise<void> => {
+      if (seenMs >= thenMs) return
       looking ??= look().finally(() => {
         looking = undefined
       })

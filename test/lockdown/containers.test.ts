@@ -159,6 +159,26 @@ print(len(said), *sorted(set(said)))`
     expect(asked).toMatch(/^CALLER_UNKNOWN: /)
   })
 
+  test('a flood of those holds up nobody else, and ends nothing', async () => {
+    await guarded.lockdown(...REDIRECT)
+    const script = `import socket, struct
+for _ in range(4):
+    flood = []
+    for _ in range(150):
+        s = socket.socket(); s.setblocking(False)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        s.connect_ex(('100.100.100.200', 80)); flood.append(s)
+    for s in flood[::2]: s.close()
+print('done')`
+    const flood = guarded.networks.inPod('/usr/bin/python3', '-c', script)
+    const startMs = performance.now()
+    expect(await guarded.curl(APP, ID)).toMatch(/^TOKEN_MISSING: /)
+    expect(performance.now() - startMs).toBeLessThan(5000)
+    expect(await flood).toBe('done\n')
+    // The same address, so this one waits for its turn, which comes soon.
+    expect(await curl(container, APP, '--retry', '3', ID)).toMatch(/^TOKEN_MISSING: /)
+  })
+
   test('in a network of several containers, as of a pod, none is named', async () => {
     await guarded.lockdown(...REDIRECT)
     await hold(allowed.prefix, "import time\nprint('here', flush=True)\ntime.sleep(60)")
