@@ -1,9 +1,9 @@
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseCgroup } from '../format/cgroup.ts'
-import { type ConnectedSocket, type End, socketBetween } from '../format/proc-net-tcp.ts'
+import type { End } from '../format/proc-net-tcp.ts'
 import { cgroupTree } from './cgroup.ts'
+import { socketInNetworkOf } from './network-sockets.ts'
 
 /**
  * Who in a container with a network of its own made a connection that came from it.
@@ -42,9 +42,6 @@ const SEEN_MS = 1000
 const PAUSE_MS = 500
 /** Connections from one address that wait for their turn. Those of another do not wait for them. */
 const WAITING_MAX = 64
-/** Of one table: the sockets of some 28,000 connections. */
-const TABLE_BYTES_MAX = 4 << 20
-const CHUNK_BYTES = 65_536
 const FIRST_PID_BYTES = 32
 
 /** @param clockMs monotonic */
@@ -178,7 +175,7 @@ async function ownerIn(
   const isThere = (pid: number) => networkOf(pid) === id && containers.has(containerOf(pid) ?? '')
   for (const pid of pids) {
     if (!isThere(pid)) continue
-    const socket = await socketOf(pid, from, to).catch(() => undefined)
+    const socket = await socketInNetworkOf(pid, from, to).catch(() => undefined)
     // Its number may have been another process's meanwhile.
     if (!isThere(pid)) continue
     if (socket === undefined) return undefined
@@ -193,39 +190,5 @@ function containerOf(pid: number): string | undefined {
   } catch {
     // It has ended.
     return undefined
-  }
-}
-
-async function socketOf(pid: number, from: End, to: End): Promise<ConnectedSocket | undefined> {
-  for (const file of ['tcp', 'tcp6']) {
-    const socket = await socketInTable(`/proc/${pid}/net/${file}`, from, to)
-    if (socket !== undefined) return socket
-  }
-  return undefined
-}
-
-/** Piece by piece, and not to the end of a table that is too long: who stands behind is refused. */
-async function socketInTable(
-  path: string,
-  from: End,
-  to: End,
-): Promise<ConnectedSocket | undefined> {
-  const file = await open(path, 'r')
-  try {
-    const chunk = Buffer.alloc(CHUNK_BYTES)
-    let rest = ''
-    for (let length = 0; length < TABLE_BYTES_MAX; ) {
-      const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES, null)
-      if (bytesRead === 0) return undefined
-      length += bytesRead
-      const text = rest + chunk.toString('latin1', 0, bytesRead)
-      const end = text.lastIndexOf('\n') + 1
-      rest = text.slice(end)
-      const socket = socketBetween(text.slice(0, end), from, to)
-      if (socket !== undefined) return socket
-    }
-    return undefined
-  } finally {
-    await file.close()
   }
 }
