@@ -16,7 +16,7 @@ import type { Counters } from '../relay/counters.ts'
 import type { Dialect } from '../relay/dialect.ts'
 import { closeGently } from '../relay/gentle-close.ts'
 import { identityIssuer } from '../relay/identity.ts'
-import { limits } from '../relay/limits.ts'
+import { type Limits, limits } from '../relay/limits.ts'
 import { listenAt } from '../relay/listen.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
 import { credentialsUris, type Loopback, openLoopback } from '../relay/loopback.ts'
@@ -90,6 +90,7 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
       const openParts = {
         config: config(),
         relay: relayParts,
+        containersLimits: limitsOf(parts),
         endpoint,
         inherited,
         onRedirected: parts.lockdown.redirected,
@@ -137,13 +138,17 @@ function relayPartsOf(
     }),
     audit: parts.trail.audit,
     bounds: httpBounds(config),
-    limits: limits(limitBounds(config), bootTimeMs, parts.counters.limited),
+    limits: limitsOf(parts),
     counters: parts.counters,
     ttlSecondsMax: () => parts.config().token.max_ttl_seconds,
     policy: () => parts.policy.current().policy,
     requireRunning: parts.requireRunning,
     logFault: parts.logFault,
   }
+}
+
+function limitsOf({ config, counters }: ServingParts): Limits {
+  return limits(limitBounds(config()), bootTimeMs, counters.limited)
 }
 
 /** What the admin socket works with. */

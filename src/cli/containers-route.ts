@@ -10,27 +10,32 @@ import { CONTAINERS_MARK } from '../format/nftables.ts'
 
 // Of our own: no name in rt_tables(5), above those that people count up from, below the reserved ones.
 const TABLE = '7764'
-const SELECTOR = ['pref', '7764', 'fwmark', CONTAINERS_MARK, 'lookup', TABLE]
+// systemd-networkd removes what others have made, but nothing that is the kernel's (man networkd.conf,
+// ManageForeignRoutingPolicyRules=).
+const PROTOCOL = ['protocol', 'kernel']
+// Before the rules by which networks of containers choose their ways (Terway has 512 to 2048).
+const SELECTOR = ['pref', '1', 'fwmark', CONTAINERS_MARK, 'lookup', TABLE, ...PROTOCOL]
 const TIMEOUT_MS = 10_000
 // As in nft.ts.
 const PATH = '/usr/sbin:/sbin:/usr/bin:/bin'
 
 /** @throws MetabindError FIREWALL_FAILED */
 export function takeMarked(address: string): void {
-  must('route', 'replace', 'local', `${address}/32`, 'dev', 'lo', 'table', TABLE)
-  // Not before it is gone: the kernel knows no replacing of rules.
-  leave()
+  must('route', 'replace', 'local', `${address}/32`, 'dev', 'lo', 'table', TABLE, ...PROTOCOL)
   must('rule', 'add', ...SELECTOR)
 }
 
 /** Nothing is left of it, whether it was there or not, and whether there is an ip(8) or not. */
 export function leaveMarked(): void {
-  leave()
+  ip('rule', 'del', ...SELECTOR)
   ip('route', 'flush', 'table', TABLE)
 }
 
-function leave(): void {
-  ip('rule', 'del', ...SELECTOR)
+/** Whether the host takes marked packets for its own. */
+export function takesMarked(): boolean {
+  const { stdout } = ip('rule', 'show')
+  if (!stdout?.includes(`fwmark ${CONTAINERS_MARK} lookup ${TABLE}`)) return false
+  return ip('route', 'show', 'table', TABLE).stdout.startsWith('local ')
 }
 
 function must(...args: string[]): void {
@@ -38,7 +43,9 @@ function must(...args: string[]): void {
   if (error !== undefined) {
     throw new MetabindError('FIREWALL_FAILED', 'ip (iproute2) did not run.', error)
   }
-  if (status !== 0) throw new MetabindError('FIREWALL_FAILED', `ip: ${stderr.split('\n', 1)[0]}`)
+  // As it was: adding what is there already is refused in these words.
+  if (status !== 0 && !stderr.includes('File exists'))
+    throw new MetabindError('FIREWALL_FAILED', `ip: ${stderr.split('\n', 1)[0]}`)
 }
 
 function ip(...args: string[]) {

@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import { MetabindError } from '../errors.ts'
 import type { LockdownState } from '../format/nftables.ts'
 import { listenersOn } from '../format/proc-net-tcp.ts'
+import { takesMarked } from './containers-route.ts'
 import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
 import { placesOf, requireListeners } from './lockdown-plan.ts'
 import { lockdownState } from './nft.ts'
@@ -29,7 +30,7 @@ export async function checkLockdown(installation: Installation): Promise<Finding
     return enabled ? [notGuarded(state)] : []
   }
   const listening = listenerFindings(state, config)
-  return [...listening, ...observingFindings(state)]
+  return [...listening, ...routeFindings(state), ...observingFindings(state)]
 }
 
 /** The unit is to guard the service: enabled for each boot, or run in this one. */
@@ -69,6 +70,16 @@ function listenerFindings(state: LockdownState, config: Config): Finding[] {
       'Start the agent with transparent.enabled = true, and the socket unit that is named; or metabind lockdown off.'
     return [{ id: 'lockdown-into-nothing', weight: 'broken', says, remedy }]
   }
+}
+
+/** Other programs that manage routing may remove what is not theirs. */
+function routeFindings({ takesContainers }: LockdownState): Finding[] {
+  if (!takesContainers || takesMarked()) return []
+  const says =
+    'Lockdown redirects containers, but the rule of the routing for them is gone: they are refused.'
+  const remedy =
+    'metabind lockdown on --containers redirect, or systemctl reload-or-restart metabind-lockdown.'
+  return [{ id: 'lockdown-route-missing', weight: 'broken', says, remedy }]
 }
 
 /** Observing guards nothing, and is easily forgotten; with an end it ends by itself. */

@@ -38,14 +38,16 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
   }
 }
 
-type Places = Pick<Lockdown, 'mode' | 'address' | 'port' | 'listenerPort'>
+type Places = Pick<Lockdown, 'mode' | 'address' | 'port' | 'listenerPort' | 'observePort'>
 
 /** Where callers go, and where they are sent instead. */
 export function placesOf(config: Config, mode: Lockdown['mode']): Places {
   const { hostname, port } = serviceOf(config)
   const { transparent } = config
-  const listenerPort = mode === 'observe' ? transparent.observe_port : transparent.port
-  return { mode, address: hostname, port: port === '' ? 80 : Number(port), listenerPort }
+  const observePort = transparent.observe_port
+  const listenerPort = mode === 'observe' ? observePort : transparent.port
+  const servicePort = port === '' ? 80 : Number(port)
+  return { mode, address: hostname, port: servicePort, listenerPort, observePort }
 }
 
 /** Where the agent finds the metadata service. */

@@ -5,7 +5,7 @@ import {
   lockdownRules,
   removalRules,
 } from '../format/nftables.ts'
-import { leaveMarked, takeMarked } from './containers-route.ts'
+import { leaveMarked, takeMarked, takesMarked } from './containers-route.ts'
 import { planLockdown, requireListeners } from './lockdown-plan.ts'
 import { previewOf } from './lockdown-preview.ts'
 import { tellAgent } from './lockdown-told.ts'
@@ -108,8 +108,14 @@ async function turnOn(flags: Flags): Promise<number> {
 
 /** The route first, so that what the rules mark finds it. */
 function makeRules(plan: Lockdown): void {
+  const wereMarked = takesMarked()
   if (plan.containers === 'redirect') takeMarked(plan.address)
-  applyRules(lockdownRules(plan))
+  try {
+    applyRules(lockdownRules(plan))
+  } catch (error) {
+    if (!wereMarked) leaveMarked()
+    throw error
+  }
   if (plan.containers !== 'redirect') leaveMarked()
 }
 

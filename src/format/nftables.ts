@@ -19,6 +19,8 @@ export interface Lockdown {
   readonly agentUid: number
   /** The agent's loopback listener for this mode. */
   readonly listenerPort: number
+  /** The one for observing, also where this is not that mode: what it translated before is cut. */
+  readonly observePort: number
   /**
    * What becomes of what containers and pods with networks of their own send: refused, left alone, or
    * sent to the agent too. While observing, nothing is refused.
@@ -111,19 +113,24 @@ function refusedChain(): string {
 
 /**
  * What the redirection does not take: other ports and protocols, and connections that were open
- * before.
+ * before. Those that observing redirected too: the agent would go on to pass on what they ask.
  *
  * `meta skuid` matches no packet without an owner, neither by = nor by !=. The kernel's own sockets
  * have none (tunnels, network file systems, SMC while it connects), and are refused. So have the
  * last packets of connections that their owner has closed, the agent too: those pass, as nobody is
  * left to read an answer.
  */
-function guardChain({ agentUid }: Lockdown): string {
+function guardChain({ agentUid, observePort }: Lockdown): string {
   return `\tchain guard {
 \t\ttype filter hook output priority 0; policy accept;
+\t\tip daddr 127.0.0.0/8 tcp dport ${observePort} ct original ip daddr @guarded goto refused
 \t\tip daddr @guarded meta skuid ${agentUid} accept
 \t\tip daddr @guarded meta skuid != ${agentUid} goto refused
 \t\tip daddr @guarded ct state != { established, related } goto refused
+\t}
+\tchain observed {
+\t\ttype filter hook input priority 0; policy accept;
+\t\tip daddr @guarded tcp dport ${observePort} goto refused
 \t}
 `
 }
@@ -136,15 +143,15 @@ function guardChain({ agentUid }: Lockdown): string {
  *
  * Before destination NAT, and before the decision where to. Where there is no such socket the packet
  * goes on as one to forward, and is refused there: the host itself would be silent, as the address is
- * none of its own.
+ * none of its own. So is what belongs to a connection that observing has translated.
  */
 function containersChain({ containers, port }: Lockdown): string {
   if (containers !== 'redirect') return ''
-  const sent = `iifname != "lo" ip daddr @guarded tcp dport ${port}`
+  const sent = `ip daddr @guarded tcp dport ${port} ${INSIDE}`
   return `\tchain containers {
 \t\ttype filter hook prerouting priority -149; policy accept;
 \t\t${sent} ${BEGINS} counter
-\t\t${sent} socket transparent 1 meta mark set ${CONTAINERS_MARK}
+\t\t${sent} ct status & dnat != dnat socket transparent 1 meta mark set ${CONTAINERS_MARK}
 \t}
 `
 }
@@ -155,7 +162,7 @@ function observedContainersChains({ containers, address, port, listenerPort }: L
   const translated = `ip daddr @guarded tcp dport ${listenerPort} ct status & dnat == dnat`
   return `\tchain containers {
 \t\ttype nat hook prerouting priority -100; policy accept;
-\t\tiifname != "lo" ip daddr @guarded tcp dport ${port} ${BEGINS} counter dnat to ${address}:${listenerPort}
+\t\tip daddr @guarded tcp dport ${port} ${INSIDE} ${BEGINS} counter dnat to ${address}:${listenerPort}
 \t}
 \tchain marked {
 \t\ttype filter hook prerouting priority -99; policy accept;
@@ -167,6 +174,12 @@ function observedContainersChains({ containers, address, port, listenerPort }: L
 \t}
 `
 }
+
+/**
+ * What arrives by another interface than the one that the service is reached by: a machine of the
+ * network, which may send this host what it likes, is no container.
+ */
+const INSIDE = 'iifname != "lo" fib daddr . iif oif missing'
 
 /**
  * What is not taken for the host's own: everything of containers, unless it is redirected, and then

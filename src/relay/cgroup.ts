@@ -60,14 +60,21 @@ interface CgroupDirectory {
   readonly directory: string
 }
 
-/** Level by level: what stands deep delays nothing that stands above it. 4096 of them at most. */
-export function* cgroupTree(): Generator<CgroupDirectory> {
+/**
+ * Level by level: what stands deep delays nothing that stands above it. 4096 of them at most.
+ *
+ * @param descends asked after a cgroup was given: whether to go on to those below it
+ */
+export function* cgroupTree(
+  descends: (path: string) => boolean = () => true,
+): Generator<CgroupDirectory> {
   const root = ROOTS.find((path) => statSync(`${path}/cgroup.procs`, { throwIfNoEntry: false }))
   const paths = root === undefined ? [] : ['/']
   for (let at = 0; at < Math.min(paths.length, VISITED_MAX); at += 1) {
     const path = paths[at] ?? '/'
     const directory = `${root}${path}`
     yield { path, directory }
+    if (!descends(path)) continue
     const below = entriesOf(directory).filter((entry) => entry.isDirectory())
     for (const { name } of below) paths.push(join(path, name))
   }

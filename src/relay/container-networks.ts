@@ -19,7 +19,8 @@ import { socketInNetworkOf } from './network-sockets.ts'
 export interface ContainerNetworks {
   /**
    * @param from the end that the agent sees, `to` the one that the caller connected to
-   * @returns undefined where no container has such a socket, and where too many are looked for
+   * @returns undefined where no container has such a socket. Those from one address wait for each
+   *   other: the caller bounds how many they are
    */
   ownerOf(from: End, to: End): Promise<Contained | undefined>
 }
@@ -40,8 +41,6 @@ interface Network {
 const SEEN_MS = 1000
 // The walk keeps everybody waiting, so a new one begins so long after the last at the earliest.
 const PAUSE_MS = 500
-/** Connections from one address that wait for their turn. Those of another do not wait for them. */
-const WAITING_MAX = 64
 const FIRST_PID_BYTES = 32
 
 /** @param clockMs monotonic */
@@ -59,7 +58,6 @@ export function containerNetworks(clockMs: () => number): ContainerNetworks {
   return {
     ownerOf: async (from, to) => {
       const turn = turns.get(from.address) ?? { waiting: 0, last: Promise.resolve() }
-      if (turn.waiting >= WAITING_MAX) return undefined
       turns.set(from.address, turn)
       turn.waiting += 1
       const sinceMs = clockMs()
@@ -114,12 +112,21 @@ function seenNetworks(clockMs: () => number) {
 /** The networks of containers, by the inode of their /proc/PID/net/tcp, which each network has its own. */
 function networksNow(): Map<number, Network> {
   const found = new Map<number, Network>()
+  const done = new Set<string>()
+  // A container may make cgroups of its own, any number of them, which must not hide other containers.
+  const descends = (path: string) => {
+    const { container = '', unit } = parseCgroup(`0::${path}`)
+    return !(done.has(container) || unit?.startsWith('user@'))
+  }
   const host = networkOf('self')
-  for (const { path, directory } of cgroupTree()) {
+  for (const { path, directory } of cgroupTree(descends)) {
     const container = containerAt(`0::${path}`)
+    if (container !== undefined && done.has(container)) continue
     const pid = container === undefined ? undefined : firstProcess(directory)
     const id = pid === undefined ? undefined : networkOf(pid)
-    if (container === undefined || pid === undefined || id === undefined || id === host) continue
+    if (container === undefined || pid === undefined || id === undefined) continue
+    done.add(container)
+    if (id === host) continue
     const network = found.get(id) ?? { pids: [], containers: new Set() }
     network.containers.add(container)
     network.pids.push(pid)

@@ -7,6 +7,7 @@ import { type Cgroups, cgroups } from './cgroup.ts'
 import { type ContainerNetworks, containerNetworks } from './container-networks.ts'
 import { type CredentialsUri, credentialsUri } from './credentials-uri.ts'
 import { closeGently } from './gentle-close.ts'
+import type { Limits } from './limits.ts'
 import { listenOnInherited } from './listen.ts'
 import { type Observed, type Observer, observer } from './observe.ts'
 import { type RelayParts, relay } from './relay.ts'
@@ -22,7 +23,7 @@ import {
  * The TCP listeners, all off unless they are turned on. They answer as the socket does; what differs
  * is how a caller is found. They are on 127.0.0.1, but for those that systemd may hold at the address
  * of the metadata service itself: that is no address of this host, and only what lockdown's rules let
- * in from containers arrives there.
+ * in arrives there.
  */
 
 const LOOPBACK = '127.0.0.1'
@@ -43,6 +44,8 @@ export interface LoopbackParts {
   readonly config: LoopbackConfig
   /** What the relay on the Unix socket is made of. */
   readonly relay: RelayParts
+  /** For users in containers: root of a container must not use up what root of the host may do. */
+  readonly containersLimits: Limits
   /** `http://ADDRESS[:PORT]` of the metadata service. */
   readonly endpoint: string
   /** The sockets that systemd holds, by the names of inherited-sockets.ts. */
@@ -83,7 +86,8 @@ export async function openLoopback(parts: LoopbackParts, uris?: CredentialsUri):
       await open(() => listenObserver(observing.server, observedAt))
       if (inherited.containers !== undefined) {
         const contained = identifyContained(destination, networks, onRedirected)
-        const app = relay({ ...parts.relay, identify: contained })
+        const limits = parts.containersLimits
+        const app = relay({ ...parts.relay, limits, identify: contained })
         const descriptor = inherited.containers
         await open(() => listenHeld(app, 'metabind-containers', destination, descriptor))
       }
@@ -177,6 +181,7 @@ function openObserver(
     destination,
     bounds: parts.relay.bounds,
     limits: parts.relay.limits,
+    containersLimits: parts.containersLimits,
     cgroups: places,
     networks,
     onRedirected: () => parts.onRedirected('observe'),

@@ -2,13 +2,20 @@ import { Agent, createServer, type IncomingMessage, type Server } from 'node:htt
 import type { Socket } from 'node:net'
 import { parseCgroup } from '../format/cgroup.ts'
 import type { Cgroups } from './cgroup.ts'
+import { connectionsPerAddress } from './connections-per-address.ts'
 import type { ContainerNetworks } from './container-networks.ts'
 import type { Dialect } from './dialect.ts'
 import { guardConnections, type HttpBounds } from './http-server.ts'
 import type { Limits } from './limits.ts'
 import { passOn, type Way } from './pass-on.ts'
 import { mayBegin } from './pipelined.ts'
-import { containedOf, type Destination, ownerOf, wasGoingTo } from './tcp-caller.ts'
+import {
+  CONTAINED_CONNECTIONS_MAX,
+  containedOf,
+  type Destination,
+  ownerOf,
+  wasGoingTo,
+} from './tcp-caller.ts'
 
 /**
  * Observing mode: redirected requests are passed on to the metadata service as they are and nothing
@@ -49,6 +56,8 @@ export interface ObserverParts {
   readonly bounds: HttpBounds
   /** Connections per user, counted together with those on the socket. */
   readonly limits: Pick<Limits, 'admit' | 'leave'>
+  /** The same for users in containers, who are others than those of the host. */
+  readonly containersLimits: Pick<Limits, 'admit' | 'leave'>
   readonly cgroups: Cgroups
   readonly networks: ContainerNetworks
   /** Called for each connection that a rule brought here. */
@@ -63,8 +72,8 @@ interface Passage extends Way {
   readonly who: Who
 }
 
-/** Names who is on the other end; undefined where no rule brought the connection here. */
-type Name = (socket: Socket) => Who | undefined | Promise<Who>
+/** Names who is on the other end; undefined where the connection may not stay. */
+type Name = (socket: Socket) => Who | undefined | Promise<Who | undefined>
 
 /** Whose connections are counted together where the kernel names no owner. */
 const NO_UID = -1
@@ -76,10 +85,13 @@ const PATH_BYTES_MAX = 256
 
 export function observer(parts: ObserverParts): Observer {
   const table = observedTable(parts)
-  const inContainers: Name = (socket) => whoInContainer(socket, parts)
+  const mayStay = connectionsPerAddress(CONTAINED_CONNECTIONS_MAX)
+  const inContainers: Name = (socket) =>
+    mayStay(socket) ? whoInContainer(socket, parts) : undefined
+  const ofContainers = { ...parts, limits: parts.containersLimits }
   return {
     server: observingServer(parts, table, (socket) => whoIs(socket, parts)),
-    containersServer: observingServer(parts, table, inContainers),
+    containersServer: observingServer(ofContainers, table, inContainers),
     seen: table.seen,
   }
 }
@@ -140,10 +152,12 @@ function whoIs(socket: Socket, parts: ObserverParts): Who | undefined {
   return { uid: owner?.uid, unit, container, network: 'host', isPlaced: path !== undefined }
 }
 
-async function whoInContainer(socket: Socket, parts: ObserverParts): Promise<Who> {
+/** Nobody where no container has the connection: nothing is passed on for what may be another machine. */
+async function whoInContainer(socket: Socket, parts: ObserverParts): Promise<Who | undefined> {
   const found = await containedOf(socket, parts.destination, parts.networks)
-  const { uid, container = NO_CONTAINER } = found ?? {}
-  return { uid, unit: undefined, container, network: 'own', isPlaced: found !== undefined }
+  if (found === undefined) return undefined
+  const { uid, container = NO_CONTAINER } = found
+  return { uid, unit: undefined, container, network: 'own', isPlaced: true }
 }
 
 type ObservedTable = ReturnType<typeof observedTable>

@@ -4,6 +4,7 @@ import { MetabindError } from '../errors.ts'
 import { parseCgroup } from '../format/cgroup.ts'
 import { type Caller, rememberCaller } from './caller.ts'
 import type { Cgroups } from './cgroup.ts'
+import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
 
 /** An IPv4 address and port. */
@@ -16,6 +17,9 @@ export interface Destination {
 // pid 0 is no process, and (gid_t)-1 is no group (chown(2)), so a rule for a group cannot match.
 const NO_PID = 0
 const NO_GID = 0xffff_ffff
+
+/** From one address of a container at once; those beyond it are closed unheard. */
+export const CONTAINED_CONNECTIONS_MAX = 256
 
 /**
  * Identifies callers whose connections a firewall rule brought here. One that came by itself is
@@ -47,7 +51,9 @@ export function identifyContained(
   networks: ContainerNetworks,
   onRedirected: () => void,
 ): (socket: Socket) => Promise<void> {
+  const mayStay = connectionsPerAddress(CONTAINED_CONNECTIONS_MAX)
   return async (socket) => {
+    if (!mayStay(socket)) return void socket.destroy()
     onRedirected()
     const contained = await containedOf(socket, destination, networks)
     if (contained !== undefined) rememberCaller(socket, callerInContainer(contained))

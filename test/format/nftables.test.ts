@@ -13,6 +13,7 @@ const ENFORCE: Lockdown = {
   port: 80,
   agentUid: 990,
   listenerPort: 9180,
+  observePort: 9181,
   containers: 'refuse',
 }
 
@@ -43,9 +44,14 @@ table ip metabind_lockdown {
 	}
 	chain guard {
 		type filter hook output priority 0; policy accept;
+		ip daddr 127.0.0.0/8 tcp dport 9181 ct original ip daddr @guarded goto refused
 		ip daddr @guarded meta skuid 990 accept
 		ip daddr @guarded meta skuid != 990 goto refused
 		ip daddr @guarded ct state != { established, related } goto refused
+	}
+	chain observed {
+		type filter hook input priority 0; policy accept;
+		ip daddr @guarded tcp dport 9181 goto refused
 	}
 	chain forwarded {
 		type filter hook forward priority 0; policy accept;
@@ -75,8 +81,8 @@ table ip metabind_lockdown {
     const rules = lockdownRules({ ...ENFORCE, containers: 'redirect' })
     expect(rules).toContain(`	chain containers {
 		type filter hook prerouting priority -149; policy accept;
-		iifname != "lo" ip daddr @guarded tcp dport 80 tcp flags & (syn | ack) == syn counter
-		iifname != "lo" ip daddr @guarded tcp dport 80 socket transparent 1 meta mark set 0x6d626e64
+		ip daddr @guarded tcp dport 80 iifname != "lo" fib daddr . iif oif missing tcp flags & (syn | ack) == syn counter
+		ip daddr @guarded tcp dport 80 iifname != "lo" fib daddr . iif oif missing ct status & dnat != dnat socket transparent 1 meta mark set 0x6d626e64
 	}
 `)
     expect(rules).toContain('hook forward')

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeCgroup, type TestCgroup } from '../harness/cgroup.ts'
-import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
+import { APP, type Guarded, LISTENERS, SERVICE, startGuarded } from '../harness/guarded.ts'
 import { asUser } from '../harness/networks.ts'
 
 /** What containers with a network of their own send to the service, redirected to the agent. */
@@ -25,6 +25,15 @@ containers = ["a11*"]
 paths = ["/*/meta-data/ram/security-credentials/*"]
 `
 const LONG_MS = 120_000
+/** Python that asks on one connection as often as it is told to. */
+const HELD = `import http.client, sys
+c = http.client.HTTPConnection('100.100.100.200', timeout=5)
+c.connect(); c.auto_open = 0
+def ask():
+    try:
+        c.request('GET', '/latest/meta-data/instance-id'); print(c.getresponse().read().decode(), flush=True)
+    except OSError as e:
+        print(type(e).__name__, flush=True)`
 
 const REDIRECT = ['on', '--containers', 'redirect']
 const canMakeCgroups = isRoot && (await canMake())
@@ -46,6 +55,7 @@ describe.skipIf(!canMakeCgroups)('lockdown and containers', { timeout: LONG_MS }
       holdsContainers: true,
       rules: RULES,
       tokens: 'optional',
+      config: `${LISTENERS}[limits]\nconnections_per_uid = 64\n`,
     })
     container = await container64(CONTAINER)
     allowed = await container64(ALLOWED)
@@ -135,6 +145,18 @@ print(s.recv(4096).decode())`
     expect(await guarded.networks.inPod(...container.prefix, ...python)).toContain('TOKEN_MISSING')
   })
 
+  test('root of a container uses up nothing of what root of the host may have', async () => {
+    await guarded.lockdown(...REDIRECT)
+    const script = `import socket, time
+held = [socket.create_connection(('100.100.100.200', 80)) for _ in range(64)]
+for s in held: s.send(b'GET /latest/ HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+for s in held: s.recv(99)
+print('held', flush=True); time.sleep(60)`
+    await hold(container.prefix, script)
+    expect(await curl(container, undefined, ID)).toMatch(/^LIMIT_CONNECTIONS: /)
+    expect(await guarded.curl(undefined, ID)).toMatch(/^TOKEN_MISSING: /)
+  })
+
   test('each of many connections at once is named, among thousands of other sockets', async () => {
     await guarded.lockdown(...REDIRECT)
     const script = `import resource, socket
@@ -159,7 +181,30 @@ print(len(said), *sorted(set(said)))`
     expect(asked).toMatch(/^CALLER_UNKNOWN: /)
   })
 
-  test('a flood of those holds up nobody else, and ends nothing', async () => {
+  test('a flood of those, held open, holds up nobody else', async () => {
+    await guarded.lockdown(...REDIRECT)
+    const script = `import resource, socket, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+held = []
+for _ in range(600):
+    s = socket.socket(); s.setblocking(False); s.connect_ex(('100.100.100.200', 80)); held.append(s)
+print('held', flush=True); time.sleep(60)`
+    await hold([], script)
+    const open = async () => {
+      const listed = await guarded.networks.inHost(
+        undefined,
+        'ss',
+        '-tnH',
+        'src',
+        '100.100.100.200',
+      )
+      return listed.split('\n').filter((line) => line.startsWith('ESTAB')).length
+    }
+    await expect.poll(open).toBeLessThanOrEqual(256)
+    expect(await guarded.curl(undefined, ID)).toMatch(/^TOKEN_MISSING: /)
+  })
+
+  test('a flood of those that close at once ends nothing', async () => {
     await guarded.lockdown(...REDIRECT)
     const script = `import socket, struct
 for _ in range(4):
@@ -223,10 +268,10 @@ except OSError as e:
 
   test('--for rolls back, and off leaves neither rules nor routes', async () => {
     const routing = () =>
-      guarded.networks.inHost(undefined, 'sh', '-c', 'ip -4 rule; ip -4 route show table all')
+      guarded.networks.inHost(undefined, 'sh', '-c', 'ip -d -4 rule; ip -4 route show table all')
     const before = await routing()
     await guarded.lockdown(...REDIRECT, '--for', '2s')
-    expect(await routing()).toContain('fwmark 0x6d626e64 lookup 7764')
+    expect(await routing()).toContain('fwmark 0x6d626e64 lookup 7764 proto kernel')
     await sleep(2500)
     expect(await curl(container, APP, ID)).toBe('i-bp1guarded')
     await guarded.lockdown(...REDIRECT)
@@ -239,10 +284,7 @@ except OSError as e:
   })
 
   test('observing counts who in a container reads without a token, and disturbs nobody', async () => {
-    const script = `import http.client, sys
-c = http.client.HTTPConnection('100.100.100.200', timeout=5)
-def ask():
-    c.request('GET', '/latest/meta-data/instance-id'); print(c.getresponse().read().decode(), flush=True)
+    const script = `${HELD}
 ask()
 sys.stdin.readline()
 ask()`
@@ -270,6 +312,48 @@ ask()`
       JSON.parse(await guarded.lockdown('on', ...args, '--preview', '--json')).before
     expect((await rows())[0].verdict).toMatchObject({ outcome: 'refused' })
     expect((await rows('--containers', 'redirect'))[0].verdict.says).toMatch(/last path allowed/)
+  })
+
+  test('who was observed is cut by lockdown, in containers and on the host', async () => {
+    const script = `${HELD}
+ask()
+for line in sys.stdin: ask()`
+    await guarded.lockdown('on', '--observe', '--containers', 'redirect')
+    const inside = await hold(container.prefix, script)
+    const [file = '', ...args] = guarded.networks.hostPrefix
+    const outside = spawn(file, [...args, '/usr/bin/python3', '-c', script])
+    holders.push(outside)
+    await once(outside.stdout, 'data')
+    await guarded.lockdown(...REDIRECT)
+    for (const child of [inside, outside]) {
+      child.stdin?.write('again\n')
+      const [said]: Buffer[] = await once(child.stdout ?? child, 'data')
+      expect(String(said)).toMatch(/^(ConnectionResetError|TimeoutError)$/m)
+    }
+  })
+
+  test('a machine of the network reaches the service through neither rules nor agent', async () => {
+    const { inCloud, inHost } = guarded.networks
+    const beside = `set -e
+unshare -n sleep 60 & P=$!
+sleep 0.5
+ip link add x0 type veth peer name x1 netns $P
+ip addr add 10.79.0.1/24 dev x0; ip link set x0 up
+nsenter -t $P -n sh -c 'ip addr add 10.79.0.2/24 dev x1; ip link set x1 up; ip route add default via 10.79.0.1'
+echo 0 > /proc/sys/net/ipv4/ip_forward
+nsenter -t $P -n curl -s -m 3 -o /dev/null -w '%{http_code}' ${ID} || true
+echo 1 > /proc/sys/net/ipv4/ip_forward
+kill $P`
+    // By the interface that the service is reached by.
+    const ahead = `ip addr del 100.100.100.200/32 dev lo; ip route add 100.100.100.200 via 10.77.0.2
+curl -s -m 2 -o /dev/null -w '%{http_code}' ${ID}
+ip route del 100.100.100.200; ip addr add 100.100.100.200/32 dev lo`
+    await guarded.lockdown('on', '--observe', '--containers', 'redirect')
+    expect(await inHost(undefined, 'sh', '-c', beside)).toBe('000')
+    expect(await inCloud('sh', '-c', ahead)).toBe('000')
+    await guarded.lockdown(...REDIRECT)
+    expect(await inHost(undefined, 'sh', '-c', beside)).toBe('403')
+    expect(await inCloud('sh', '-c', ahead)).toBe('000')
   })
 
   test('--preview says what policy would say of a container', async () => {
