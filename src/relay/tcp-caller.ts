@@ -44,7 +44,8 @@ export function identifyRedirected(
 
 /**
  * Identifies callers in containers with a network of their own, whose connections the rules let come
- * to a socket with the address of the metadata service. Nobody else can reach that.
+ * to a socket with the address of the metadata service. Other machines may reach that too: for them no
+ * container has the connection, so nobody is named.
  */
 export function identifyContained(
   destination: Destination,
