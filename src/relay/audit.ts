@@ -48,6 +48,8 @@ export interface AuditRecord {
   /** Of the request that it was decided on; refused callers are told it. */
   readonly id?: string | undefined
   readonly caller?: Caller | undefined
+  /** The user of a connection whose caller could not be identified. */
+  readonly uid?: number | undefined
   /** What decided: a rule of the policy, or one of the limits. */
   readonly rule?: string | number | undefined
   readonly code?: ErrorCode

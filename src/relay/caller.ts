@@ -10,7 +10,8 @@ import {
 } from 'tpm2-js/linux'
 import { MetabindError } from '../errors.ts'
 import {
-  isUnmapped,
+  isUnmappedGroup,
+  isUnmappedUser,
   type NamesExecutable,
   type ProcessAttributes,
   readProcess,
@@ -51,6 +52,7 @@ export interface CallerParts {
 const KERNEL: CallerParts = { namesExecutable: undefined, peerPidfd }
 
 const callers = new WeakMap<Socket, Caller | MetabindError>()
+const uids = new WeakMap<Socket, number>()
 
 /**
  * Identifies whoever connected. Called once, when a connection is accepted: about 50 µs of CPU, and
@@ -59,15 +61,32 @@ const callers = new WeakMap<Socket, Caller | MetabindError>()
  */
 export function identifyCaller(socket: Socket, parts: Partial<CallerParts> = {}): void {
   try {
-    callers.set(socket, callerAt(socketFd(socket), { ...KERNEL, ...parts }))
+    const fd = socketFd(socket)
+    const credentials = peerCredentials(fd)
+    rememberUid(socket, credentials)
+    callers.set(socket, callerAt(fd, credentials, { ...KERNEL, ...parts }))
   } catch (error) {
     callers.set(socket, unknownBecause(error))
   }
 }
 
+/** Of a caller that cannot be identified too: whatever it does is counted for its user. */
+function rememberUid(socket: Socket, { uid }: PeerCredentials): void {
+  if (!isUnmappedUser(uid)) uids.set(socket, uid)
+}
+
 /** Remembers who is on the other end, where the transport is another than a Unix socket. */
 export function rememberCaller(socket: Socket, caller: Caller): void {
   callers.set(socket, caller)
+  uids.set(socket, caller.uid)
+}
+
+/**
+ * The user for whom everything on a connection is counted, whether its caller could be identified or
+ * not; undefined where the kernel names none.
+ */
+export function uidOf(socket: Socket): number | undefined {
+  return uids.get(socket)
 }
 
 /**
@@ -82,11 +101,10 @@ export function callerOf(socket: Socket): Caller {
   return caller
 }
 
-function callerAt(fd: number, parts: CallerParts): Caller {
-  const credentials = peerCredentials(fd)
+function callerAt(fd: number, credentials: PeerCredentials, parts: CallerParts): Caller {
   const { pid, uid, gid } = credentials
   if (pid === 0) throw new MetabindError('CALLER_UNKNOWN', 'it is in a PID namespace not seen here')
-  if (isUnmapped(uid, gid)) {
+  if (isUnmappedUser(uid) || isUnmappedGroup(gid)) {
     throw new MetabindError('CALLER_UNKNOWN', 'its user has no number in this user namespace')
   }
   const groups = peerGroups(fd)

@@ -19,7 +19,7 @@ export interface Limits {
   /** Call before the source is asked for somebody, once for all who wait for that answer. @throws RateError */
   requireMiss(uid: number): void
   /** Call for each refusal. @returns how long its answer shall wait: 0, but for a uid that floods */
-  pauseMs(uid: number): number
+  pauseMs(uid: number | undefined): number
   /** @returns whether the uid may have one connection more; each that was admitted must leave */
   admit(uid: number): boolean
   leave(uid: number): void

@@ -87,12 +87,16 @@ export function seesExecutables(): boolean {
 }
 
 /**
- * Whether an id of SO_PEERCRED may stand for any id that this user namespace does not map. The
- * kernel then says 65534; where the agent's namespace maps every id, that is simply nobody.
+ * Whether a uid of SO_PEERCRED may stand for any that this user namespace does not map. The kernel
+ * then says 65534; where the agent's namespace maps every uid, that is simply nobody.
  */
-export function isUnmapped(uid: number, gid: number): boolean {
-  const { mapsEveryUser, mapsEveryGroup, overflowUid, overflowGid } = own()
-  return (!mapsEveryUser && uid === overflowUid) || (!mapsEveryGroup && gid === overflowGid)
+export function isUnmappedUser(uid: number): boolean {
+  return !own().mapsEveryUser && uid === own().overflowUid
+}
+
+/** The same of a gid. */
+export function isUnmappedGroup(gid: number): boolean {
+  return !own().mapsEveryGroup && gid === own().overflowGid
 }
 
 /**

@@ -6,8 +6,11 @@ export interface Rate {
 
 /** One bucket for each uid (the classic token bucket; nothing to do with session tokens). */
 export interface RatePerUid {
-  /** @returns 0 where it was taken, else in how many whole seconds one can be taken again */
-  take(uid: number): number
+  /**
+   * @param uid undefined: of those whose user the kernel does not name, who share one bucket
+   * @returns 0 where it was taken, else in how many whole seconds one can be taken again
+   */
+  take(uid: number | undefined): number
   /** Uids remembered now. */
   readonly size: number
 }
@@ -34,6 +37,7 @@ export function ratePerUid(rate: Rate, clockMs: () => number, uidsMax = UIDS_MAX
   const newBucket = (): Bucket => ({ left: rate.burst, atMs: clockMs() })
   const buckets = new Map<number, Bucket>()
   const root = newBucket()
+  const nameless = newBucket()
   const shared = newBucket()
   let sweptAtMs = Number.NEGATIVE_INFINITY
 
@@ -45,7 +49,8 @@ export function ratePerUid(rate: Rate, clockMs: () => number, uidsMax = UIDS_MAX
       if (bucket.left >= rate.burst) buckets.delete(uid)
     }
   }
-  const bucketOf = (uid: number, nowMs: number): Bucket => {
+  const bucketOf = (uid: number | undefined, nowMs: number): Bucket => {
+    if (uid === undefined) return nameless
     if (uid === 0) return root
     const known = buckets.get(uid)
     if (known !== undefined) return known

@@ -3,8 +3,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type CanonicalTarget, canonicalTarget } from '../format/canonical-path.ts'
 import { answerError, asMetabindError } from './answer-error.ts'
-import type { Audit } from './audit.ts'
-import { type Caller, callerOf } from './caller.ts'
+import type { Audit, AuditRecord } from './audit.ts'
+import { type Caller, callerOf, uidOf } from './caller.ts'
 import type { Counters, Route } from './counters.ts'
 import type { Dialect } from './dialect.ts'
 import { type Admission, type HttpBounds, httpServer, type Identify } from './http-server.ts'
@@ -98,8 +98,8 @@ export function relay(parts: RelayParts): FastifyInstance {
     if (known.code === 'INTERNAL') parts.logFault(known)
     parts.counters.answered(routeOf(request.asked, parts.dialect), known.code)
     auditRefusal(parts, known, request)
-    const caller = NOT_OF_THE_CALLER.test(known.code) ? undefined : quietCaller(request)
-    const pauseMs = caller === undefined ? 0 : parts.limits.pauseMs(caller.uid)
+    const isOfTheCaller = !NOT_OF_THE_CALLER.test(known.code)
+    const pauseMs = isOfTheCaller ? parts.limits.pauseMs(uidOf(request.raw.socket)) : 0
     if (pauseMs > 0) await sleep(pauseMs)
     return answerError(reply, known, parts.dialect.status)
   })
@@ -270,17 +270,17 @@ function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyR
             ? 'request.refused'
             : undefined
   if (event === undefined) return
-  const caller = quietCaller(request)
   // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
   const sent = (request.raw.url ?? '').split('?', 1)[0] ?? ''
   const path = sent.replace(URI_SECRET, '$1[secret]').slice(0, 256)
-  parts.audit({ event, id: request.id, code, detail, caller, path })
+  parts.audit({ event, id: request.id, code, detail, ...whoAsked(request), path })
 }
 
-function quietCaller(request: FastifyRequest): Caller | undefined {
+/** The caller, or only its user where no more is known. */
+function whoAsked({ raw: { socket } }: FastifyRequest): Pick<AuditRecord, 'caller' | 'uid'> {
   try {
-    return callerOf(request.raw.socket)
+    return { caller: callerOf(socket) }
   } catch {
-    return undefined
+    return { uid: uidOf(socket) }
   }
 }

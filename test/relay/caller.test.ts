@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type CallerParts, callerOf, identifyCaller } from '../../src/relay/caller.ts'
+import { type CallerParts, callerOf, identifyCaller, uidOf } from '../../src/relay/caller.ts'
 import {
   type Cgroups,
   endPeer,
@@ -126,6 +126,8 @@ describe.each([
     spawnSync(PYTHON, ['-c', CONNECT, path])
     const socket = await accept(parts)
     expect(() => callerOf(socket)).toThrow(GONE)
+    // Whatever it asks is counted for its user all the same.
+    expect(uidOf(socket)).toBe(SELF.uid)
   })
 })
 

@@ -101,6 +101,13 @@ describe('remembered uids', () => {
     expect(perUid.take(0)).toBe(0)
   })
 
+  test('those whose user is not named have one bucket together, full table or not', () => {
+    const perUid = ratePerUid(rate, clock().read, 1)
+    for (const _ of [1, 2]) expect(perUid.take(undefined)).toBe(0)
+    expect(perUid.take(undefined)).toBe(1)
+    expect([perUid.take(1), perUid.take(2)]).toEqual([0, 0])
+  })
+
   test('an idle one makes room once its bucket is full', () => {
     const time = clock()
     const perUid = ratePerUid(rate, time.read, 1)
