@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.ts'
+import { ERRORS, type ErrorCode } from '../errors.ts'
 import type { LimitKind } from './limits.ts'
 
 export const ROUTES = ['token', 'metadata', 'own', 'none'] as const
@@ -29,8 +29,13 @@ export interface Counters {
   connections: number
 }
 
+// What a request can be answered with; the other codes are for files, verifiers and the command line.
+const ANSWERED =
+  /^(REQUEST|TOKEN|CALLER|POLICY_DENIED|METADATA|LISTEN_URI|SOURCE|AGENT|LIMIT|INTERNAL)/
+
+/** Every count begins at 0: an alert on its increase misses the first of what was not there before. */
 export function newCounters(): Counters {
-  const requests = new Map<string, number>()
+  const requests = new Map(seriesOf().map((key) => [key, 0]))
   const cacheAnswers = new Map<CacheState, number>()
   const limits = new Map<LimitKind, number>()
   return {
@@ -49,6 +54,11 @@ export function newCounters(): Counters {
     logLost: 0,
     connections: 0,
   }
+}
+
+function seriesOf(): string[] {
+  const codes = ['OK', ...Object.keys(ERRORS).filter((code) => ANSWERED.test(code))]
+  return ROUTES.flatMap((route) => codes.map((code) => `${route} ${code}`))
 }
 
 function add<K>(counts: Map<K, number>, key: K): void {

@@ -1,6 +1,5 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { MetabindError } from '../errors.ts'
+import { ERRORS, MetabindError } from '../errors.ts'
 import { CACHE_STATES, type Counters } from './counters.ts'
 import { LIMIT_KINDS } from './limits.ts'
 import type { Source } from './source.ts'
@@ -26,32 +25,38 @@ export interface Gauges {
   readonly epochsHeld: () => number
 }
 
-type LoopDelay = ReturnType<typeof monitorEventLoopDelay>
 type Collected = readonly (readonly [labels: Record<string, string>, value: number])[]
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
-const DELAY_QUANTILES = [0.5, 0.99, 1]
-const DELAY_RESOLUTION_MS = 20
+const LOOP_EVERY_MS = 100
+// Begin at 0, as an alert on their increase would miss the first.
+const UPSTREAM_OUTCOMES = [
+  'ok',
+  ...Object.keys(ERRORS).filter((code) => code.startsWith('SOURCE_')),
+]
 
 export function metrics(counters: Counters, gauges: Gauges): Metrics {
   const registry = new Registry()
-  const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
-  delay.enable()
   registerRequests(registry, counters)
   registerAudit(registry, counters)
-  registerProcess(registry, gauges, delay)
+  registerProcess(registry, gauges)
   const tpm = histogram(registry, 'metabind_tpm_command_seconds', ['command'], {
     help: 'Time that TPM commands took, by the name of the command.',
   })
   const upstream = histogram(registry, 'metabind_upstream_seconds', ['outcome'], {
     help: 'Time that the metadata service of the cloud took, by outcome: ok or an error code.',
   })
+  for (const outcome of UPSTREAM_OUTCOMES) upstream.zero({ outcome })
+  const lateness = histogram(registry, 'metabind_event_loop_delay_seconds', [], {
+    help: 'How late a timer ran that is due ten times a second.',
+  })
+  const timer = watchLoop((seconds) => lateness.observe(seconds))
   return {
     text: () => registry.metrics(),
     contentType: registry.contentType,
     observeTpm: (command, seconds) => tpm.observe({ command }, seconds),
     watch: (source) => watched(source, upstream),
-    end: () => delay.disable(),
+    end: () => clearInterval(timer),
   }
 }
 
@@ -102,7 +107,7 @@ function registerAudit(registry: Registry, counters: Counters): void {
   })
 }
 
-function registerProcess(registry: Registry, gauges: Gauges, delay: LoopDelay): void {
+function registerProcess(registry: Registry, gauges: Gauges): void {
   gauge(registry, 'metabind_build_info', ['version', 'node'], {
     help: 'Always 1; the labels say what runs.',
     collect: () => [[{ version: gauges.version, node: process.version }, 1]],
@@ -127,10 +132,6 @@ function registerProcess(registry: Registry, gauges: Gauges, delay: LoopDelay): 
     help: 'CPU time of the process, user and system.',
     collect: () => [[{}, cpuSeconds()]],
   })
-  gauge(registry, 'metabind_event_loop_delay_seconds', ['quantile'], {
-    help: 'How late the event loop ran since the last time this was read.',
-    collect: () => takeDelays(delay),
-  })
 }
 
 function cpuSeconds(): number {
@@ -138,14 +139,15 @@ function cpuSeconds(): number {
   return (user + system) / 1e6
 }
 
-function takeDelays(delay: LoopDelay): Collected {
-  const taken = DELAY_QUANTILES.map((quantile) => {
-    // The histogram measures a timer; what exceeds its period is the delay.
-    const ns = Math.max(0, delay.percentile(quantile * 100) - DELAY_RESOLUTION_MS * 1e6)
-    return [{ quantile: String(quantile) }, Number.isFinite(ns) ? ns / 1e9 : 0] as const
-  })
-  delay.reset()
-  return taken
+/** Nothing is reset when somebody reads: two who scrape see the same. */
+function watchLoop(observe: (seconds: number) => void): NodeJS.Timeout {
+  let dueAtMs = performance.now() + LOOP_EVERY_MS
+  const look = (): void => {
+    const nowMs = performance.now()
+    observe(Math.max(0, nowMs - dueAtMs) / 1000)
+    dueAtMs = nowMs + LOOP_EVERY_MS
+  }
+  return setInterval(look, LOOP_EVERY_MS).unref()
 }
 
 interface Described {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ERRORS } from '../../src/errors.ts'
+import { ROUTES } from '../../src/relay/counters.ts'
 import { VERSION } from '../../src/version.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
@@ -59,6 +60,32 @@ describe('the metrics of a running agent', () => {
     expect(sampleOf(before, 'metabind_tokens_issued_total')).toBe(0)
   })
 
+  test('begin at 0 for each code that a caller can be answered with', () => {
+    const codes = [
+      'OK',
+      'TOKEN_FOREIGN',
+      'POLICY_DENIED',
+      'CALLER_UNKNOWN',
+      'LIMIT_RATE',
+      'INTERNAL',
+    ]
+    for (const code of codes) {
+      const counts = ROUTES.map((route) =>
+        sampleOf(before, `metabind_requests_total{route="${route}",code="${code}"}`),
+      )
+      expect([code, counts]).toEqual([code, [0, 0, 0, 0]])
+    }
+    expect(before).not.toContain('code="VERIFY_')
+    expect(sampleOf(before, 'metabind_upstream_seconds_count{outcome="SOURCE_DOWN"}')).toBe(0)
+  })
+
+  test('say how late the event loop ran, the same to everybody who reads', async () => {
+    const count = (text: string) => sampleOf(text, 'metabind_event_loop_delay_seconds_count')
+    const first = count(await read())
+    expect(count(await read())).toBeGreaterThanOrEqual(first)
+    expect(before).toContain('# TYPE metabind_event_loop_delay_seconds histogram')
+  })
+
   test('say what runs, that it is ready, and how the TPM and the cloud answer', () => {
     const build = `metabind_build_info{version="${VERSION}",node="${process.version}"}`
     expect(sampleOf(before, build)).toBe(1)
@@ -79,7 +106,7 @@ describe('the metrics of a running agent', () => {
     }
     const now = await read()
     expect(now).not.toContain('planted')
-    const known = /^(version|node|route|code|state|kind|command|outcome|quantile|le)$/
+    const known = /^(version|node|route|code|state|kind|command|outcome|le)$/
     for (const [, name = '', value = ''] of now.matchAll(/[{,](\w+)="([^"]*)"/g)) {
       expect(name).toMatch(known)
       if (name === 'code') expect(['OK', ...Object.keys(ERRORS)]).toContain(value)
@@ -93,6 +120,13 @@ describe('the documents', () => {
   test('docs/metrics.md lists every metric, and none that there is not', () => {
     const exposed = new Set([...before.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name))
     expect(namesIn(documentOf('metrics.md'))).toEqual(exposed)
+  })
+
+  test('the alert rules ask only for metrics that there are', () => {
+    const exposed = new Set([...before.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name))
+    const names = [...namesIn(documentOf('prometheus-alerts.yml'))]
+    expect(names.length).toBeGreaterThan(4)
+    for (const name of names) expect(exposed).toContain(name.replace(/_count$/, ''))
   })
 
   test('the Grafana dashboard is JSON and asks only for metrics that there are', () => {

@@ -32,6 +32,11 @@ export function isUnpacked(release: string): boolean {
   return process.getuid?.() === 0 && existsSync(join(RELEASES, `${release}.recipe`))
 }
 
+/** Where a release is unpacked. */
+export function releaseRoot(release: string): string {
+  return join(RELEASES, release)
+}
+
 /** A file of a release. */
 export function readReleaseFile(release: string, path: string): Promise<string> {
   return readFile(join(RELEASES, release, path), 'utf8')
