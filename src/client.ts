@@ -85,6 +85,27 @@ export async function askAdmin(
   return JSON.parse(answer.body.toString('utf8'))
 }
 
+/**
+ * Asks the metadata socket what the admin socket answers to administrators: what it says of the caller
+ * alone. @returns the parsed JSON answer @throws MetabindError
+ */
+export async function askOfSelf(
+  sockets: Sockets,
+  call: string,
+  token: Secret<string>,
+): Promise<unknown> {
+  const { body } = await readMetadata(sockets, `/metabind/v1/${call}`, token)
+  return JSON.parse(body.toString('utf8'))
+}
+
+/** Whether the admin socket is for others than this user, or is not there to be asked. */
+export function isNotForUs(error: unknown): boolean {
+  return (
+    error instanceof MetabindError &&
+    (error.code === 'SOCKET_NOT_PERMITTED' || error.code === 'SOCKET_ABSENT')
+  )
+}
+
 /** Before the agent is ready there is no metadata socket; its admin socket then says why. */
 async function askMetadata(sockets: Sockets, asked: Asked): Promise<Answer> {
   try {

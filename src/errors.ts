@@ -140,7 +140,7 @@ export const ERRORS = {
   POLICY_DENIED: {
     status: 403,
     sentence: 'The policy does not let this caller read this path.',
-    remedy: 'Ask why: metabind explain USER PATH says which rule decides.',
+    remedy: 'Ask why, as the same user: metabind explain PATH says which rule decides.',
   },
   POLICY_UNREADABLE: {
     status: 500,

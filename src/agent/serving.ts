@@ -16,6 +16,7 @@ import type { Counters } from '../relay/counters.ts'
 import type { Dialect } from '../relay/dialect.ts'
 import { closeGently } from '../relay/gentle-close.ts'
 import { identityIssuer } from '../relay/identity.ts'
+import { inspectOwnToken } from '../relay/inspection.ts'
 import { type Limits, limits } from '../relay/limits.ts'
 import { listenAt } from '../relay/listen.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
@@ -140,6 +141,8 @@ function relayPartsOf(
     bounds: httpBounds(config),
     limits: limitsOf(parts),
     counters: parts.counters,
+    inspect: (token, caller) =>
+      inspectOwnToken({ iid: tokenKeys.iid, tokens, bootTimeMs }, token, caller),
     ttlSecondsMax: () => parts.config().token.max_ttl_seconds,
     policy: () => parts.policy.current().policy,
     requireRunning: parts.requireRunning,

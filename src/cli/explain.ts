@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { z } from 'zod'
-import { askAdmin } from '../client.ts'
+import { askAdmin, askOfSelf, isNotForUs, makeToken, type Sockets } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { absolute } from './get.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_REFUSED = 3
+// For one question.
+const TTL_SECONDS = '60'
 /** Of a uid without an account: the id that no group has. */
 const NO_GID = 4_294_967_295
 
@@ -18,15 +20,19 @@ const answer = z.object({
   why: z.string(),
   mode: z.string(),
   path: z.string(),
-  passedOver: z.array(z.object({ rule: z.number(), name: z.string(), mismatch: z.string() })),
+  /** Only administrators are told. */
+  passedOver: z
+    .array(z.object({ rule: z.number(), name: z.string(), mismatch: z.string() }))
+    .default([]),
 })
 type Answer = z.infer<typeof answer>
 
 export const explain: Verb = {
   summary: 'say which rule of the policy decides, and why',
-  help: `Usage: metabind explain USER PATH [--unit UNIT] [--executable FILE] [--container ID] [--json]
+  help: `Usage: metabind explain [USER] PATH [--unit UNIT] [--executable FILE] [--container ID] [--json]
 
 Says whether the policy in force lets USER (a name or a uid) read PATH, and which rule decides.
+Without USER it is about whoever runs the command, as the agent sees them, and anybody may ask.
 PATH is absolute (/latest/user-data) or below /latest/meta-data/ (instance-id).
 
   --unit UNIT          as a process of this systemd unit
@@ -38,15 +44,44 @@ Exit codes: 0 allowed, 3 refused.
 `,
   run: async (args) => {
     const { values, positionals } = parseVerb(args, OPTIONS, 2)
-    const [user, path] = positionals
-    if (user === undefined || path === undefined) throw new UsageError('USER or PATH is missing')
+    const path = positionals.at(-1)
+    if (path === undefined) throw new UsageError('PATH is missing')
+    const [user] = positionals.slice(0, -1)
     const { unit, executable, container } = values
-    const asked = { ...(await idsOf(user)), path: absolute(path), unit, executable, container }
-    const raw = await askAdmin(socketsOf(values), 'POST', 'explain', asked)
+    const of = { path: absolute(path), unit, executable, container }
+    const raw = await ask(socketsOf(values), user, of)
     const found = answer.parse(raw)
     process.stdout.write(values.json ? `${JSON.stringify(raw)}\n` : inWords(found))
     return found.allowed ? 0 : EXIT_REFUSED
   },
+}
+
+interface AskedOf {
+  readonly path: string
+  readonly unit: string | undefined
+  readonly executable: string | undefined
+  readonly container: string | undefined
+}
+
+/** Administrators ask about anybody, others about themselves: then the kernel says who asks. */
+async function ask(sockets: Sockets, user: string | undefined, of: AskedOf): Promise<unknown> {
+  const { path, ...described } = of
+  const isDescribed = Object.values(described).some((one) => one !== undefined)
+  if (user === undefined) {
+    if (!isDescribed) return askSelf(sockets, path)
+    throw new UsageError('--unit, --executable and --container describe a USER; name one')
+  }
+  const ids = await idsOf(user)
+  try {
+    return await askAdmin(sockets, 'POST', 'explain', { ...ids, ...of })
+  } catch (error) {
+    if (!isNotForUs(error) || isDescribed || ids.uid !== process.getuid?.()) throw error
+    return askSelf(sockets, path)
+  }
+}
+
+async function askSelf(sockets: Sockets, path: string): Promise<unknown> {
+  return askOfSelf(sockets, `explain${path}`, await makeToken(sockets, TTL_SECONDS))
 }
 
 const OPTIONS = {

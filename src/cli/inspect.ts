@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { askAdmin } from '../client.ts'
+import { askAdmin, askOfSelf, isNotForUs, type Sockets } from '../client.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
+import { Secret } from '../format/secret.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import type { Verb } from './verb.ts'
@@ -46,10 +47,24 @@ Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed 
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values, positionals } = parseVerb(args, options, 1)
     const token = (await readSmallFile(positionals[0] ?? '-', TOKEN_FILE_BYTES_MAX)).trim()
-    const found = answer.parse(await askAdmin(socketsOf(values), 'POST', 'inspect', { token }))
+    const found = answer.parse(await ask(socketsOf(values), token))
     process.stdout.write(values.json ? `${JSON.stringify(found)}\n` : `${inWords(found)}\n`)
     return found.valid ? 0 : (EXIT[found.code] ?? EXIT_FORGED)
   },
+}
+
+// What can stand in a header; whatever else is in the file, it is no token.
+const SENDABLE = /^[\x21-\x7e]+$/
+
+/** The admin socket is for administrators; the metadata socket says the same of one's own tokens. */
+async function ask(sockets: Sockets, token: string): Promise<unknown> {
+  try {
+    return await askAdmin(sockets, 'POST', 'inspect', { token })
+  } catch (error) {
+    if (!isNotForUs(error)) throw error
+    const sent = SENDABLE.test(token) ? token : '-'
+    return askOfSelf(sockets, 'inspect', new Secret(sent))
+  }
 }
 
 function inWords(found: Answer): string {

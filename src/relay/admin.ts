@@ -1,16 +1,16 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 import { answerError, asMetabindError } from './answer-error.ts'
 import type { Audit } from './audit.ts'
 import { callerOf } from './caller.ts'
 import { explain, explainBody } from './explain.ts'
 import { type HttpBounds, httpServer } from './http-server.ts'
+import { auditForeign, type Inspection, type InspectionDeps, inspectToken } from './inspection.ts'
 import { type LockdownKnown, type LockdownRecord, lockdownBody } from './lockdown-record.ts'
 import type { Metrics } from './metrics.ts'
 import type { Observed } from './observe.ts'
 import type { Policy } from './policy.ts'
-import type { TokenAuthority } from './token.ts'
 
 /** What the admin socket can do. Who may connect is decided by the mode and group of the socket. */
 export interface AdminParts {
@@ -29,10 +29,7 @@ export interface AdminParts {
 }
 
 /** What the admin socket needs of an agent that is ready. */
-export interface RunningAgent {
-  readonly iid: string
-  readonly tokens: TokenAuthority
-  readonly bootTimeMs: () => number
+export interface RunningAgent extends InspectionDeps {
   /** Evidence of the instance identity for a nonce, as JSON. */
   readonly evidence: (nonce: Buffer) => Promise<string>
   /** The answer to a verifier's challenge, both as JSON. */
@@ -82,23 +79,6 @@ export interface AgentStatus {
   /** The end of the audit chain in the file, where there is one. */
   readonly audit?: { readonly file: string; readonly seq: number; readonly head: string }
 }
-
-/** The answer of /metabind/v1/inspect. */
-export type Inspection =
-  | {
-      readonly valid: true
-      readonly iid: string
-      readonly uid: number
-      readonly boundToUid: boolean
-      readonly boundToUnit: boolean
-      readonly secondsLeft: number
-    }
-  | {
-      readonly valid: false
-      readonly code: ErrorCode
-      readonly sentence: string
-      readonly detail?: string
-    }
 
 const NONCE_BYTES_MIN = 16
 const NONCE_BYTES_MAX = 64
@@ -176,25 +156,9 @@ function inspect(parts: AdminParts, request: FastifyRequest): Inspection {
   agent.requireRunning()
   const { token } = parse(tokenBody, request.body)
   const caller = callerOf(request.raw.socket)
-  try {
-    const claims = agent.tokens.redeem(token, caller)
-    return {
-      valid: true,
-      iid: agent.iid,
-      uid: claims.uid,
-      boundToUid: claims.boundTo.uid,
-      boundToUnit: claims.boundTo.unit,
-      secondsLeft: Math.ceil((claims.expiresAtMs - agent.bootTimeMs()) / 1000),
-    }
-  } catch (error) {
-    if (!(error instanceof MetabindError)) throw error
-    const { code, detail } = error
-    if (code === 'TOKEN_FOREIGN') {
-      parts.audit({ event: 'token.foreign', id: request.id, caller, code, detail })
-    }
-    const { sentence } = ERRORS[code]
-    return { valid: false, code, sentence, ...(detail === undefined ? {} : { detail }) }
-  }
+  const found = inspectToken(agent, token, caller)
+  auditForeign(parts.audit, found, request.id, caller)
+  return found
 }
 
 async function revoke(parts: AdminParts, request: FastifyRequest): Promise<{ revoked: string }> {

@@ -36,7 +36,6 @@ export interface Explanation extends Decision {
  */
 export function explain(policy: Policy, asked: z.infer<typeof explainBody>): Explanation {
   const { path: target, unit, executable, container, ...ids } = asked
-  const { path } = canonicalTarget(target)
   const caller: Caller = {
     ...ids,
     pid: 0,
@@ -45,6 +44,16 @@ export function explain(policy: Policy, asked: z.infer<typeof explainBody>): Exp
     ...(executable === undefined ? {} : { executable }),
     ...(container === undefined ? {} : { container }),
   }
+  return explainFor(policy, caller, target)
+}
+
+/**
+ * The same for whoever asks about themselves, as the kernel describes them.
+ *
+ * @throws MetabindError REQUEST_PATH
+ */
+export function explainFor(policy: Policy, caller: Caller, target: string): Explanation {
+  const { path } = canonicalTarget(target)
   const passedOver: Explanation['passedOver'][number][] = []
   for (const rule of policy.rules) {
     const why = mismatch(rule, caller, path)

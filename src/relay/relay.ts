@@ -7,8 +7,10 @@ import type { Audit, AuditRecord } from './audit.ts'
 import { type Caller, callerOf, uidOf } from './caller.ts'
 import type { Counters, Route } from './counters.ts'
 import type { Dialect } from './dialect.ts'
+import { explainFor } from './explain.ts'
 import { type Admission, type HttpBounds, httpServer, type Identify } from './http-server.ts'
 import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
+import { auditForeign, type Inspection } from './inspection.ts'
 import type { Limits } from './limits.ts'
 import type { Answered, Metadata } from './metadata.ts'
 import { type Gate, gate } from './permit.ts'
@@ -45,6 +47,8 @@ export interface RelayParts {
   readonly admit?: (asked: Asked) => Asked
   /** The caller's own credentials URL, where that listener is on. */
   readonly credentialsUri?: ((caller: Caller) => string) | undefined
+  /** What is said of a token to its owner. */
+  readonly inspect: (token: string, caller: Caller) => Inspection
 }
 
 /** What is known of a request before its body is looked at. */
@@ -63,6 +67,9 @@ declare module 'fastify' {
 // Answers that say nothing against whoever asked: an absent path is an answer like any other.
 const NOT_OF_THE_CALLER = /^(METADATA|SOURCE|AGENT|INTERNAL)/
 const WHOAMI_PATH = '/metabind/v1/whoami'
+const INSPECT_PATH = '/metabind/v1/inspect'
+// What follows is the path that is asked about.
+const EXPLAIN_PREFIX = '/metabind/v1/explain/'
 const CREDENTIALS_URI_PATH = '/metabind/v1/credentials-uri'
 // A credentials URL is a secret of its caller; the log gets the rest of the path.
 const URI_SECRET = /(\/metabind\/+v1\/+credentials\/+)[^/]+/i
@@ -182,7 +189,9 @@ function readMetadata(
   requireMethod(request, reply, ['GET', 'HEAD'])
   if (asked.headers.token === undefined) throw new MetabindError('TOKEN_MISSING')
   parts.requireRunning()
+  if (asked.target.path === INSPECT_PATH) return reply.send(inspect(parts, asked, request))
   parts.tokens.redeem(asked.headers.token, asked.caller)
+  if (asked.target.path.startsWith(EXPLAIN_PREFIX)) return reply.send(explainToCaller(parts, asked))
   if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
   if (asked.target.path === CREDENTIALS_URI_PATH) {
     if (parts.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
@@ -199,6 +208,24 @@ function readMetadata(
   return answered instanceof Promise
     ? answered.then((known) => sendMetadata(parts, asked, request, reply, known))
     : sendMetadata(parts, asked, request, reply, answered)
+}
+
+/** The one read that a bad token does not end: it is what is asked about. */
+function inspect(
+  parts: RelayParts,
+  { headers, caller }: Asked,
+  request: FastifyRequest,
+): Inspection {
+  const found = parts.inspect(headers.token ?? '', caller)
+  auditForeign(parts.audit, found, request.id, caller)
+  return found
+}
+
+/** Of the rules that do not decide callers learn nothing: their names may speak of others. */
+function explainToCaller({ policy }: RelayParts, { caller, target }: Asked): object {
+  const asked = target.path.slice(EXPLAIN_PREFIX.length - 1)
+  const { passedOver: _others, ...own } = explainFor(policy(), caller, asked)
+  return own
 }
 
 function sendMetadata(

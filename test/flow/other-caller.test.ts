@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { makeToken, read, TOKEN_HEADER, TOKEN_PATH, TTL_HEADER } from '../harness/http.ts'
@@ -10,6 +11,8 @@ import { requireRoot } from '../harness/root.ts'
 
 const run = promisify(execFile)
 const OTHER_UID = 65534
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+const SECRET_PATH = '/latest/user-data'
 const WHOAMI = '/metabind/v1/whoami'
 
 let directory: string
@@ -109,6 +112,83 @@ describe('another user', () => {
     ).rejects.toMatchObject({ code: 7, stdout: '' })
   })
 })
+
+interface Said {
+  readonly code: number
+  readonly out: string
+}
+
+/** The command line, run by the other user, who may not open the admin socket. */
+function metabindAsOther(args: readonly string[], input = ''): Promise<Said> {
+  const sockets = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
+  const command = [CLI, ...args, ...sockets]
+  return new Promise((resolve) => {
+    const asOther = { uid: OTHER_UID, gid: OTHER_UID, cwd: '/' }
+    const child = execFile(process.execPath, command, asOther, (failed, out, error) => {
+      const code = typeof failed?.code === 'number' ? failed.code : 0
+      resolve({ code, out: `${out}${error}` })
+    })
+    child.stdin?.end(input)
+  })
+}
+
+describe('another user, to whom the admin socket is closed', () => {
+  test.beforeEach((context) => {
+    requireRoot(context, 'only root can start a process as another user')
+  })
+
+  test('is told why a path is refused, and by which rule, but nothing of other rules', async () => {
+    const refused = await metabindAsOther(['explain', SECRET_PATH])
+    expect(refused).toMatchObject({ code: 3, out: expect.stringContaining('refused') })
+    const named = await metabindAsOther(['explain', String(OTHER_UID), SECRET_PATH, '--json'])
+    expect(JSON.parse(named.out)).toEqual({
+      allowed: false,
+      rule: 'default',
+      why: expect.stringContaining('secret'),
+      mode: 'enforce',
+      path: SECRET_PATH,
+    })
+    expect(await metabindAsOther(['explain', 'instance-id'])).toMatchObject({ code: 0 })
+  })
+
+  test('is told nothing about others', async () => {
+    const asked = await metabindAsOther(['explain', 'root', SECRET_PATH])
+    expect(asked).toMatchObject({ code: 1, out: expect.stringContaining('SOCKET_NOT_PERMITTED') })
+  })
+
+  test('is told of its own token whether it is good', async () => {
+    const token = await makeTokenAsOther()
+    expect(await metabindAsOther(['inspect'], token)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining(`for uid ${OTHER_UID} only`),
+    })
+    expect(await metabindAsOther(['inspect'], altered(token, 40))).toMatchObject({ code: 5 })
+    expect(await metabindAsOther(['inspect'], 'no token\n')).toMatchObject({ code: 5 })
+  })
+
+  test("is told of another user's token only what it says itself, genuine or forged", async () => {
+    const token = await makeToken(instance.metadataSocket, 60)
+    const genuine = await metabindAsOther(['inspect', '--json'], token)
+    expect(genuine).toMatchObject({ code: 6, out: expect.stringContaining('TOKEN_CALLER') })
+    expect(await metabindAsOther(['inspect', '--json'], altered(token, 40))).toEqual(genuine)
+  })
+
+  test('who inspects a token of another instance leaves a record', async () => {
+    const foreign = altered(await makeTokenAsOther(), 6)
+    const told = await metabindAsOther(['inspect'], foreign)
+    expect(told).toMatchObject({ code: 4, out: expect.stringContaining('TOKEN_FOREIGN') })
+    await instance.agent.until(
+      (record) => record.event === 'token.foreign' && uidOf(record) === OTHER_UID,
+    )
+  })
+})
+
+/** A token with one byte of another value: of the iid from 6 on, of the MAC from 32 on. */
+function altered(token: string, at: number): string {
+  const bytes = Buffer.from(token, 'base64url')
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
+  return bytes.toString('base64url')
+}
 
 function uidOf(record: Readonly<Record<string, unknown>>): unknown {
   const { caller } = record

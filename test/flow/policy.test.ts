@@ -305,7 +305,8 @@ rule 2 (unnamed) is not about it: units
   })
 
   test.each([
-    [['explain', 'root'], 2, 'USER or PATH is missing'],
+    [['explain'], 2, 'PATH is missing'],
+    [['explain', OPEN, '--unit', 'a@1.service'], 2, 'describe a USER; name one'],
     [['explain', 'no-such-user', OPEN], 2, "there is no user 'no-such-user' here"],
     [['explain', 'root', '/a/../b'], 1, 'REQUEST_PATH: The path is not in canonical form.'],
   ])('%j', async (args, code, error) => {
