@@ -33,6 +33,8 @@ export interface AgentOptions {
   readonly through?: readonly string[]
   /** Handed to the agent as its descriptors 3, 4 and so on. */
   readonly descriptors?: readonly number[]
+  /** What is run with the configuration as its arguments; the sources, when left out. */
+  readonly program?: readonly string[]
 }
 
 /** Starts `metabindd --config FILE...`; it need not be ready yet. */
@@ -40,9 +42,10 @@ export function startAgentProcess(
   configs: readonly string[],
   options: AgentOptions = {},
 ): AgentProcess {
-  const args = [DAEMON, ...configs.flatMap((file) => ['--config', file])]
-  const [command = process.execPath, ...before] = [...(options.through ?? []), process.execPath]
-  const child = spawn(command, [...before, ...args], {
+  const program = options.program ?? [process.execPath, DAEMON]
+  const [command = '', ...before] = [...(options.through ?? []), ...program]
+  const args = [...before, ...configs.flatMap((file) => ['--config', file])]
+  const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     env: { ...process.env, ...options.env },
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
