@@ -577,6 +577,13 @@ export const ERRORS = {
     sentence: 'The attestation key is not proven to be in the TPM of the endorsement key.',
     remedy: 'Make a challenge and have the instance answer it; a wrong answer is a forgery.',
   },
+  VERIFY_PROVISIONAL: {
+    status: 403,
+    sentence:
+      'Nothing shows that the attestation key is in a TPM: software could have made all of this.',
+    remedy:
+      'Make a challenge and have the instance answer it, or say that a provisional result will do.',
+  },
   VERIFY_TOKEN: {
     status: 403,
     sentence: 'The identity token is malformed.',

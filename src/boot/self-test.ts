@@ -80,7 +80,8 @@ function chooseAnchor(
   options: VerifyOptions,
 ): { readonly options: VerifyOptions; readonly anchored: boolean } {
   try {
-    verifyEvidence(bytes, options)
+    // Activation follows: the challenge is made for the anchor that is found here.
+    verifyEvidence(bytes, { ...options, allowProvisional: true })
     return { options, anchored: true }
   } catch (error) {
     const mayBe = error instanceof MetabindError && UNVOUCHED.includes(error.code)

@@ -29,13 +29,15 @@ finish compares the answer of metabind activate with the secret that was kept.
 
 ${EVIDENCE_HELP}  --answer ANSWER              the answer to a challenge, with --secret: proves where the AK is
   --secret SECRET              the secret that was kept with the challenge
+  --allow-provisional          exit with 0 where the result is provisional only
   --out CHALLENGE              where the challenge goes; it is not secret
   --secret-out SECRET          where the secret goes: mode 0600, not for the instance
   --tools-out FILE             the challenge also as a file for tpm2_activatecredential
   --json                       print the result as JSON
   --help                       print this text
 
-Exit codes: 0 verified, 1 refused or not readable, 2 wrong usage.
+Exit codes: 0 verified, 1 refused or not readable, 2 wrong usage, 3 provisional: every check held, but
+without --answer (or a certificate of the attestation key) nothing shows that the keys are in a TPM.
 `,
   run: async (args) => {
     const [word, ...rest] = args
@@ -45,17 +47,25 @@ Exit codes: 0 verified, 1 refused or not readable, 2 wrong usage.
   },
 }
 
+/** Not 0: a script that looks at the exit code alone would take software's keys for a TPM's. */
+const EXIT_PROVISIONAL = 3
+
 const ANSWER_OPTIONS = { answer: { type: 'string' }, secret: { type: 'string' } } as const
 
 function evidence(args: readonly string[]): number {
-  const options = { ...EVIDENCE_OPTIONS, ...ANSWER_OPTIONS, json: { type: 'boolean' } } as const
+  const options = {
+    ...EVIDENCE_OPTIONS,
+    ...ANSWER_OPTIONS,
+    'allow-provisional': { type: 'boolean' },
+    json: { type: 'boolean' },
+  } as const
   const { values, positionals } = parseVerb(args, options, 1)
   const asked = verifyOptions(values)
   const activation = activationOf(values)
   const bytes = readBytes(fileOf(positionals))
-  const verified = verifyEvidence(bytes, { ...asked, activation })
+  const verified = verifyEvidence(bytes, { ...asked, activation, allowProvisional: true })
   process.stdout.write(values.json === true ? `${JSON.stringify(verified)}\n` : inWords(verified))
-  return 0
+  return verified.provisional && values['allow-provisional'] !== true ? EXIT_PROVISIONAL : 0
 }
 
 function activationOf(values: {
@@ -109,8 +119,11 @@ function fileOf([file]: readonly string[]): string {
   return file
 }
 
+const PROVISIONAL = 'provisional: software could have made all of this; finish a challenge'
+
 function inWords(verified: Verified): string {
   const rows: [string, string][] = [
+    ['result', verified.provisional ? PROVISIONAL : 'verified'],
     ['instance', verified.instanceId],
     ['identity', verified.iid],
     ['EK', `${verified.ek.kind} ${verified.ek.name}`],

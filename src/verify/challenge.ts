@@ -25,8 +25,13 @@ export function makeChallenge(
   evidence: Uint8Array,
   options: VerifyOptions,
 ): { readonly challenge: Challenge; readonly kept: KeptSecret } {
-  // The activation that the caller may demand is what this challenge is for.
-  const asked = { ...options, demandActivation: false, activation: undefined }
+  // The activation that evidence lacks, and that the caller may demand, is what this challenge is for.
+  const asked = {
+    ...options,
+    demandActivation: false,
+    activation: undefined,
+    allowProvisional: true,
+  }
   const { ek, ak } = verifiedSubject(evidence, asked)
   const secret = randomBytes(SECRET_BYTES)
   const id = randomBytes(16)

@@ -39,13 +39,14 @@ export type Claim = keyof typeof CLAIMS
 
 /** @param anchor what vouches for the TPM @param ekNamesInstance whether the EK certificate does */
 export function provenClaims(
-  { evidence, ak, demands }: Subject,
+  subject: Subject,
   anchor: Anchor,
   ekNamesInstance: boolean,
 ): ReadonlySet<Claim> {
+  const { evidence, ak, demands } = subject
   const proven: Record<Claim, boolean> = {
     'ek-genuine': anchor.kind !== 'ak-certificate',
-    'ak-in-tpm': demands.activation !== undefined || anchor.kind === 'ak-certificate',
+    'ak-in-tpm': isAkInTpm(subject, anchor),
     'instance-from-cloud': evidence.identityDocument !== undefined,
     'instance-from-ek': ekNamesInstance,
     'pcr-policy': demands.pcrPolicy !== undefined,
@@ -53,6 +54,11 @@ export function provenClaims(
     clock: demands.lastClock?.akName === ak.name.toString('hex'),
   }
   return new Set(claimNames().filter((claim) => proven[claim]))
+}
+
+/** Without this all keys but the EK may be software's, and so may be everything that they signed. */
+export function isAkInTpm({ demands }: Subject, anchor: Anchor): boolean {
+  return demands.activation !== undefined || anchor.kind === 'ak-certificate'
 }
 
 export function claimNames(): Claim[] {

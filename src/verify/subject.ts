@@ -36,6 +36,7 @@ export interface Demands {
   readonly ekInstance: 'require' | 'prefer' | 'ignore'
   readonly demandDocument: boolean
   readonly demandActivation: boolean
+  readonly allowProvisional: boolean
   readonly lastClock: ClockRecord | undefined
   readonly activation: FinishedActivation | undefined
 }

@@ -1,5 +1,5 @@
 import { iidOf } from '../format/instance-identity.ts'
-import { type Claim, claimNames, provenClaims } from './claims.ts'
+import { type Claim, claimNames, isAkInTpm, provenClaims } from './claims.ts'
 import type { ClockRecord } from './clock.ts'
 import { type Anchor, findAnchor } from './endorsement.ts'
 import { commonName } from './key-certificate.ts'
@@ -8,6 +8,13 @@ import { jwkOf, type PublicJwk, spkiDigest } from './tpm-key.ts'
 
 /** What verified evidence says. Byte strings are in hex. */
 export interface Verified {
+  /** Every check held, and the keys are shown to be in a TPM: the opposite of `provisional`. */
+  readonly verified: boolean
+  /**
+   * Nothing shows that the AK is in a TPM, so software could have made all of this beside a copied
+   * EK certificate. Only where `allowProvisional` was given.
+   */
+  readonly provisional: boolean
   readonly dialect: string
   readonly instanceId: string
   /** Names the instance identity in tokens and logs. */
@@ -55,7 +62,10 @@ export function describeVerified(subject: Subject): Verified {
     akName: ak.name,
     rkName: rk.name,
   }
+  const isProven = isAkInTpm(subject, anchor)
   return {
+    verified: isProven,
+    provisional: !isProven,
     dialect: evidence.dialect,
     instanceId: evidence.instanceId,
     iid: iidOf(identity).toString('hex'),

@@ -1,8 +1,10 @@
 import { decodeEvidence, NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evidence.ts'
 import { certificationChecks, QUOTE_CHECKS } from './attestation-checks.ts'
 import { type Check, refuseUnless } from './check.ts'
+import { isAkInTpm } from './claims.ts'
 import type { ClockRecord } from './clock.ts'
 import { DOCUMENT_CHECKS } from './document-checks.ts'
+import { findAnchor } from './endorsement.ts'
 import { KEY_CHECKS } from './key-checks.ts'
 import { parsePcrPolicy } from './pcr-policy.ts'
 import { STATE_CHECKS } from './state-checks.ts'
@@ -25,8 +27,13 @@ export interface VerifyOptions {
   readonly ekInstance?: 'require' | 'prefer' | 'ignore' | undefined
   /** Refuses evidence without the cloud's identity document. */
   readonly demandDocument?: boolean | undefined
-  /** Refuses evidence of an AK that `activation` is not about. */
+  /** Refuses evidence of an AK that `activation` is not about, also where the AK has a certificate. */
   readonly demandActivation?: boolean | undefined
+  /**
+   * Accepts evidence whose AK nothing shows to be in a TPM: neither `activation` nor an AK
+   * certificate. Anybody with a copy of a genuine EK certificate can make such evidence.
+   */
+  readonly allowProvisional?: boolean | undefined
   /** `clock` of the last evidence that was accepted of this AK. */
   readonly lastClock?: ClockRecord | undefined
   /** From finishChallenge. */
@@ -56,6 +63,14 @@ export const CHECKS: readonly Check[] = [
   ...certificationChecks('SK'),
   ...STATE_CHECKS,
   ...DOCUMENT_CHECKS,
+  {
+    name: 'provisional',
+    codes: ['VERIFY_PROVISIONAL'],
+    run: (subject) => {
+      const isEnough = subject.demands.allowProvisional || isAkInTpm(subject, findAnchor(subject))
+      refuseUnless(isEnough, 'VERIFY_PROVISIONAL')
+    },
+  },
 ]
 
 /**
@@ -99,6 +114,7 @@ function parseOptions(options: VerifyOptions): Demands {
     ekInstance: options.ekInstance ?? 'prefer',
     demandDocument: options.demandDocument === true,
     demandActivation: options.demandActivation === true,
+    allowProvisional: options.allowProvisional === true,
     lastClock: options.lastClock,
     activation: options.activation,
   }

@@ -40,6 +40,7 @@ async function evidenceOf(of: Instance) {
   return verifyEvidence(Buffer.from(stdout), {
     nonce,
     now: new Date(),
+    allowProvisional: true,
     trust: {
       ekAnchors: await Promise.all(names.map(file)),
       identityCertificate: await file('cloud.pem'),

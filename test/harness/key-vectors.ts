@@ -70,6 +70,9 @@ const KEYS: Vector[] = [
   vector('an activation in another TPM', 'activation', 'VERIFY_ACTIVATION', ({ evidence }) => ({
     options: { activation: { ekName: randomBytes(34), akName: nameOf(evidence.ak.public) } },
   })),
+  vector('neither activation nor AK certificate', 'provisional', 'VERIFY_PROVISIONAL', () => ({
+    options: { allowProvisional: false },
+  })),
   vector('no activation where one is demanded', 'activation', 'VERIFY_ACTIVATION', () => ({
     options: { demandActivation: true },
   })),

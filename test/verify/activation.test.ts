@@ -80,15 +80,16 @@ function publicsOf(kind: EkTemplate['kind']) {
 
 describe('the ceremony', () => {
   test('14: challenge, activation and finish prove that the AK is in the TPM', async () => {
-    const demanded = { ...it.options, demandActivation: true }
+    const demanded = { ...it.options, demandActivation: true, allowProvisional: false }
     const made = makeChallenge(bytesOf(it.evidence), demanded)
     const challenge = decodeChallenge(Buffer.from(encodeChallenge(made.challenge)))
     const secret = await activate(challenge)
     const answer = { format: 'metabind answer', version: 1, id: challenge.id, secret } as const
     const kept = decodeKeptSecret(Buffer.from(encodeKeptSecret(made.kept)))
     const activation = finishChallenge(decodeAnswer(Buffer.from(encodeAnswer(answer))), kept, NOW)
-    const options = { ...demanded, activation }
-    expect(verifyEvidence(bytesOf(it.evidence), options).proven).toContain('ak-in-tpm')
+    const verified = verifyEvidence(bytesOf(it.evidence), { ...demanded, activation })
+    expect(verified).toMatchObject({ verified: true, provisional: false })
+    expect(verified.proven).toContain('ak-in-tpm')
   })
 
   test('two challenges have nothing in common (CVE-2026-6420)', () => {

@@ -71,9 +71,15 @@ describe('accepted', () => {
     })
   })
 
-  test('a software AK next to a genuine EK, which is why ak-in-tpm is not proven', () => {
+  test('a software AK next to a genuine EK, as provisional and only where that is allowed', () => {
     const evidence = forge(it.evidence)
-    expect(verifyEvidence(bytesOf(evidence), it.options).notProven).toContain('ak-in-tpm')
+    const { allowProvisional: _, ...byDefault } = it.options
+    expect(refusalOf(() => verifyEvidence(bytesOf(evidence), byDefault)).code).toBe(
+      'VERIFY_PROVISIONAL',
+    )
+    const found = verifyEvidence(bytesOf(evidence), it.options)
+    expect(found).toMatchObject({ verified: false, provisional: true })
+    expect(found.notProven).toContain('ak-in-tpm')
     expect(
       refusalOf(() => verifyEvidence(bytesOf(evidence), { ...it.options, demandActivation: true }))
         .code,
@@ -104,7 +110,9 @@ describe('accepted', () => {
     const evidence = { ...forged, ak: { ...forged.ak, certificates: [certificate] } }
     const { identityCertificate = Buffer.alloc(0) } = options.trust
     const trust = { akAnchors: [authority.der], identityCertificate }
-    const verified = verifyEvidence(bytesOf(evidence), { ...options, trust })
+    const asked = { ...options, trust, allowProvisional: false }
+    const verified = verifyEvidence(bytesOf(evidence), asked)
+    expect(verified).toMatchObject({ verified: true, provisional: false })
     expect(verified.anchor.kind).toBe('ak-certificate')
     expect(verified.proven).toContain('ak-in-tpm')
     expect(verified.notProven).toContain('ek-genuine')

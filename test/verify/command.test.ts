@@ -9,6 +9,7 @@ import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import { decodeChallenge, encodeAnswer } from '../../src/format/activation.ts'
 import { encodeEvidence } from '../../src/format/evidence.ts'
 import { AK_TEMPLATE, EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
+import { forge } from '../harness/attacker.ts'
 import { makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
 import { genuineCase, INSTANCE_ID, type VerifyCase } from '../harness/verify-case.ts'
@@ -62,8 +63,7 @@ const asked = () => [
 
 describe('metabind verify', () => {
   test('says what is proven, and what is not', async () => {
-    const { code, stdout } = await metabind(at('evidence.json'), ...asked())
-    expect(code).toBe(0)
+    const { stdout } = await metabind(at('evidence.json'), ...asked())
     expect(stdout).toContain(`instance    ${INSTANCE_ID}\n`)
     expect(stdout).toContain(
       'not proven  Nobody has checked that the attestation key is in that TPM',
@@ -73,6 +73,25 @@ describe('metabind verify', () => {
   test('--json', async () => {
     const { stdout } = await metabind(at('evidence.json'), ...asked(), '--json')
     expect(JSON.parse(stdout)).toMatchObject({ instanceId: INSTANCE_ID, dialect: 'aliyun' })
+  })
+
+  test('all-software keys beside a genuine EK certificate end with 3, and are not verified', async () => {
+    await writeFile(at('software.json'), encodeEvidence(forge(it.evidence)))
+    const plain = await metabind(at('software.json'), ...asked())
+    expect([plain.code, plain.stderr]).toEqual([3, ''])
+    expect(plain.stdout).toMatch(/^result {6}provisional: /)
+    const json = await metabind(at('software.json'), ...asked(), '--json')
+    expect(json.code).toBe(3)
+    expect(JSON.parse(json.stdout)).toMatchObject({ verified: false, provisional: true })
+  })
+
+  test('--allow-provisional: exit 0, and still not verified', async () => {
+    const { code, stdout } = await metabind(
+      at('evidence.json'),
+      ...[...asked(), '--json', '--allow-provisional'],
+    )
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ verified: false, provisional: true })
   })
 
   test('another nonce: one line with the code', async () => {
@@ -139,8 +158,10 @@ describe('the ceremony of files', () => {
     const finished = await metabind('finish', at('answer.json'), '--secret', at('secret.json'))
     expect(finished.stdout).toMatch(/^proven: AK [0-9a-f]{68} is in the TPM of EK [0-9a-f]{68}\n$/)
     const answer = ['--answer', at('answer.json'), '--secret', at('secret.json')]
-    const { stdout } = await metabind(at('evidence.json'), ...asked(), ...answer, '--json')
-    expect(JSON.parse(stdout).proven).toContain('ak-in-tpm')
+    const { code, stdout } = await metabind(at('evidence.json'), ...asked(), ...answer, '--json')
+    const { proven, verified, provisional } = JSON.parse(stdout)
+    expect({ code, verified, provisional }).toEqual({ code: 0, verified: true, provisional: false })
+    expect(proven).toContain('ak-in-tpm')
   })
 
   test('an answer made up', async () => {
@@ -209,6 +230,7 @@ describe('openssl as the other judge of chains', () => {
       it.nonce.toString('hex'),
       '--anchors',
       at('openssl'),
+      '--allow-provisional',
     )
     expect([byOpenssl, ours.code === 0]).toEqual([isGood, isGood])
   })
