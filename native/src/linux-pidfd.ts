@@ -5,7 +5,12 @@ import { LinuxError, lastError } from './linux-error.ts'
 const POLLIN = 0x0001
 const POLLNVAL = 0x0020
 
-const poll = koffi.load('libc.so.6').func('int poll(void *fds, unsigned long nfds, int timeout)')
+/** asm-generic/unistd.h: the same number on every architecture. */
+const SYS_PIDFD_OPEN = 434
+
+const libc = koffi.load('libc.so.6')
+const poll = libc.func('int poll(void *fds, unsigned long nfds, int timeout)')
+const syscall = libc.func('long syscall(long number, ...)')
 
 /** struct pollfd: int fd; short events; short revents. One for all calls, as they are synchronous. */
 const pollfd = new DataView(new ArrayBuffer(8))
@@ -28,4 +33,18 @@ export function processAlive(pidfd: number): boolean {
   const revents = pollfd.getInt16(6, LITTLE_ENDIAN)
   if ((revents & POLLNVAL) !== 0 || pidfd < 0) throw new LinuxError('poll', 'EBADF')
   return (revents & POLLIN) === 0
+}
+
+/**
+ * A file descriptor of the process that has a pid now. The caller closes it. Undefined where the
+ * kernel lacks pidfd_open(2) (before 5.3).
+ *
+ * @throws LinuxError ESRCH where there is no such process
+ */
+export function openPidfd(pid: number): number | undefined {
+  const pidfd = Number(syscall(SYS_PIDFD_OPEN, 'int', pid, 'unsigned int', 0))
+  if (pidfd >= 0) return pidfd
+  const error = lastError('pidfd_open')
+  if (error.code === 'ENOSYS') return undefined
+  throw error
 }

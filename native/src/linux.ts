@@ -9,10 +9,11 @@ export { originalDestination } from './linux-original-destination.ts'
 export {
   type PeerCredentials,
   peerCredentials,
+  peerGroupCount,
   peerGroups,
   peerPidfd,
   socketFd,
 } from './linux-peer.ts'
-export { processAlive } from './linux-pidfd.ts'
+export { openPidfd, processAlive } from './linux-pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './linux-process.ts'
 export { type SocketOwner, type TcpEnds, tcpSocketOwner } from './linux-sockdiag.ts'

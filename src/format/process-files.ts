@@ -1,7 +1,5 @@
-/** What files of /proc/PID say (proc(5)), as values. The process chose none of their structure. */
+/** What files of /proc say (proc(5)), as values. No process chose any of their structure. */
 export interface ProcessStatus {
-  /** Effective uid now; SO_PEERCRED has the one of connect(2). */
-  readonly effectiveUid: number
   /** How many PID namespaces deep the process is, seen from this /proc: 1 where it is in its own. */
   readonly pidNamespaces: number
   /** Effective capabilities, a bit each. */
@@ -14,15 +12,21 @@ export interface ProcessStatus {
  * @returns undefined where a line is missing: cut off, or of another kernel
  */
 export function parseStatus(text: string): ProcessStatus | undefined {
-  const uid = /^Uid:\t\d+\t(\d+)\t/m.exec(text)?.[1]
-  const namespaces = /^NSpid:((?:\t\d+)+)$/m.exec(text)?.[1]
+  const pidNamespaces = parsePidNamespaces(text)
   const capabilities = /^CapEff:\t([0-9a-f]{16})$/m.exec(text)?.[1]
-  if (uid === undefined || namespaces === undefined || capabilities === undefined) return undefined
-  return {
-    effectiveUid: Number(uid),
-    pidNamespaces: namespaces.split('\t').length - 1,
-    capabilities: BigInt(`0x${capabilities}`),
-  }
+  if (pidNamespaces === undefined || capabilities === undefined) return undefined
+  return { pidNamespaces, capabilities: BigInt(`0x${capabilities}`) }
+}
+
+/**
+ * How many PID namespaces deep a process is: from its /proc/PID/status, or from the
+ * /proc/self/fdinfo/FD of a pidfd, which has the same line.
+ *
+ * @returns undefined where the line is missing, or the process has ended
+ */
+export function parsePidNamespaces(text: string): number | undefined {
+  const pids = /^NSpid:((?:\t[1-9]\d*)+)$/m.exec(text)?.[1]
+  return pids === undefined ? undefined : pids.split('\t').length - 1
 }
 
 /**

@@ -1,8 +1,10 @@
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import {
+  openPidfd,
   type PeerCredentials,
   peerCredentials,
+  peerGroupCount,
   peerGroups,
   peerPidfd,
   processAlive,
@@ -10,6 +12,7 @@ import {
 } from 'tpm2-js/linux'
 import { MetabindError } from '../errors.ts'
 import {
+  effectiveUidOf,
   isUnmappedGroup,
   isUnmappedUser,
   type NamesExecutable,
@@ -17,6 +20,7 @@ import {
   readProcess,
   startTimeOf,
 } from './process.ts'
+import { ratePerUid } from './rate.ts'
 
 /**
  * The local process on the other end of a connection.
@@ -47,9 +51,25 @@ export interface CallerParts {
   readonly namesExecutable: NamesExecutable | undefined
   /** A pidfd of a socket's peer, or undefined where the kernel has none (before 6.5). */
   readonly peerPidfd: (fd: number) => number | undefined
+  /** A pidfd of the process that has a pid, or undefined where the kernel has none (before 5.3). */
+  readonly openPidfd: (pid: number) => number | undefined
+  /** Whether a list of more than GROUPS_AT_ONCE groups may be read for a user: 0 if so. */
+  readonly manyGroups: { take(uid: number): number }
 }
 
-const KERNEL: CallerParts = { namesExecutable: undefined, peerPidfd }
+/** Read of every caller. The kernel needs 3 ms for the most that there can be, with everybody waiting. */
+export const GROUPS_AT_ONCE = 1024
+const MANY_GROUPS = { perSecond: 5, burst: 20 }
+
+/** Some 2 KiB. */
+const GROUPS_PER_SHARE = 256
+
+const KERNEL: CallerParts = {
+  namesExecutable: undefined,
+  peerPidfd,
+  openPidfd,
+  manyGroups: ratePerUid(MANY_GROUPS, () => performance.now()),
+}
 
 const callers = new WeakMap<Socket, Caller | MetabindError>()
 const uids = new WeakMap<Socket, number>()
@@ -63,22 +83,22 @@ export function identifyCaller(socket: Socket, parts: Partial<CallerParts> = {})
   try {
     const fd = socketFd(socket)
     const credentials = peerCredentials(fd)
-    rememberUid(socket, credentials)
+    if (!isUnmappedUser(credentials.uid)) rememberUid(socket, credentials.uid)
     callers.set(socket, callerAt(fd, credentials, { ...KERNEL, ...parts }))
   } catch (error) {
     callers.set(socket, unknownBecause(error))
   }
 }
 
-/** Of a caller that cannot be identified too: whatever it does is counted for its user. */
-function rememberUid(socket: Socket, { uid }: PeerCredentials): void {
-  if (!isUnmappedUser(uid)) uids.set(socket, uid)
-}
-
 /** Remembers who is on the other end, where the transport is another than a Unix socket. */
 export function rememberCaller(socket: Socket, caller: Caller): void {
   callers.set(socket, caller)
-  uids.set(socket, caller.uid)
+  rememberUid(socket, caller.uid)
+}
+
+/** Remembers the user of a caller that may not be identified: whatever it does is counted for that user. */
+export function rememberUid(socket: Socket, uid: number): void {
+  uids.set(socket, uid)
 }
 
 /**
@@ -87,6 +107,16 @@ export function rememberCaller(socket: Socket, caller: Caller): void {
  */
 export function uidOf(socket: Socket): number | undefined {
   return uids.get(socket)
+}
+
+/**
+ * How many connections one counts for: more than one where its caller is in so many groups that what
+ * is remembered of it would fill the memory.
+ */
+export function sharesOf(socket: Socket): number {
+  const caller = callers.get(socket)
+  if (caller === undefined || caller instanceof MetabindError) return 1
+  return 1 + Math.floor(caller.groups.length / GROUPS_PER_SHARE)
 }
 
 /**
@@ -107,9 +137,11 @@ function callerAt(fd: number, credentials: PeerCredentials, parts: CallerParts):
   if (isUnmappedUser(uid) || isUnmappedGroup(gid)) {
     throw new MetabindError('CALLER_UNKNOWN', 'its user has no number in this user namespace')
   }
-  const groups = peerGroups(fd)
-  const { effectiveUid: _now, ...attributes } = attributesOf(fd, credentials, parts)
-  return { pid, uid, gid, groups, ...attributes }
+  if (peerGroupCount(fd) > GROUPS_AT_ONCE && parts.manyGroups.take(uid) > 0) {
+    throw new MetabindError('CALLER_UNKNOWN', 'its user has too many callers with many groups')
+  }
+  const attributes = attributesOf(fd, credentials, parts)
+  return { pid, uid, gid, groups: peerGroups(fd), ...attributes }
 }
 
 /**
@@ -125,7 +157,7 @@ function attributesOf(
   const pidfd = parts.peerPidfd(fd)
   if (pidfd === undefined) return attributesByStartTime(credentials, parts)
   try {
-    const attributes = readProcess(credentials.pid, parts.namesExecutable)
+    const attributes = readProcess(credentials.pid, pidfd, parts.namesExecutable)
     if (!processAlive(pidfd)) throw gone()
     return attributes
   } finally {
@@ -144,9 +176,14 @@ function attributesByStartTime(
   parts: CallerParts,
 ): ProcessAttributes {
   const startTime = startTimeOf(pid)
-  const attributes = readProcess(pid, parts.namesExecutable)
-  if (startTimeOf(pid) !== startTime || attributes.effectiveUid !== uid) throw gone()
-  return attributes
+  const pidfd = parts.openPidfd(pid)
+  try {
+    const attributes = readProcess(pid, pidfd, parts.namesExecutable)
+    if (effectiveUidOf(pid) !== uid || startTimeOf(pid) !== startTime) throw gone()
+    return attributes
+  } finally {
+    if (pidfd !== undefined) closeSync(pidfd)
+  }
 }
 
 function gone(): MetabindError {

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { isClosing } from './answer-error.ts'
-import { callerOf, identifyCaller } from './caller.ts'
+import { identifyCaller, sharesOf, uidOf } from './caller.ts'
 import { mayBegin } from './pipelined.ts'
 import type { NamesExecutable } from './process.ts'
 
@@ -19,9 +19,13 @@ export interface HttpBounds {
 
 /** Who says whether a connection may stay, and counts those that may not. */
 export interface Admission {
-  admit(uid: number): boolean
+  /**
+   * @param uid undefined where the kernel names no user
+   * @param shares how many connections it counts for
+   */
+  admit(uid: number | undefined, shares: number): boolean
   /** Once for each admitted connection, when it is closed. */
-  leave(uid: number): void
+  leave(uid: number | undefined, shares: number): void
   /** Told of every refusal that is answered on the bare connection. */
   refused(code: ErrorCode): void
   /** Told of a connection that was closed unanswered, because all together are too many. */
@@ -36,6 +40,8 @@ export type Identify = (socket: Socket) => void | Promise<void>
 
 // How long a refused connection may take to send the request that is not answered.
 const UNREAD_MS_MAX = 100
+/** Refused connections that are told so at once; those beyond it are closed without a word. */
+const REFUSED_OPEN_MAX = 64
 
 // What node:http reports before there is a request to answer.
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
@@ -79,7 +85,8 @@ export function httpServer(
       refuseRaw(socket, code)
     },
   })
-  app.server.maxConnections = bounds.connections
+  // Admission keeps to bounds.connections; what it refuses must not take the place of what it keeps.
+  app.server.maxConnections = bounds.connections + (admission === undefined ? 0 : REFUSED_OPEN_MAX)
   guardConnections(app.server, identify, admission)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
@@ -130,9 +137,9 @@ export function guardConnections(
   const [serve] = server.listeners('connection')
   if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
   server.removeAllListeners('connection')
+  const mayStay = admission === undefined ? () => true : gatekeeper(admission)
   const enter = (socket: Socket) => {
-    if (socket.destroyed) return
-    if (admission === undefined || pass(socket, admission)) Reflect.apply(serve, server, [socket])
+    if (!socket.destroyed && mayStay(socket)) Reflect.apply(serve, server, [socket])
   }
   server.on('connection', (socket: Socket) => {
     const identified = identify(socket)
@@ -154,29 +161,30 @@ async function enterLater(
   enter(socket)
 }
 
-/** @returns whether the connection may stay; one beyond its uid's share is told so and closed */
-function pass(socket: Socket, admission: Admission): boolean {
-  const uid = quietUid(socket)
-  // Nobody's connection: each of its requests is refused anyway.
-  if (uid === undefined) return true
-  if (admission.admit(uid)) {
-    socket.once('close', () => admission.leave(uid))
-    return true
+/** @returns asked once for each connection: whether it may stay; one that may not is told so and closed */
+function gatekeeper(admission: Admission): (socket: Socket) => boolean {
+  let refusedOpen = 0
+  const refuse = (socket: Socket): void => {
+    admission.refused('LIMIT_CONNECTIONS')
+    if (refusedOpen >= REFUSED_OPEN_MAX) return void socket.destroy()
+    refusedOpen += 1
+    socket.once('close', () => {
+      refusedOpen -= 1
+    })
+    socket.on('error', () => socket.destroy())
+    refuseRaw(socket, 'LIMIT_CONNECTIONS')
+    // Closing with the request unread would reset the connection, and the answer with it.
+    socket.once('data', () => socket.destroySoon())
+    setTimeout(() => socket.destroy(), UNREAD_MS_MAX).unref()
   }
-  admission.refused('LIMIT_CONNECTIONS')
-  socket.on('error', () => socket.destroy())
-  refuseRaw(socket, 'LIMIT_CONNECTIONS')
-  // Closing with the request unread would reset the connection, and the answer with it.
-  socket.once('data', () => socket.destroySoon())
-  setTimeout(() => socket.destroySoon(), UNREAD_MS_MAX).unref()
-  return false
-}
-
-function quietUid(socket: Socket): number | undefined {
-  try {
-    return callerOf(socket).uid
-  } catch {
-    return undefined
+  return (socket) => {
+    const [uid, shares] = [uidOf(socket), sharesOf(socket)]
+    if (!admission.admit(uid, shares)) {
+      refuse(socket)
+      return false
+    }
+    socket.once('close', () => admission.leave(uid, shares))
+    return true
   }
 }
 

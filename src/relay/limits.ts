@@ -5,6 +5,8 @@ import { type Rate, ratePerUid } from './rate.ts'
 export interface LimitBounds {
   readonly mints: Rate
   readonly misses: Rate
+  /** Of all together. */
+  readonly connections: number
   readonly connectionsPerUid: number
 }
 
@@ -20,15 +22,30 @@ export interface Limits {
   requireMiss(uid: number): void
   /** Call for each refusal. @returns how long its answer shall wait: 0, but for a uid that floods */
   pauseMs(uid: number | undefined): number
-  /** @returns whether the uid may have one connection more; each that was admitted must leave */
-  admit(uid: number): boolean
-  leave(uid: number): void
+  /**
+   * @param uid undefined: those whose user the kernel does not name have a small share together
+   * @param shares how many connections it counts for
+   * @returns whether it may stay; each that was admitted must leave
+   */
+  admit(uid: number | undefined, shares?: number): boolean
+  leave(uid: number | undefined, shares?: number): void
+  /** Uids that have a connection now. */
+  readonly uidsConnected: number
 }
 
 // More refusals than a program that behaves ever meets; beyond them, one connection gets ten a second
 // and not ten thousand, and the event loop is free for the others.
 const REFUSALS: Rate = { perSecond: 50, burst: 200 }
 const PAUSE_MS = 100
+
+const NAMELESS_CONNECTIONS_MAX = 64
+// Of all connections: whoever takes the others, in the name of however many users, root can still look.
+const KEPT_FOR_ROOT_MAX = 64
+
+/** How many of `connections` only root may have. */
+export function keptForRoot(connections: number): number {
+  return Math.min(KEPT_FOR_ROOT_MAX, Math.floor(connections / 8))
+}
 
 /**
  * @param clockMs a clock that never jumps
@@ -42,8 +59,7 @@ export function limits(
   const mints = ratePerUid(bounds.mints, clockMs)
   const misses = ratePerUid(bounds.misses, clockMs)
   const refusals = ratePerUid(REFUSALS, clockMs)
-  // Bounded by the connections of all uids together.
-  const connections = new Map<number, number>()
+  const connections = connectionLimits(bounds, onRefused)
   const requireOne = (waitSeconds: number, kind: LimitKind): void => {
     if (waitSeconds === 0) return
     onRefused(kind)
@@ -53,19 +69,43 @@ export function limits(
     requireMint: (uid) => requireOne(mints.take(uid), 'mint'),
     requireMiss: (uid) => requireOne(misses.take(uid), 'miss'),
     pauseMs: (uid) => (refusals.take(uid) === 0 ? 0 : PAUSE_MS),
-    admit: (uid) => {
-      const open = connections.get(uid) ?? 0
-      if (open < bounds.connectionsPerUid) {
-        connections.set(uid, open + 1)
-        return true
-      }
-      onRefused('connections')
-      return false
+    admit: connections.admit,
+    leave: connections.leave,
+    get uidsConnected() {
+      return connections.uidsConnected
     },
-    leave: (uid) => {
-      const open = (connections.get(uid) ?? 1) - 1
-      if (open > 0) connections.set(uid, open)
-      else connections.delete(uid)
+  }
+}
+
+function connectionLimits(
+  { connections, connectionsPerUid }: LimitBounds,
+  onRefused: (kind: LimitKind) => void,
+): Pick<Limits, 'admit' | 'leave' | 'uidsConnected'> {
+  // Of whoever has a connection, so bounded by all of these.
+  const ofUid = new Map<number | undefined, number>()
+  let ofAll = 0
+  const namelessMax = Math.min(NAMELESS_CONNECTIONS_MAX, connectionsPerUid)
+  const othersMax = connections - keptForRoot(connections)
+  return {
+    admit: (uid, shares = 1) => {
+      const before = ofUid.get(uid) ?? 0
+      const isBeyondOwn = before + shares > (uid === undefined ? namelessMax : connectionsPerUid)
+      if (isBeyondOwn || ofAll + shares > (uid === 0 ? connections : othersMax)) {
+        onRefused(isBeyondOwn ? 'connections' : 'total')
+        return false
+      }
+      ofUid.set(uid, before + shares)
+      ofAll += shares
+      return true
+    },
+    leave: (uid, shares = 1) => {
+      const left = (ofUid.get(uid) ?? 0) - shares
+      if (left > 0) ofUid.set(uid, left)
+      else ofUid.delete(uid)
+      ofAll -= shares
+    },
+    get uidsConnected() {
+      return ofUid.size
     },
   }
 }

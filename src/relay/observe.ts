@@ -75,8 +75,6 @@ interface Passage extends Way {
 /** Names who is on the other end; undefined where the connection may not stay. */
 type Name = (socket: Socket) => Who | undefined | Promise<Who | undefined>
 
-/** Whose connections are counted together where the kernel names no owner. */
-const NO_UID = -1
 /** In a container, and in which cannot be told. */
 const NO_CONTAINER = 'none'
 
@@ -131,7 +129,7 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
 /** @returns undefined for a connection that is beyond its user's share */
 function openPassage(socket: Socket, who: Who, parts: ObserverParts): Passage | undefined {
   parts.onRedirected()
-  const { uid = NO_UID } = who
+  const { uid } = who
   if (socket.destroyed || !parts.limits.admit(uid)) return undefined
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()

@@ -4,13 +4,13 @@ import { parseCgroup } from '../format/cgroup.ts'
 import {
   mapsEveryId,
   type ProcessStatus,
+  parsePidNamespaces,
   parseStartTime,
   parseStatus,
 } from '../format/process-files.ts'
 
 /** What /proc says of a process, beyond what the kernel says of its socket. */
 export interface ProcessAttributes {
-  readonly effectiveUid: number
   readonly unit?: string
   readonly slice?: string
   readonly container?: string
@@ -103,28 +103,42 @@ export function isUnmappedGroup(gid: number): boolean {
  * Reads what /proc says of a pid now. It is about the process that was meant only if that is known
  * to have held the pid throughout: whoever calls this checks that afterwards.
  *
+ * @param pidfd of the same process, where the kernel has such
  * @throws where a file cannot be read: usually the process is gone
  */
 export function readProcess(
   pid: number,
+  pidfd: number | undefined,
   namesExecutable: NamesExecutable | undefined,
 ): ProcessAttributes {
-  const status = parseStatus(readProc(`${pid}/status`))
-  if (status === undefined) throw new MetabindError('CALLER_UNKNOWN', 'its status is incomplete')
+  const namespaces = namespacesOf(pid, pidfd)
   const { container, ...place } = parseCgroup(readProc(`${pid}/cgroup`))
-  const otherUsers = readProc(`${pid}/uid_map`) !== own().uidMap
   const executable = executableOf(pid, namesExecutable)
   return {
-    effectiveUid: status.effectiveUid,
     ...place,
     // Where the agent itself runs in a container, that one is its host.
     ...(container === undefined || container === own().container ? {} : { container }),
-    namespaces: [
-      ...(status.pidNamespaces > 1 ? (['pid'] as const) : []),
-      ...(otherUsers ? (['user'] as const) : []),
-    ],
+    namespaces,
     ...(executable === undefined ? {} : { executable }),
   }
+}
+
+/**
+ * /proc/PID/status names every group of the process, up to 65,536, and takes the kernel milliseconds
+ * then: it is read only where there is no pidfd.
+ */
+function namespacesOf(pid: number, pidfd: number | undefined): ('pid' | 'user')[] {
+  const depth = parsePidNamespaces(
+    readProc(pidfd === undefined ? `${pid}/status` : `self/fdinfo/${pidfd}`),
+  )
+  if (depth === undefined) throw new MetabindError('CALLER_UNKNOWN', 'its process is gone')
+  const otherUsers = readProc(`${pid}/uid_map`) !== own().uidMap
+  return [...(depth > 1 ? (['pid'] as const) : []), ...(otherUsers ? (['user'] as const) : [])]
+}
+
+/** The effective uid of the process that has a pid now: it owns the folder (proc(5)). */
+export function effectiveUidOf(pid: number): number {
+  return statSync(`/proc/${pid}`).uid
 }
 
 /** When the process that has a pid now was started; with the pid it names one process. */

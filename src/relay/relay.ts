@@ -116,14 +116,14 @@ export function relay(parts: RelayParts): FastifyInstance {
 /** Connections per uid, and the counting of what is refused before there is a request. */
 function admission({ limits, counters }: RelayParts): Admission {
   return {
-    admit: (uid) => {
-      if (!limits.admit(uid)) return false
+    admit: (uid, shares) => {
+      if (!limits.admit(uid, shares)) return false
       counters.connections += 1
       return true
     },
-    leave: (uid) => {
+    leave: (uid, shares) => {
       counters.connections -= 1
-      limits.leave(uid)
+      limits.leave(uid, shares)
     },
     refused: (code) => counters.answered('none', code),
     dropped: () => counters.limited('total'),

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'tpm2-js/linux'
 import { MetabindError } from '../errors.ts'
 import { parseCgroup } from '../format/cgroup.ts'
-import { type Caller, rememberCaller } from './caller.ts'
+import { type Caller, rememberCaller, rememberUid } from './caller.ts'
 import type { Cgroups } from './cgroup.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
@@ -84,7 +84,9 @@ export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
  * where uid 0 is not the root that a rule means.
  */
 function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroups): void {
-  if (owner?.cgroupId === undefined) return
+  if (owner === undefined) return
+  rememberUid(socket, owner.uid)
+  if (owner.cgroupId === undefined) return
   const place = places.pathOf(owner.cgroupId, owner.uid)
   if (place === undefined) return
   rememberCaller(socket, callerFor(owner, place))

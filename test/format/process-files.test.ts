@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { mapsEveryId, parseStartTime, parseStatus } from '../../src/format/process-files.ts'
+import {
+  mapsEveryId,
+  parsePidNamespaces,
+  parseStartTime,
+  parseStatus,
+} from '../../src/format/process-files.ts'
 
 const STATUS = `Name:\tnode
 Umask:\t0022
@@ -14,7 +19,6 @@ CapEff:\t0000000000080000
 
 test('status', () => {
   expect(parseStatus(STATUS)).toEqual({
-    effectiveUid: 1002,
     pidNamespaces: 1,
     capabilities: 1n << 19n,
   })
@@ -25,13 +29,24 @@ test('a process in a PID namespace within a PID namespace', () => {
   expect(parseStatus(nested)?.pidNamespaces).toBe(3)
 })
 
-test.each(['Uid', 'NSpid', 'CapEff'])('status without %s is not believed', (name) => {
+test.each(['NSpid', 'CapEff'])('status without %s is not believed', (name) => {
   expect(parseStatus(STATUS.replace(`${name}:`, 'X:'))).toBeUndefined()
 })
 
 test('this process', () => {
   const status = parseStatus(readFileSync('/proc/self/status', 'latin1'))
-  expect(status?.effectiveUid).toBe(process.geteuid?.())
+  expect(status?.pidNamespaces).toBeGreaterThanOrEqual(1)
+})
+
+test.each([
+  ['pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t19\nPid:\t77\nNSpid:\t77\n', 1],
+  ['Pid:\t77\nNSpid:\t77\t2\t1\n', 3],
+  // One that has ended and was waited for, and one that this /proc does not see.
+  ['Pid:\t-1\nNSpid:\t-1\n', undefined],
+  ['Pid:\t0\nNSpid:\t0\n', undefined],
+  ['Pid:\t77\n', undefined],
+])('the descriptor of a process that says %j: %s namespaces', (text, namespaces) => {
+  expect(parsePidNamespaces(text)).toBe(namespaces)
 })
 
 test('the start time is field 22, whatever the process calls itself', () => {

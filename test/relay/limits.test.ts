@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RateError } from '../../src/errors.ts'
-import { type LimitBounds, type LimitKind, limits } from '../../src/relay/limits.ts'
+import {
+  keptForRoot,
+  type LimitBounds,
+  type LimitKind,
+  type Limits,
+  limits,
+} from '../../src/relay/limits.ts'
 import { ratePerUid } from '../../src/relay/rate.ts'
 
 function clock() {
@@ -17,6 +23,7 @@ function clock() {
 const BOUNDS: LimitBounds = {
   mints: { perSecond: 2, burst: 5 },
   misses: { perSecond: 0.5, burst: 3 },
+  connections: 5,
   connectionsPerUid: 2,
 }
 
@@ -164,5 +171,55 @@ describe('connections', () => {
     limited.leave(7)
     expect([limited.admit(7), limited.admit(7)]).toEqual([true, false])
     expect(refused).toEqual(['connections', 'connections'])
+  })
+
+  const many = { ...BOUNDS, connections: 800, connectionsPerUid: 300 }
+  const manyLimits = () => limits(many, clock().read, () => undefined)
+  const admitted = (limited: Limits, uid: number | undefined, tries: number) =>
+    Array.from({ length: tries }, () => limited.admit(uid)).filter((may) => may).length
+
+  test('some are kept for root, whatever the others take', () => {
+    const limited = manyLimits()
+    const others = [1, 2, 3, 4].map((uid) => admitted(limited, uid, 300))
+    expect(others).toEqual([300, 300, 800 - keptForRoot(800) - 600, 0])
+    expect(admitted(limited, undefined, 1)).toBe(0)
+    expect(admitted(limited, 0, 300)).toBe(keptForRoot(800))
+    limited.leave(1)
+    // What root left free of its own is not for the others.
+    expect(admitted(limited, 1, 1)).toBe(0)
+    expect(admitted(limited, 0, 1)).toBe(1)
+  })
+
+  test('as many are kept for root as it needs, and never all of them', () => {
+    expect([1, 7, 8, 100, 512, 65_536].map(keptForRoot)).toEqual([0, 0, 1, 12, 64, 64])
+  })
+
+  test('those whose user is not named have a small share together', () => {
+    const limited = manyLimits()
+    expect(admitted(limited, undefined, 300)).toBe(64)
+    expect(admitted(limited, 7, 300)).toBe(300)
+    limited.leave(undefined)
+    expect(admitted(limited, undefined, 2)).toBe(1)
+  })
+
+  test('one can count for several, of its user and of all', () => {
+    const limited = manyLimits()
+    expect([limited.admit(7, 250), limited.admit(7, 51), limited.admit(7, 50)]).toEqual([
+      true,
+      false,
+      true,
+    ])
+    limited.leave(7, 250)
+    expect(admitted(limited, 7, 300)).toBe(250)
+    expect([limited.admit(8, 300), admitted(limited, 9, 300)]).toEqual([true, 136])
+  })
+
+  test('a uid without connections is forgotten: ten thousand of them come and go', () => {
+    const limited = manyLimits()
+    for (let uid = 1; uid <= 10_000; uid += 1) {
+      expect(limited.admit(uid)).toBe(true)
+      limited.leave(uid)
+    }
+    expect(limited.uidsConnected).toBe(0)
   })
 })
