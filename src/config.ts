@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { z } from 'zod'
 import { MetabindError } from './errors.ts'
 import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './format/token-claims.ts'
@@ -239,14 +239,31 @@ export function readConfig(files: readonly string[]): Config {
 }
 
 function readOne(file: string): ConfigFile {
-  let text: string
+  let bytes: Buffer
   try {
-    text = readFileSync(file, 'utf8')
+    bytes = readAtMost(file, CONFIG_BYTES_MAX + 1)
   } catch (error) {
     throw new MetabindError('CONFIG_UNREADABLE', file, error)
   }
-  if (text.length > CONFIG_BYTES_MAX) throw new MetabindError('CONFIG_INVALID', `${file}: too long`)
-  return { file, text }
+  if (bytes.length > CONFIG_BYTES_MAX) {
+    throw new MetabindError('CONFIG_INVALID', `${file}: longer than ${CONFIG_BYTES_MAX} bytes.`)
+  }
+  return { file, text: bytes.toString('utf8') }
+}
+
+/** The beginning of a file of any size, or of a pipe, which gives it piece by piece. */
+function readAtMost(file: string, bytesMax: number): Buffer {
+  const bytes = Buffer.alloc(bytesMax)
+  const descriptor = openSync(file, 'r')
+  try {
+    let end = 0
+    for (let read = -1; read !== 0 && end < bytesMax; end += read) {
+      read = readSync(descriptor, bytes, end, bytesMax - end, null)
+    }
+    return bytes.subarray(0, end)
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 /** Tables are merged key by key, everything else is replaced. */

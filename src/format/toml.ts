@@ -1,5 +1,6 @@
 import { type AST, getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser'
 import { type ErrorCode, MetabindError } from '../errors.ts'
+import { tomlExcess } from './toml-bounds.ts'
 
 /** Table names and keys, and places in lists, from the outside in. */
 export type KeyPath = readonly (string | number)[]
@@ -13,10 +14,12 @@ export interface TomlDocument {
   has(path: KeyPath): boolean
 }
 
+const BYTE_ORDER_MARK = /^\uFEFF/
+
 /**
- * Parses TOML 1.0.
+ * Parses TOML 1.0. Deep nesting is refused before the parser, which recurses, sees it.
  *
- * @param text the document
+ * @param text the document; a byte order mark before it is passed over
  * @param file named in errors
  * @param code of the error: what kind of file it is
  * @throws MetabindError of that code, with file and line
@@ -26,52 +29,84 @@ export function parseToml(
   file: string,
   code: ErrorCode = 'CONFIG_INVALID',
 ): TomlDocument {
-  let program: AST.TOMLProgram
-  try {
-    program = parseTOML(text, { tomlVersion: '1.0.0' })
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error
-    throw new MetabindError(code, `${file}:${error.lineNumber}: ${error.message}.`)
+  const refuse = (line: number, why: string): never => {
+    throw new MetabindError(code, `${file}:${line}: ${why}.`)
   }
-  const lines = new Map<string, number>()
-  collectLines(program.body[0].body, [], lines)
-  for (const [path, line] of lines) {
-    // The value below would have it as its prototype, not as a key: it would go unseen.
-    if (!JSON.parse(path).includes('__proto__')) continue
-    throw new MetabindError('CONFIG_INVALID', `${file}:${line}: __proto__ cannot be a key.`)
-  }
+  const plain = text.replace(BYTE_ORDER_MARK, '')
+  const excess = tomlExcess(plain)
+  if (excess !== undefined) refuse(excess.line, excess.why)
+  const program = parse(plain, refuse)
+  const root: Place = { line: undefined, below: new Map() }
+  collectLines(program.body[0].body, root, refuse)
   return {
     value: getStaticTOMLValue(program),
-    lineOf: (path) => nearestLine(lines, path),
-    has: (path) => lines.has(JSON.stringify(path)),
+    lineOf: (path) => placesOn(root, path).findLast(({ line }) => line !== undefined)?.line ?? 1,
+    has: (path) => placesOn(root, path)[path.length]?.line !== undefined,
   }
+}
+
+/** Throws what is wrong with the document, with its place. */
+type Refuse = (line: number, why: string) => never
+
+function parse(text: string, refuse: Refuse): AST.TOMLProgram {
+  try {
+    return parseTOML(text, { tomlVersion: '1.0.0' })
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error
+    return refuse(error.lineNumber, error.message)
+  }
+}
+
+/** Where the keys stand, as a tree: whole paths as keys would grow with the square of the depth. */
+interface Place {
+  /** Undefined of a table that only stands within the names of others. */
+  line: number | undefined
+  readonly below: Map<string | number, Place>
 }
 
 function collectLines(
   nodes: readonly (AST.TOMLTable | AST.TOMLKeyValue)[],
-  prefix: KeyPath,
-  lines: Map<string, number>,
+  parent: Place,
+  refuse: Refuse,
 ): void {
   for (const node of nodes) {
-    if (node.type === 'TOMLTable') {
-      lines.set(JSON.stringify(node.resolvedKey), node.loc.start.line)
-      collectLines(node.body, node.resolvedKey, lines)
-    } else {
-      const path = [...prefix, ...node.key.keys.map(keyName)]
-      lines.set(JSON.stringify(path), node.loc.start.line)
-      if (node.value.type === 'TOMLInlineTable') collectLines(node.value.body, path, lines)
-    }
+    const isTable = node.type === 'TOMLTable'
+    const line = node.loc.start.line
+    const path = isTable ? node.resolvedKey : node.key.keys.map(keyName)
+    // The value would have it as its prototype, not as a key: it would go unseen.
+    if (path.includes('__proto__')) refuse(line, '__proto__ cannot be a key')
+    const place = placeBelow(parent, path)
+    place.line = line
+    const nested = isTable
+      ? node.body
+      : node.value.type === 'TOMLInlineTable'
+        ? node.value.body
+        : []
+    collectLines(nested, place, refuse)
   }
+}
+
+function placeBelow(parent: Place, path: KeyPath): Place {
+  let place = parent
+  for (const key of path) {
+    const next: Place = place.below.get(key) ?? { line: undefined, below: new Map() }
+    place.below.set(key, next)
+    place = next
+  }
+  return place
+}
+
+/** The document, and what of the path is in it, from the outside in. */
+function placesOn(root: Place, path: KeyPath): Place[] {
+  const places = [root]
+  for (const key of path) {
+    const next = places.at(-1)?.below.get(key)
+    if (next === undefined) break
+    places.push(next)
+  }
+  return places
 }
 
 function keyName(key: AST.TOMLBare | AST.TOMLQuoted): string {
   return key.type === 'TOMLBare' ? key.name : key.value
-}
-
-function nearestLine(lines: ReadonlyMap<string, number>, path: KeyPath): number {
-  for (let length = path.length; length > 0; length -= 1) {
-    const line = lines.get(JSON.stringify(path.slice(0, length)))
-    if (line !== undefined) return line
-  }
-  return 1
 }

@@ -187,6 +187,21 @@ describe('reloaded by SIGHUP', () => {
     expect(out).toBe(`${OPEN}: refused: rule 1 (kept) denies it\n`)
   })
 
+  test('a series of deeply nested files is refused, and the agent goes on', async () => {
+    await reload('[[rule]]\nname = "kept"\neffect = "deny"\npaths = ["/**"]\n')
+    for (const open of ['{a=', '[']) {
+      const text = `a = ${open.repeat(40_000)}`
+      for (let turn = 0; turn < 3; turn += 1) {
+        expect(await reload(text)).toMatchObject({
+          level: 'error',
+          cause: expect.stringContaining(`${policyFile}:1: nested more than 32 deep.`),
+        })
+      }
+    }
+    const { out } = await metabind(['explain', 'root', OPEN])
+    expect(out).toBe(`${OPEN}: refused: rule 1 (kept) denies it\n`)
+  })
+
   test('a file that others can write is refused', async () => {
     await chmod(policyFile, 0o666)
     const record = await reload('')

@@ -1,5 +1,8 @@
-import { describe, expect, test } from 'vitest'
-import { parseConfig } from '../../src/config.ts'
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { parseConfig, readConfig } from '../../src/config.ts'
 
 const of = (...texts: string[]) =>
   parseConfig(texts.map((text, at) => ({ file: `${at + 1}.toml`, text })))
@@ -117,4 +120,33 @@ test('a socket path of 107 bytes is the longest', () => {
   const path = `/${'a'.repeat(106)}`
   expect(of(`listen.metadata_socket = "${path}"`).listen.metadata_socket).toBe(path)
   expect(detailOf(`listen.metadata_socket = "/${'é'.repeat(54)}"`)).toContain('at most 107 bytes')
+})
+
+describe('a configuration file', () => {
+  test.each([
+    ['a file', 'f.toml', (text: string, path: string) => writeFileSync(path, text)],
+    [
+      'a pipe that gives it piece by piece',
+      'f.fifo',
+      (text: string, path: string) => {
+        execFileSync('mkfifo', [path])
+        spawn('sh', ['-c', 'for part in "$@"; do printf %s "$part"; done >"$0"', path, ...text])
+      },
+    ],
+  ])('is read from %s, past a byte order mark', (_what, name, put) => {
+    const directory = mkdtempSync('/tmp/config-')
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    const file = join(directory, name)
+    put('\uFEFFtoken.max_ttl_seconds = 60\n', file)
+    expect(readConfig([file]).token.max_ttl_seconds).toBe(60)
+  })
+
+  test('that does not end is not read to its end', () => {
+    expect(() => readConfig(['/dev/zero'])).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        detail: '/dev/zero: longer than 262144 bytes.',
+      }),
+    )
+  })
 })

@@ -106,3 +106,78 @@ test.each([
     expect.objectContaining({ detail: 'odd.toml:2: __proto__ cannot be a key.' }),
   )
 })
+
+describe('what is nested too deeply is refused before the parser recurses', () => {
+  test.each([
+    ['inline tables', (n: number) => `a = ${'{a='.repeat(n)}1${'}'.repeat(n)}`],
+    ['lists', (n: number) => `a = ${'['.repeat(n)}${']'.repeat(n)}`],
+    ['a dotted key', (n: number) => `a${'.a'.repeat(n)} = 1`],
+    ['the name of a table', (n: number) => `[a${'.a'.repeat(n - 1)}]`],
+    ['a key of quoted parts', (n: number) => `"a"${" . 'a'".repeat(n)} = 1`],
+    ['lists over many lines', (n: number) => `a = ${'[ # ]\n'.repeat(n)}${']'.repeat(n)}`],
+  ])('%s', (_what, nested) => {
+    expect(parseToml(nested(16), 'deep.toml').value).toBeTypeOf('object')
+    for (const depth of [33, 5_000, 40_000]) {
+      expect(() => parseToml(`\n${nested(depth)}`, 'deep.toml', 'POLICY_INVALID')).toThrow(
+        expect.objectContaining({
+          code: 'POLICY_INVALID',
+          detail: expect.stringMatching(/^deep\.toml:\d+: nested more than 32 deep\.$/),
+        }),
+      )
+    }
+  })
+
+  test('brackets and dots in strings and comments are none', () => {
+    const many = '[{.'.repeat(100)
+    const texts = [
+      `a = "${many}\\"${many}"`,
+      `a = '${many}\\'`,
+      `a = """${many}\n\\"""${many}""""`,
+      `a = '''${many}\n''${many}'''`,
+      `a = 1 # ${many}`,
+    ]
+    for (const text of texts) expect(parseToml(text, 'x.toml').has(['a'])).toBe(true)
+  })
+
+  test('what follows a string that is not closed is counted', () => {
+    for (const open of ['"', '"""', "'", "'''"]) {
+      expect(() => parseToml(`a = ${open}\nb = ${'['.repeat(40_000)}`, 'x.toml')).toThrow(
+        expect.objectContaining({ code: 'CONFIG_INVALID' }),
+      )
+    }
+  })
+})
+
+test.each([
+  ['many values', `a = [${'1,'.repeat(120_000)}]`],
+  ['many keys', Array.from({ length: 30_000 }, (_, at) => `k${at}=1`).join('\n')],
+])('%s are refused before the parser builds them', (_what, text) => {
+  expect(() => parseToml(text, 'x.toml')).toThrow(
+    expect.objectContaining({ detail: expect.stringMatching(/: too many keys and values\.$/) }),
+  )
+})
+
+test('a long name above many keys costs its length once', () => {
+  const keys = Array.from({ length: 9_000 }, (_, at) => `k${at}=1`).join('\n')
+  const name = 'n'.repeat(16_000)
+  const { lineOf } = parseToml(`["${name}"]\n${keys}`, 'x.toml')
+  expect(lineOf([name, 'k8999'])).toBe(9_001)
+})
+
+test.each([
+  ['"', '"'],
+  ["'", "'"],
+  ['"""', '"""'],
+])('a string that is too long is refused, with its line: %s', (open, close) => {
+  expect(() => parseToml(`\na = ${open}${'s'.repeat(200_000)}${close}`, 'x.toml')).toThrow(
+    expect.objectContaining({ detail: 'x.toml:2: a string is too long.' }),
+  )
+  const { value } = parseToml(`a = ${open}${'s'.repeat(16_000)}${close}`, 'x.toml')
+  expect(value).toEqual({ a: 's'.repeat(16_000) })
+})
+
+test('a byte order mark is passed over', () => {
+  const { value, lineOf } = parseToml('\uFEFFa = 1\n', 'marked.toml')
+  expect(value).toEqual({ a: 1 })
+  expect(lineOf(['a'])).toBe(1)
+})
