@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { causeChain, MetabindError } from '../errors.ts'
 import type { Audit } from '../relay/audit.ts'
 import { openSecrets } from '../relay/policy-file.ts'
@@ -17,9 +18,30 @@ export interface PolicyInForce {
   take(file: string | undefined): Promise<void>
 }
 
+// A directory service may have been away, or slow while the machine started.
+const LOOK_UP_AGAIN_MS = 60_000
+
 /** @param secretPaths patterns of the dialect */
 export function policyInForce(secretPaths: readonly string[], audit: Audit): PolicyInForce {
   let policy: LoadedPolicy | undefined
+  const takeOver = (loaded: LoadedPolicy): void => {
+    policy = loaded
+    audit({ event: 'policy.loaded', detail: inWords(loaded) })
+    const { unknownAccounts } = loaded.policy
+    if (unknownAccounts.length === 0) return
+    audit({ event: 'policy.unknown-accounts', detail: unknownAccounts.join(' ') })
+    lookUpLater(loaded)
+  }
+  const lookUpLater = (loaded: LoadedPolicy): void => {
+    setTimeout(async () => {
+      const again = await loaded.lookUpAgain()
+      // Another policy may have been taken over meanwhile.
+      if (policy !== loaded) return
+      const isSame = isDeepStrictEqual(again.policy.unknownAccounts, loaded.policy.unknownAccounts)
+      if (isSame) lookUpLater(loaded)
+      else takeOver(again)
+    }, LOOK_UP_AGAIN_MS).unref()
+  }
   return {
     current: () => {
       if (policy === undefined) throw new MetabindError('AGENT_NOT_READY')
@@ -27,12 +49,11 @@ export function policyInForce(secretPaths: readonly string[], audit: Audit): Pol
     },
     take: async (file) => {
       try {
-        policy = await loadPolicy(file, { secretPaths, seesExecutables: seesExecutables() })
+        takeOver(await loadPolicy(file, { secretPaths, seesExecutables: seesExecutables() }))
       } catch (error) {
         audit({ event: 'policy.not-loaded', detail: causeChain(error) })
         throw error
       }
-      audit({ event: 'policy.loaded', detail: inWords(policy) })
     },
   }
 }

@@ -10,6 +10,7 @@ import {
   type Installation,
 } from './doctor-finding.ts'
 import { checkCredentialsPort, checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
+import { checkPolicy } from './doctor-policy.ts'
 import { checkRoute } from './doctor-route.ts'
 import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
 
@@ -17,6 +18,7 @@ import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
 export const CHECKS: Readonly<Record<string, Check>> = {
   configuration: checkConfiguration,
   'configuration-mode': checkConfigMode,
+  policy: checkPolicy,
   agent: checkAgent,
   'metadata-socket': checkMetadataSocket,
   'socket-modes': checkSocketModes,

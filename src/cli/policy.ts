@@ -10,8 +10,8 @@ import { parseSeen, type Seen, suggestPolicy } from '../relay/policy-suggest.ts'
 import { parseVerb } from './options.ts'
 import type { Verb } from './verb.ts'
 
-// What this command itself may see says nothing about the agent.
-const PARTS: PolicyParts = {
+/** What this command itself may see says nothing about the agent. */
+export const CHECK_PARTS: PolicyParts = {
   lookUp: lookUpAccounts,
   secretPaths: Object.values(DIALECTS).flatMap(({ secretPaths }) => secretPaths),
   seesExecutables: true,
@@ -39,8 +39,9 @@ policy that allows what was seen: journalctl -u metabindd -o cat | metabind poli
 }
 
 async function check(file: string): Promise<number> {
-  const { policy: checked } = await loadPolicy(file, PARTS)
+  const { policy: checked } = await loadPolicy(file, CHECK_PARTS)
   const lines = [`${file}: valid, ${checked.rules.length} rules, mode ${checked.mode}`]
+  lines.push(...checked.unknownAccounts.map((unknown) => `warning: ${unknown}`))
   for (const { number, name } of openSecrets(checked)) {
     lines.push(`note: rule ${number} (${name}) opens secret paths to everybody`)
   }
@@ -56,7 +57,7 @@ async function suggest(file: string): Promise<number> {
   if (seen.length === 0) {
     throw new MetabindError('FILE_UNUSABLE', `${file} has no record policy.seen; is mode "audit"?`)
   }
-  const text = suggestPolicy(seen, PARTS.secretPaths)
+  const text = suggestPolicy(seen, CHECK_PARTS.secretPaths)
   await requireReplay(text, seen)
   process.stdout.write(text)
   if (skipped > 0) {
@@ -87,7 +88,7 @@ async function readSeen(file: string): Promise<{ seen: Seen[]; skipped: number }
 
 /** What is printed has been tried: the policy allows every record that it was made from. */
 async function requireReplay(text: string, seen: readonly Seen[]): Promise<void> {
-  const suggested = await parsePolicy(text, 'suggestion', PARTS)
+  const suggested = await parsePolicy(text, 'suggestion', CHECK_PARTS)
   const refused = seen.find(({ caller, path }) => !decide(suggested, caller, path).allowed)
   if (refused !== undefined) throw new MetabindError('INTERNAL', `refuses ${refused.path}`)
 }

@@ -20,6 +20,7 @@ export const EVENTS = {
   'policy.seen': ['allowed', 'notice'],
   'policy.loaded': ['done', 'notice'],
   'policy.not-loaded': ['refused', 'error'],
+  'policy.unknown-accounts': ['done', 'warn'],
   'identity.issued': ['allowed', 'notice'],
   'evidence.made': ['allowed', 'notice'],
   'challenge.answered': ['allowed', 'notice'],

@@ -17,11 +17,12 @@ export const POLICY_BYTES_MAX = 262_144
 const RULES_MAX = 1000
 const ENTRIES_MAX = 1000
 const ID_MAX = 4_294_967_294
-// getent(1) takes digits for an id, and a colon would be another field of passwd(5).
-const ACCOUNT = /^(?![0-9]+$)[^\s:,-][^\s:,]{0,255}$/
+// getent(1) takes digits for an id, and a colon would be another field of passwd(5). Directories have
+// names with spaces, such as "domain users".
+const ACCOUNT = /^(?!\+?[0-9]+$)[^\s\p{Cc}:,-](?:[^\p{Cc}:,]{0,254}[^\s\p{Cc}:,])?$/u
 const UNIT_SUFFIX = /\.(service|scope|socket|mount|swap)$/
 
-/** Numbers of the users and groups that a policy names. A name that is not there is unknown. */
+/** Numbers of the users and groups that a policy names. A name that nobody here has is left out. */
 export interface Accounts {
   readonly users: ReadonlyMap<string, number>
   readonly groups: ReadonlyMap<string, number>
@@ -95,9 +96,24 @@ export async function parsePolicy(text: string, file: string, parts: PolicyParts
   }
   return {
     mode: written.mode,
-    rules: written.rule.map((one, at) => ruleOf(one, at, accounts, place)),
+    rules: written.rule.map((one, at) => ruleOf(one, at, accounts)),
     secretPaths: [...parts.secretPaths, ...NATIVE_SECRET_PATHS].map(pathPattern),
+    unknownAccounts: written.rule.flatMap((one, at) => unknownIn(one, at, accounts, place)),
   }
+}
+
+/** A user may have been deleted, or be of a directory that does not answer: no reason not to start. */
+function unknownIn(
+  written: Written['rule'][number],
+  at: number,
+  known: Accounts,
+  place: Place,
+): string[] {
+  return (['users', 'groups'] as const).flatMap((key) =>
+    (written[key] ?? [])
+      .filter((entry) => typeof entry === 'string' && !known[key].has(entry))
+      .map((entry) => `${place(['rule', at, key])}: '${entry}' is nobody here.`),
+  )
 }
 
 /** Allow rules for everybody that open a secret path: right by the order, but perhaps not meant. */
@@ -140,24 +156,24 @@ function placeIn(document: TomlDocument, file: string): Place {
   }
 }
 
-function ruleOf(written: Written['rule'][number], at: number, known: Accounts, place: Place): Rule {
+function ruleOf(written: Written['rule'][number], at: number, known: Accounts): Rule {
   const { users, groups, name, ...rest } = written
-  const numbers = (key: 'users' | 'groups', entries: readonly Account[]) =>
-    new Set(
-      entries.map((entry) => {
-        const number = typeof entry === 'number' ? entry : known[key].get(entry)
-        if (number !== undefined) return number
-        const where = place(['rule', at, key])
-        throw new MetabindError('POLICY_INVALID', `${where}: there is no '${entry}' here.`)
-      }),
-    )
   return {
     ...withoutUndefined(rest),
     number: at + 1,
     name: name ?? 'unnamed',
-    ...(users === undefined ? {} : { users: numbers('users', users) }),
-    ...(groups === undefined ? {} : { groups: numbers('groups', groups) }),
+    ...(users === undefined ? {} : { users: numbersOf(users, known.users) }),
+    ...(groups === undefined ? {} : { groups: numbersOf(groups, known.groups) }),
   }
+}
+
+/** Where no name is known the set is empty, and the rule matches nobody. */
+function numbersOf(
+  entries: readonly Account[],
+  known: ReadonlyMap<string, number>,
+): ReadonlySet<number> {
+  const numbers = entries.map((entry) => (typeof entry === 'number' ? entry : known.get(entry)))
+  return new Set(numbers.filter((number) => number !== undefined))
 }
 
 type Lists = Omit<Written['rule'][number], 'users' | 'groups' | 'name'>

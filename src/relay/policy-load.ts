@@ -11,6 +11,8 @@ export const POLICY_FILE = '/etc/metabind/policy.toml'
 export interface LoadedPolicy {
   readonly policy: Policy
   readonly from: string
+  /** The same text again, with its users and groups looked up anew. */
+  readonly lookUpAgain: () => Promise<LoadedPolicy>
 }
 
 /**
@@ -27,11 +29,15 @@ export async function loadPolicy(
   const all = { ...parts, lookUp: lookUpAccounts }
   const text = await readPolicyFile(file ?? POLICY_FILE)
   if (text !== undefined) {
-    const from = file ?? POLICY_FILE
-    return { policy: await parsePolicy(text, from, all), from }
+    return parseLoaded(text, file ?? POLICY_FILE, all)
   }
   if (file !== undefined) throw new MetabindError('POLICY_UNREADABLE', `${file} is not there.`)
-  return { policy: await parsePolicy('', 'built in', all), from: 'built in' }
+  return parseLoaded('', 'built in', all)
+}
+
+async function parseLoaded(text: string, from: string, parts: PolicyParts): Promise<LoadedPolicy> {
+  const policy = await parsePolicy(text, from, parts)
+  return { policy, from, lookUpAgain: () => parseLoaded(text, from, parts) }
 }
 
 async function readPolicyFile(file: string): Promise<string | undefined> {

@@ -8,6 +8,8 @@ export interface Policy {
   readonly rules: readonly Rule[]
   /** Paths that only root reads where no rule says otherwise. */
   readonly secretPaths: readonly PathPattern[]
+  /** Users and groups of rules that are nobody here, in words, each with its place in the file. */
+  readonly unknownAccounts: readonly string[]
 }
 
 /** Callers × paths → effect. Every list that is there must match; one entry of it is enough. */

@@ -247,3 +247,16 @@ test.each([
     process.env.PATH = before
   }
 })
+
+test('a policy that names somebody who is not here, and one that is wrong', async () => {
+  const policy = join(home, 'policy.toml')
+  const config = join(home, 'policy-config.toml')
+  await writeFile(config, `[policy]\nfile = "${policy}"\n`)
+  await writeFile(policy, '[[rule]]\neffect = "allow"\nusers = ["root"]\npaths = ["/a"]\n')
+  const ids = async () => (await doctor('--config', config)).ids.filter((id) => /policy/.test(id))
+  expect(await ids()).toEqual([])
+  await writeFile(policy, '[[rule]]\neffect = "allow"\nusers = ["gone"]\npaths = ["/a"]\n')
+  expect(await ids()).toEqual(['policy-unknown-account'])
+  await writeFile(policy, 'mode = "no"')
+  expect(await ids()).toEqual(['policy'])
+})

@@ -164,16 +164,6 @@ describe('reloaded by SIGHUP', () => {
       `mode = "enforce"\n[[rule]]\neffect = "alow"\npaths = ["/a"]\n`,
       ':3: rule 1: effect: ',
     ],
-    [
-      'an unknown user',
-      `[[rule]]\neffect = "allow"\nusers = ["no-such-user"]\npaths = ["/a"]\n`,
-      ":3: rule 1: users: there is no 'no-such-user' here.",
-    ],
-    [
-      'an unknown group',
-      `[[rule]]\neffect = "allow"\ngroups = ["no-such-group"]\npaths = ["/a"]\n`,
-      ":3: rule 1: groups: there is no 'no-such-group' here.",
-    ],
     ['half a file', 'mode = "enf', ':1: '],
   ])('%s changes nothing, and its line is named', async (_what, text, message) => {
     await reload('[[rule]]\nname = "kept"\neffect = "deny"\npaths = ["/**"]\n')
@@ -185,6 +175,24 @@ describe('reloaded by SIGHUP', () => {
     })
     const { out } = await metabind(['explain', 'root', OPEN])
     expect(out).toBe(`${OPEN}: refused: rule 1 (kept) denies it\n`)
+  })
+
+  test('names that nobody here has are warned of, and the rest counts', async () => {
+    const gone = 'effect = "deny"\nusers = ["no-such-user"]\npaths = ["/**"]\n'
+    const kept = 'name = "kept"\neffect = "deny"\npaths = ["/**"]\ngroups = ["no such group", 0]\n'
+    expect(await reload(`[[rule]]\n${gone}[[rule]]\n${kept}`)).toMatchObject({
+      msg: expect.stringMatching(/^configuration reloaded/),
+    })
+    const warned = await instance.agent.until(({ event }) => event === 'policy.unknown-accounts')
+    expect(warned).toMatchObject({
+      level: 'warn',
+      detail: `${policyFile}:3: rule 1: users: 'no-such-user' is nobody here. ${policyFile}:9: rule 2: groups: 'no such group' is nobody here.`,
+    })
+    const { out } = await metabind(['explain', 'root', OPEN])
+    expect(out).toMatch(/: refused: rule 2 \(kept\) denies it\nrule 1 .*: users\n$/)
+    await instance.restartAgent()
+    expect(await metabind(['status'])).toMatchObject({ code: 0 })
+    await reload('')
   })
 
   test('a series of deeply nested files is refused, and the agent goes on', async () => {
@@ -347,6 +355,13 @@ describe('policy check', () => {
     await writeFile(file, text)
     const said = await metabind(['policy', 'check', file])
     expect(said).toEqual({ code, out: out.replace('FILE', file), error: '' })
+  })
+
+  test('warns of names that nobody here has', async () => {
+    const file = join(dir, 'checked.toml')
+    await writeFile(file, '[[rule]]\neffect = "allow"\nusers = ["gone"]\npaths = ["/a"]\n')
+    const out = `${file}: valid, 1 rules, mode enforce\nwarning: ${file}:3: rule 1: users: 'gone' is nobody here.\n`
+    expect(await metabind(['policy', 'check', file])).toEqual({ code: 0, out, error: '' })
   })
 
   test('a bad one', async () => {

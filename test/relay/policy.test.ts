@@ -250,16 +250,6 @@ describe('a file that is refused, with its line and reason', () => {
     ['no paths', '[[rule]]\neffect = "deny"', 'policy.toml:1: rule 1: paths: '],
     ['an empty list', `${GOOD}users = []`, 'policy.toml:6: rule 1: users: must not be empty'],
     [
-      'an unknown user',
-      `${GOOD}users = ["nobody-here"]`,
-      "policy.toml:6: rule 1: users: there is no 'nobody-here' here.",
-    ],
-    [
-      'an unknown group',
-      `${GOOD}groups = ["ci"]`,
-      "policy.toml:6: rule 1: groups: there is no 'ci' here.",
-    ],
-    [
       'a number in quotes',
       `${GOOD}users = ["1001"]`,
       'policy.toml:6: rule 1: users: must be a name, or a number without quotes.',
@@ -314,4 +304,52 @@ describe('a file that is refused, with its line and reason', () => {
       detail: 'policy.toml:9: rule 2: executables',
     })
   })
+})
+
+describe('a name that nobody here has', () => {
+  const DENY_GONE = '[[rule]]\neffect = "deny"\nusers = ["gone"]\npaths = ["/**"]\n'
+
+  test.each([
+    ['users = ["gone"]', caller(1001), false],
+    ['users = ["gone", "ci"]', caller(1001), true],
+    ['groups = ["gone"]', caller(1001), false],
+    ['groups = [501, "gone"]', caller(7, { groups: [501] }), true],
+  ])('matches nobody, and others beside it count: %s', async (body, who, allowed) => {
+    const policy = await parse(rule(body))
+    expect(decide(policy, who, ROLE).allowed).toBe(allowed)
+    const key = body.split(' ')[0]
+    expect(policy.unknownAccounts).toEqual([
+      `policy.toml:4: rule 1: ${key}: 'gone' is nobody here.`,
+    ])
+  })
+
+  test('in a deny rule as well', async () => {
+    expect(decide(await parse(DENY_GONE), caller(1001), OPEN).allowed).toBe(true)
+  })
+
+  test('is not said of numbers and known names', async () => {
+    const policy = await parse(rule('users = ["ci", 5]\ngroups = ["build"]'))
+    expect(policy.unknownAccounts).toEqual([])
+  })
+})
+
+test.each([
+  ['domain users', true],
+  ['DOM\\\\domain users', true],
+  ['a', true],
+  [' lead', false],
+  ['trail ', false],
+  ['tab\\there', false],
+  ['a:b', false],
+  ['a,b', false],
+  ['-a', false],
+  ['12', false],
+  ['+0', false],
+  ['', false],
+])('"%s" as a name of an account', async (name, taken) => {
+  const parsed = parse(rule(`groups = ["${name}"]`)).then(
+    () => true,
+    () => false,
+  )
+  expect(await parsed).toBe(taken)
 })

@@ -1,0 +1,27 @@
+import { type ErrorCode, MetabindError } from '../errors.ts'
+import { loadPolicy } from '../relay/policy-load.ts'
+import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
+import { CHECK_PARTS } from './policy.ts'
+
+// Whether a file may be read, and belongs to the agent, this user cannot tell for the agent.
+const OF_THE_READER: readonly ErrorCode[] = ['POLICY_UNREADABLE', 'POLICY_UNSAFE']
+
+/** Whether the policy is valid, and everybody in it is somebody here. */
+export async function checkPolicy(installation: Installation): Promise<Finding[]> {
+  const config = configOf(installation)
+  if (config === undefined) return []
+  try {
+    const { policy } = await loadPolicy(config.policy.file, CHECK_PARTS)
+    return policy.unknownAccounts.map(unknownAccount)
+  } catch (error) {
+    if (!(error instanceof MetabindError)) throw error
+    return OF_THE_READER.includes(error.code) ? [] : [findingOf('policy', error)]
+  }
+}
+
+function unknownAccount(unknown: string): Finding {
+  const says = `The policy names somebody who is not here, and the rule matches nobody by this name. ${unknown}`
+  const remedy =
+    'Correct the name, or see to it that getent finds it; then systemctl reload metabindd.'
+  return { id: 'policy-unknown-account', weight: 'risk', says, remedy }
+}
