@@ -1,7 +1,6 @@
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import { loadPolicy } from '../relay/policy-load.ts'
 import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
-import { CHECK_PARTS } from './policy.ts'
+import { readPolicy } from './policy.ts'
 
 // Whether a file may be read, and belongs to the agent, this user cannot tell for the agent.
 const OF_THE_READER: readonly ErrorCode[] = ['POLICY_UNREADABLE', 'POLICY_UNSAFE']
@@ -11,7 +10,7 @@ export async function checkPolicy(installation: Installation): Promise<Finding[]
   const config = configOf(installation)
   if (config === undefined) return []
   try {
-    const { policy } = await loadPolicy(config.policy.file, CHECK_PARTS)
+    const policy = await readPolicy(config.policy.file)
     return policy.unknownAccounts.map(unknownAccount)
   } catch (error) {
     if (!(error instanceof MetabindError)) throw error

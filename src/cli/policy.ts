@@ -3,15 +3,15 @@ import { createInterface } from 'node:readline'
 import { MetabindError, UsageError } from '../errors.ts'
 import { lookUpAccounts } from '../relay/accounts.ts'
 import { DIALECTS } from '../relay/dialects.ts'
-import { decide } from '../relay/policy.ts'
+import { decide, type Policy } from '../relay/policy.ts'
 import { openSecrets, type PolicyParts, parsePolicy } from '../relay/policy-file.ts'
 import { loadPolicy, POLICY_FILE } from '../relay/policy-load.ts'
 import { parseSeen, type Seen, suggestPolicy } from '../relay/policy-suggest.ts'
 import { parseVerb } from './options.ts'
 import type { Verb } from './verb.ts'
 
-/** What this command itself may see says nothing about the agent. */
-export const CHECK_PARTS: PolicyParts = {
+// What this command itself may see says nothing about the agent.
+const PARTS: PolicyParts = {
   lookUp: lookUpAccounts,
   secretPaths: Object.values(DIALECTS).flatMap(({ secretPaths }) => secretPaths),
   seesExecutables: true,
@@ -38,8 +38,16 @@ policy that allows what was seen: journalctl -u metabindd -o cat | metabind poli
   },
 }
 
+/**
+ * @param file undefined: the one of the package, where there is one
+ * @throws MetabindError POLICY_…
+ */
+export async function readPolicy(file: string | undefined): Promise<Policy> {
+  return (await loadPolicy(file, PARTS)).policy
+}
+
 async function check(file: string): Promise<number> {
-  const { policy: checked } = await loadPolicy(file, CHECK_PARTS)
+  const checked = await readPolicy(file)
   const lines = [`${file}: valid, ${checked.rules.length} rules, mode ${checked.mode}`]
   lines.push(...checked.unknownAccounts.map((unknown) => `warning: ${unknown}`))
   for (const { number, name } of openSecrets(checked)) {
@@ -57,7 +65,7 @@ async function suggest(file: string): Promise<number> {
   if (seen.length === 0) {
     throw new MetabindError('FILE_UNUSABLE', `${file} has no record policy.seen; is mode "audit"?`)
   }
-  const text = suggestPolicy(seen, CHECK_PARTS.secretPaths)
+  const text = suggestPolicy(seen, PARTS.secretPaths)
   await requireReplay(text, seen)
   process.stdout.write(text)
   if (skipped > 0) {
@@ -88,7 +96,7 @@ async function readSeen(file: string): Promise<{ seen: Seen[]; skipped: number }
 
 /** What is printed has been tried: the policy allows every record that it was made from. */
 async function requireReplay(text: string, seen: readonly Seen[]): Promise<void> {
-  const suggested = await parsePolicy(text, 'suggestion', CHECK_PARTS)
+  const suggested = await parsePolicy(text, 'suggestion', PARTS)
   const refused = seen.find(({ caller, path }) => !decide(suggested, caller, path).allowed)
   if (refused !== undefined) throw new MetabindError('INTERNAL', `refuses ${refused.path}`)
 }
