@@ -26,9 +26,14 @@ export async function deliver(
     if (fault.kind === 'truncate') return sendTruncated(response, answer, fault)
     if (fault.kind === 'stall') return stall(response, answer, fault)
     if (fault.kind === 'garbage' && fault.at !== 'body') return sendGarbage(response)
-    if (fault.kind === 'reset') return void response.destroy()
+    if (fault.kind === 'reset') return end(response, fault)
   }
   send(response, answer)
+}
+
+function end(response: ServerResponse, { by }: FaultOf<'reset'>): void {
+  if (by === 'rst') response.socket?.resetAndDestroy()
+  else response.destroy()
 }
 
 export function send(response: ServerResponse, answer: Answer): void {

@@ -36,8 +36,8 @@ const fault = z.discriminatedUnion('kind', [
     at: z.enum(['headers', 'body']).optional(),
     ...where,
   }),
-  /** Ends the connection without an answer. */
-  z.strictObject({ kind: z.literal('reset'), ...where }),
+  /** Ends the connection without an answer, in order or by a reset of TCP. */
+  z.strictObject({ kind: z.literal('reset'), by: z.enum(['fin', 'rst']).optional(), ...where }),
   /** Sends bytes that are not HTTP, or a body of random bytes. */
   z.strictObject({
     kind: z.literal('garbage'),

@@ -8,11 +8,11 @@ import {
   SDK_STALE_MS,
 } from '../../src/relay/credentials.ts'
 import { SAME_AGAIN_MS } from '../../src/relay/entry.ts'
+import { CONNECTIONS_MAX } from '../../src/relay/exchange.ts'
 import { SOON_MS } from '../../src/relay/flights.ts'
 import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/relay/kept-items.ts'
 import { LIFETIME_TABLES, LIFETIMES, lifetimesBy } from '../../src/relay/lifetimes.ts'
 import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
-import { CONNECTIONS_MAX } from '../../src/relay/source.ts'
 
 const text = readFileSync(new URL('../../docs/caching.md', import.meta.url), 'utf8')
 

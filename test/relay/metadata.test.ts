@@ -265,6 +265,25 @@ describe('an outage', () => {
     expect(world.metadata.state.upstreamReads).toBe(asked + 1)
   })
 
+  test('of one connection is not noticed at all', async () => {
+    await read(ID)
+    for (const by of ['fin', 'rst'] as const) {
+      world.simulator.faults.set({ kind: 'reset', by, path: HOSTNAME, times: 1 })
+      expect(await read(HOSTNAME, undefined, true)).toMatchObject({ cache: 'miss' })
+    }
+    const { upstreamReads, upstreamFailures } = world.metadata.state
+    expect([upstreamReads, upstreamFailures]).toEqual([3, 0])
+  })
+
+  test('holds a path back only after the second connection was lost as well', async () => {
+    world.simulator.faults.set({ kind: 'reset', path: HOSTNAME, times: 2 })
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(world.reads(HOSTNAME)).toBe(2)
+    world.clocks.pass(2 * HOLD_MS)
+    expect(await read(HOSTNAME)).toMatchObject({ cache: 'miss' })
+  })
+
   test('one path that fails does not hold back the others', async () => {
     world.simulator.faults.set({ kind: 'status', code: 500, path: HOSTNAME })
     world.simulator.faults.set({ kind: 'status', code: 403, path: ABSENT })
@@ -280,12 +299,12 @@ describe('an outage', () => {
     await read(HOSTNAME)
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(MINUTE)
-    const before = world.simulator.requests.length
+    const before = world.metadata.state.upstreamReads
     for (let seconds = 0; seconds < 600; seconds += 1) {
       world.clocks.pass(1000)
       await read(HOSTNAME)
     }
-    const asked = world.simulator.requests.length - before
+    const asked = world.metadata.state.upstreamReads - before
     expect(asked).toBeGreaterThan(600_000 / HOLD_MS_MAX / 1.3)
     expect(asked).toBeLessThan(80)
   })

@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { Dialect } from '../../src/relay/dialect.ts'
 import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { CONNECTIONS_MAX } from '../../src/relay/exchange.ts'
 import { openSource, type Source, type SourceBounds } from '../../src/relay/source.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
@@ -24,10 +26,14 @@ interface Upstream {
   asked(): string[]
 }
 
-async function upstream(bounds: Partial<SourceBounds> = {}): Promise<Upstream> {
+async function upstream(
+  bounds: Partial<SourceBounds> = {},
+  dialect: Dialect = aliyun,
+): Promise<Upstream> {
   const clock = { ms: 5 * HOUR_MS }
-  const cloud = await startSimulator({ role: 'demo-role', monotonicNow: () => clock.ms })
-  const source = openSource(aliyun, cloud.url, { ...BOUNDS, ...bounds }, () => clock.ms)
+  const options = { role: 'demo-role', monotonicNow: () => clock.ms, cloud: dialect.name }
+  const cloud = await startSimulator(options)
+  const source = openSource(dialect, cloud.url, { ...BOUNDS, ...bounds }, () => clock.ms)
   closing.push(
     () => source.close(),
     () => cloud.close(),
@@ -159,6 +165,88 @@ describe('its token', () => {
     expect(token).toMatch(/^[\w-]{64}$/)
     const { inspect } = await import('node:util')
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain(token)
+  })
+})
+
+describe('a lost connection', () => {
+  /** A server that, once told so, resets each request on the connections that it has. */
+  async function closing16() {
+    const stale = new Set<unknown>()
+    const open = new Set<unknown>()
+    let requests = 0
+    const server = createServer((_request, response) => {
+      requests += 1
+      if (stale.has(response.socket)) response.socket?.resetAndDestroy()
+      else setTimeout(() => response.end('value'), 20)
+    })
+    server.on('connection', (socket) => open.add(socket))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    const source = openSource(aliyun, `http://127.0.0.1:${address.port}`, BOUNDS, () => 0)
+    closing.push(
+      () => source.close(),
+      async () => void server.close(),
+    )
+    await Promise.all(Array.from({ length: CONNECTIONS_MAX }, () => readId(source)))
+    const before = requests
+    const resetAll = () => {
+      for (const socket of open) stale.add(socket)
+    }
+    return { source, resetAll, open, requests: () => requests - before }
+  }
+
+  test.each(['GET', 'PUT'])('under a %s costs the reader nothing', async (method) => {
+    for (const by of ['fin', 'rst'] as const) {
+      const { cloud, source } = await upstream()
+      cloud.faults.set({ kind: 'reset', by, method, times: 1 })
+      expect(await readId(source)).toBe(cloud.instanceId)
+    }
+  })
+
+  test('in the middle of a body costs the reader nothing', async () => {
+    const { cloud, source, asked } = await upstream()
+    cloud.faults.set({ kind: 'truncate', method: 'GET', times: 1 })
+    expect(await readId(source)).toBe(cloud.instanceId)
+    expect(asked()).toEqual(['PUT 200', 'GET 200', 'GET 200'])
+  })
+
+  test('that was kept is replaced by a new one, not by another that was kept', async () => {
+    const { source, resetAll, open, requests } = await closing16()
+    expect(open.size).toBe(CONNECTIONS_MAX)
+    resetAll()
+    expect(await readId(source)).toBe('value')
+    expect([open.size, requests()]).toEqual([CONNECTIONS_MAX + 1, 2])
+  })
+
+  test('is replaced once', async () => {
+    const { cloud, source } = await upstream()
+    await readId(source)
+    const before = cloud.requests.length
+    cloud.faults.set({ kind: 'reset', method: 'GET' })
+    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+    expect(cloud.requests.length).toBe(before + 2)
+  })
+
+  test('is replaced within the time of the read', async () => {
+    const { cloud, source } = await upstream({ timeoutMs: 300 })
+    await readId(source)
+    const before = cloud.requests.length
+    cloud.faults.set({ kind: 'reset', method: 'GET', times: 1 })
+    cloud.faults.set({ kind: 'stall', method: 'GET', times: 1 })
+    const error: unknown = await source.read(ID).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'SOURCE_DOWN', cause: { name: 'TimeoutError' } })
+    expect(cloud.requests.length).toBe(before + 2)
+  })
+
+  test('is not replaced where the answer was no HTTP or too large', async () => {
+    for (const fault of [{ kind: 'garbage' }, { kind: 'oversize', bytes: 65_537 }] as const) {
+      const { cloud, source, asked } = await upstream()
+      cloud.faults.set({ ...fault, method: 'GET' })
+      await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+      expect(asked().length).toBe(2)
+    }
   })
 })
 
