@@ -12,6 +12,8 @@ export interface Answer {
   readonly status: number
   readonly body: Buffer
   readonly contentType: string
+  /** Where it sends the client to, if anywhere; not looked at. */
+  readonly location: string | undefined
 }
 
 /** One request to the source. */
@@ -71,11 +73,12 @@ async function askOn(pool: Pool, { method, target, headers, signal }: Asking): P
     throw new MetabindError(isNonsense(error) ? 'SOURCE_NONSENSE' : 'SOURCE_DOWN', method, error)
   }
   const body = await bodyOf(response.body, signal)
-  const { 'content-type': type } = response.headers
+  const { location, 'content-type': type } = response.headers
   return {
     status: response.statusCode,
     body,
     contentType: typeof type === 'string' && CONTENT_TYPE.test(type) ? type : 'text/plain',
+    location: typeof location === 'string' ? location : undefined,
   }
 }
 

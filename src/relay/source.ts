@@ -3,6 +3,7 @@ import { Secret } from '../format/secret.ts'
 import { TTL_SECONDS_MAX } from '../format/token-claims.ts'
 import type { Dialect } from './dialect.ts'
 import { type Answer, type Exchange, type ExchangeBounds, openExchange } from './exchange.ts'
+import { directoriesOf, leadsToSlash } from './slash-redirect.ts'
 
 /** One answer of a metadata service. */
 export interface Item {
@@ -50,6 +51,8 @@ export function openSource(
   bootTimeMs: () => number,
 ): Source {
   const upstream = openExchange(endpoint, bounds)
+  const directories = directoriesOf(dialect)
+  const origins = [endpoint, dialect.endpoint].map((url) => new URL(url).origin)
   let token: UpstreamToken | undefined
   let renewal: Promise<UpstreamToken> | undefined
 
@@ -79,7 +82,12 @@ export function openSource(
   return {
     read: async (path, query) => {
       const signal = AbortSignal.timeout(bounds.timeoutMs)
-      return itemOf(await ask(query === undefined ? path : `${path}?${query}`, signal))
+      if (query !== undefined) return itemOf(await ask(`${path}?${query}`, signal))
+      if (directories.has(path)) return itemOf(await ask(`${path}/`, signal))
+      const answer = await ask(path, signal)
+      if (!leadsToSlash(answer, path, origins)) return itemOf(answer)
+      directories.add(path)
+      return itemOf(await ask(`${path}/`, signal))
     },
     close: () => upstream.close(),
   }

@@ -92,7 +92,7 @@ function checkToken(request: MetadataRequest, service: MetadataService): Answer 
 
 function readPath(path: string, query: URLSearchParams, service: MetadataService): Answer {
   // The versions are listed without a slash, unlike any other directory.
-  const { versions, slashAfterLeaf } = service.cloud
+  const { versions, slashAfterLeaf, redirectsToSlashAt } = service.cloud
   if (path === '/') return value(Buffer.from(versions.join('\n')))
   const [, version = '', ...names] = path.split('/')
   if (!versions.includes(version)) return refuse(404)
@@ -100,6 +100,9 @@ function readPath(path: string, query: URLSearchParams, service: MetadataService
   const inVersion = slashAfterLeaf ? asked.replace(/\/$/, '') : asked
   const node = service.unlisted.get(inVersion) ?? lookUp(service.listed, inVersion)
   if (node === undefined) return refuse(404)
+  if (isDirectory(node) && redirectsToSlashAt !== undefined && !path.endsWith('/')) {
+    return redirect(`${redirectsToSlashAt}${path}/`)
+  }
   return value(isDirectory(node) ? Buffer.from(list(node)) : read(node, query))
 }
 
@@ -112,6 +115,10 @@ function headerValues(request: MetadataRequest, name: string): string[] {
 
 function value(body: Buffer): Answer {
   return { status: 200, headers: TEXT, body }
+}
+
+function redirect(to: string): Answer {
+  return { status: 301, headers: { ...TEXT, Location: to }, body: Buffer.alloc(0) }
 }
 
 function refuse(status: keyof typeof REFUSALS, headers: Record<string, string> = {}): Answer {

@@ -18,6 +18,7 @@ export const ec2: Cloud = {
   refusesForwardedReads: true,
   // botocore finds the region by availability-zone/, so it does.
   slashAfterLeaf: true,
+  redirectsToSlashAt: 'http://169.254.169.254',
   regionId: 'eu-central-1',
   zoneOf: (regionId) => `${regionId}a`,
   listed,

@@ -12,6 +12,7 @@ export const ecs: Cloud = {
   statusWithoutToken: 403,
   refusesForwardedReads: false,
   slashAfterLeaf: false,
+  redirectsToSlashAt: undefined,
   regionId: 'cn-hangzhou',
   zoneOf: (regionId) => `${regionId}-i`,
   listed: listedTree,

@@ -15,6 +15,8 @@ export interface Cloud {
   readonly refusesForwardedReads: boolean
   /** Whether a leaf answers with a slash after it too, as a directory does. */
   readonly slashAfterLeaf: boolean
+  /** Where it is, as its redirects say; undefined: a directory answers without its slash, too. */
+  readonly redirectsToSlashAt: string | undefined
   readonly regionId: string
   /** The zone of a region when none was given. */
   readonly zoneOf: (regionId: string) => string

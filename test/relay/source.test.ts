@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Dialect } from '../../src/relay/dialect.ts'
 import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { ec2 } from '../../src/relay/dialect-ec2.ts'
 import { CONNECTIONS_MAX } from '../../src/relay/exchange.ts'
 import { openSource, type Source, type SourceBounds } from '../../src/relay/source.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
@@ -247,6 +248,64 @@ describe('a lost connection', () => {
       await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
       expect(asked().length).toBe(2)
     }
+  })
+})
+
+describe('an EC2 directory that answers with a redirect to its slash', () => {
+  const MACS = '/latest/meta-data/network/interfaces/macs'
+  const seen = ({ cloud }: Upstream) =>
+    cloud.requests.filter(({ method }) => method === 'GET').map(({ target }) => target)
+
+  test('is read, and from then on asked for with the slash', async () => {
+    const world = await upstream({}, ec2)
+    const { source } = world
+    const listing = (await source.read(MACS)).body.toString()
+    expect(listing).toMatch(/^([0-9a-f]{2}:){5}[0-9a-f]{2}\/$/)
+    await source.read(MACS)
+    expect(seen(world)).toEqual([MACS, `${MACS}/`, `${MACS}/`])
+  })
+
+  test('is asked for with the slash at once where it lists roles', async () => {
+    const world = await upstream({}, ec2)
+    const path = '/2021-03-23/meta-data/iam/security-credentials'
+    expect((await world.source.read(path)).body.toString()).toBe('demo-role')
+    expect(seen(world)).toEqual([`${path}/`])
+  })
+
+  test.each([
+    ['the endpoint itself', ({ url }: Simulator) => `${url}${MACS}/`],
+    ['no host', () => `${MACS}/`],
+    ['a port that goes without saying', () => `http://169.254.169.254:80${MACS}/`],
+  ])('may name %s', async (_, locationOf) => {
+    const { cloud, source } = await upstream({}, ec2)
+    const headers = { Location: locationOf(cloud) }
+    cloud.faults.set({ kind: 'status', code: 301, headers, method: 'GET', times: 1 })
+    expect((await source.read(MACS)).body.toString()).toMatch(/\/$/)
+  })
+
+  test.each([
+    ['another host', 301, `http://192.0.2.1${MACS}/`],
+    ['another scheme', 301, `https://169.254.169.254${MACS}/`],
+    ['another path', 301, '/latest/meta-data/iam/security-credentials/'],
+    ['the same path', 301, MACS],
+    ['two slashes', 301, `${MACS}//`],
+    ['a query', 301, `${MACS}/?x`],
+    ['no URL', 301, 'http://['],
+    ['the slash, for now', 302, `${MACS}/`],
+    ['the slash, with the method', 308, `${MACS}/`],
+  ])('to %s is not followed', async (_, code, to) => {
+    const world = await upstream({}, ec2)
+    world.cloud.faults.set({ kind: 'status', code, headers: { Location: to }, method: 'GET' })
+    await expect(world.source.read(MACS)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    expect(seen(world)).toEqual([MACS])
+  })
+
+  test('is followed once', async () => {
+    const world = await upstream({}, ec2)
+    const headers = { Location: `${MACS}/` }
+    world.cloud.faults.set({ kind: 'status', code: 301, headers, method: 'GET' })
+    await expect(world.source.read(MACS)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    expect(seen(world)).toEqual([MACS, `${MACS}/`])
   })
 })
 
