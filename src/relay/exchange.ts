@@ -66,13 +66,16 @@ export function openExchange(endpoint: string, bounds: ExchangeBounds): Exchange
 }
 
 async function askOn(pool: Pool, { method, target, headers, signal }: Asking): Promise<Answer> {
+  // Bytes are passed on as they come, so they must come plain; no caller asked for another coding.
+  const asked = { ...headers, 'accept-encoding': 'identity' }
   let response: Awaited<ReturnType<Pool['request']>>
   try {
-    response = await pool.request({ method, path: target, headers, signal })
+    response = await pool.request({ method, path: target, headers: asked, signal })
   } catch (error) {
     throw new MetabindError(isNonsense(error) ? 'SOURCE_NONSENSE' : 'SOURCE_DOWN', method, error)
   }
   const body = await bodyOf(response.body, signal)
+  if (response.statusCode === 200) requirePlain(response.headers)
   const { location, 'content-type': type } = response.headers
   return {
     status: response.statusCode,
@@ -93,6 +96,15 @@ async function bodyOf(
     if (signal.aborted) throw new MetabindError('SOURCE_DOWN', 'its answer stalled', error)
     throw new MetabindError('SOURCE_NONSENSE', 'its answer broke off', error)
   }
+}
+
+/** Its header would be lost on the way to the caller, who would take the coded bytes for the value. */
+function requirePlain(headers: Readonly<Record<string, string | string[] | undefined>>): void {
+  const { 'content-encoding': content = 'identity', 'transfer-encoding': transfer = 'chunked' } =
+    headers
+  const isPlain = String(content).toLowerCase() === 'identity'
+  if (isPlain && String(transfer).toLowerCase() === 'chunked') return
+  throw new MetabindError('SOURCE_NONSENSE', 'its answer is coded, and was asked for plain')
 }
 
 /** Whether the connection ended under the request, which says nothing of the request. */

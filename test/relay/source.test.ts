@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { createServer as createNetServer } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Dialect } from '../../src/relay/dialect.ts'
 import { aliyun } from '../../src/relay/dialect-aliyun.ts'
@@ -351,6 +352,47 @@ describe('an answer', () => {
     const { cloud, source } = await upstream()
     cloud.faults.set({ ...fault, method: 'GET' })
     await expect(source.read(ID)).rejects.toMatchObject({ name: 'MetabindError', code })
+  })
+
+  test.each([
+    { 'Content-Encoding': 'gzip' },
+    { 'Content-Encoding': 'identity, gzip' },
+    { 'content-encoding': 'BR' },
+  ])(
+    'with %j is refused: its header would be lost, and bytes are asked for plain',
+    async (headers) => {
+      const { cloud, source } = await upstream()
+      cloud.faults.set({ kind: 'status', code: 200, body: 'x', headers, method: 'GET' })
+      await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+      for (const { rawHeaders } of cloud.requests) {
+        expect(rawHeaders.join(' ')).toContain('accept-encoding identity')
+      }
+    },
+  )
+
+  test('in a coding of its transfer is refused', async () => {
+    const server = createNetServer((socket) => {
+      const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'
+      socket.on('data', () => socket.write(`${head}1\r\nx\r\n0\r\n\r\n`))
+      socket.on('error', () => undefined)
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    const source = openSource(aliyun, `http://127.0.0.1:${address.port}`, BOUNDS, () => 0)
+    closing.push(
+      () => source.close(),
+      async () => void server.close(),
+    )
+    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+  })
+
+  test('that says it is as it is, is taken', async () => {
+    const { cloud, source } = await upstream()
+    const headers = { 'Content-Encoding': 'Identity' }
+    cloud.faults.set({ kind: 'status', code: 200, body: 'x', headers, method: 'GET' })
+    expect(await readId(source)).toBe('x')
   })
 
   test('at the bound is taken', async () => {
