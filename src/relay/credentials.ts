@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { nestsDeeperThan } from '../format/json-depth.ts'
 
 /** When credentials begin and end, as they say themselves. */
 export interface CredentialTimes {
@@ -17,6 +18,10 @@ export const REFRESH_BEFORE_MS = 30 * 60_000
 export const REFRESH_JITTER_MS = 5 * 60_000
 /** No credentials are used longer after they were first seen, whatever their Expiration says. */
 export const CREDENTIAL_LIFE_MS_MAX = 24 * 3_600_000
+/** Those of ECS have one kilobyte, those of EC2 two. */
+export const CREDENTIAL_BYTES_MAX = 65_536
+// They are one object of texts; some room for what a cloud may add.
+const DEPTH_MAX = 8
 
 // Go's and Python's SDKs parse exactly this layout; what they refuse is not passed on.
 const time = z
@@ -73,6 +78,8 @@ export function leftMs(times: CredentialTimes, nowMs: number, seenForMs: number)
 }
 
 function parseJson(body: Buffer): unknown {
+  // 800 KB of brackets would hold up everybody else while they are parsed.
+  if (body.length > CREDENTIAL_BYTES_MAX || nestsDeeperThan(DEPTH_MAX, body)) return undefined
   try {
     return JSON.parse(body.toString('utf8'))
   } catch {

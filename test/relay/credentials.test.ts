@@ -1,7 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
-import { CREDENTIAL_LIFE_MS_MAX, leftMs, parseCredentials } from '../../src/relay/credentials.ts'
+import {
+  CREDENTIAL_BYTES_MAX,
+  CREDENTIAL_LIFE_MS_MAX,
+  leftMs,
+  parseCredentials,
+} from '../../src/relay/credentials.ts'
 import { DIALECTS } from '../../src/relay/dialects.ts'
 import { toEcsJson } from '../../src/simulate/ram-credentials.ts'
 
@@ -86,6 +91,13 @@ describe('refused', () => {
     expect(refusal({ ...GOOD, Code: 'Failed' }).detail).toBe('credentials: Code')
   })
 
+  test('what is longer or deeper than any credentials, before it is parsed', () => {
+    const long = { ...GOOD, More: 'x'.repeat(CREDENTIAL_BYTES_MAX) }
+    const deep = JSON.stringify(GOOD).replace('{', `{"More":${'['.repeat(8)}${']'.repeat(8)},`)
+    expect(refusal(long).detail).toBe('credentials: not an object')
+    expect(refusal(deep).detail).toBe('credentials: not an object')
+  })
+
   test('what is no JSON object, without repeating any of it', () => {
     for (const text of [
       '',
@@ -109,6 +121,7 @@ describe('accepted', () => {
     expect(parse(GOOD)).toEqual(times)
     expect(parse(toEcsJson(GOOD))).toEqual(times)
     expect(parse({ ...GOOD, More: 1 })).toEqual(times)
+    expect(parse({ ...GOOD, More: [[[[[[[1]]]]]]] })).toEqual(times)
   })
 
   test('an Expiration years ahead is used for a day at most', () => {
