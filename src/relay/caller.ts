@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import {
   openPidfd,
   type PeerCredentials,
@@ -71,8 +72,8 @@ const KERNEL: CallerParts = {
   manyGroups: ratePerUid(MANY_GROUPS, () => performance.now()),
 }
 
-const callers = new WeakMap<Socket, Caller | MetabindError>()
-const uids = new WeakMap<Socket, number>()
+const callers = new WeakMap<Duplex, Caller | MetabindError>()
+const uids = new WeakMap<Duplex, number>()
 
 /**
  * Identifies whoever connected. Called once, when a connection is accepted: about 50 µs of CPU, and
@@ -105,7 +106,7 @@ export function rememberUid(socket: Socket, uid: number): void {
  * The user for whom everything on a connection is counted, whether its caller could be identified or
  * not; undefined where the kernel names none.
  */
-export function uidOf(socket: Socket): number | undefined {
+export function uidOf(socket: Duplex): number | undefined {
   return uids.get(socket)
 }
 
@@ -124,7 +125,7 @@ export function sharesOf(socket: Socket): number {
  *
  * @throws MetabindError CALLER_UNKNOWN
  */
-export function callerOf(socket: Socket): Caller {
+export function callerOf(socket: Duplex): Caller {
   const caller = callers.get(socket)
   if (caller === undefined) throw new MetabindError('CALLER_UNKNOWN')
   if (caller instanceof MetabindError) throw caller

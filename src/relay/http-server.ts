@@ -27,7 +27,7 @@ export interface Admission {
   /** Once for each admitted connection, when it is closed. */
   leave(uid: number | undefined, shares: number): void
   /** Told of every refusal that is answered on the bare connection. */
-  refused(code: ErrorCode): void
+  refused(code: ErrorCode, socket: Duplex): void
   /** Told of a connection that was closed unanswered, because all together are too many. */
   dropped(): void
 }
@@ -81,7 +81,7 @@ export function httpServer(
     clientErrorHandler: (error, socket) => {
       const code = CLIENT_ERRORS[error.code ?? ''] ?? 'REQUEST_MALFORMED'
       // A connection that was reset asked nothing.
-      if (socket.writable) admission?.refused(code)
+      if (socket.writable) admission?.refused(code, socket)
       refuseRaw(socket, code)
     },
   })
@@ -92,7 +92,7 @@ export function httpServer(
   app.server.on('connect', (_request, socket) => {
     // node:http has let go of the connection: a peer that has gone already would end the process.
     socket.on('error', () => socket.destroy())
-    admission?.refused('REQUEST_METHOD')
+    admission?.refused('REQUEST_METHOD', socket)
     refuseRaw(socket, 'REQUEST_METHOD')
   })
   app.addHook('onRequest', requireOrder)
@@ -165,7 +165,7 @@ async function enterLater(
 function gatekeeper(admission: Admission): (socket: Socket) => boolean {
   let refusedOpen = 0
   const refuse = (socket: Socket): void => {
-    admission.refused('LIMIT_CONNECTIONS')
+    admission.refused('LIMIT_CONNECTIONS', socket)
     if (refusedOpen >= REFUSED_OPEN_MAX) return void socket.destroy()
     refusedOpen += 1
     socket.once('close', () => {

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ErrorCode, MetabindError } from '../errors.ts'
@@ -113,8 +114,8 @@ export function relay(parts: RelayParts): FastifyInstance {
   return app
 }
 
-/** Connections per uid, and the counting of what is refused before there is a request. */
-function admission({ limits, counters }: RelayParts): Admission {
+/** Connections per uid, and what becomes known of those refused before there is a request. */
+function admission({ limits, counters, audit }: RelayParts): Admission {
   return {
     admit: (uid, shares) => {
       if (!limits.admit(uid, shares)) return false
@@ -125,7 +126,10 @@ function admission({ limits, counters }: RelayParts): Admission {
       counters.connections -= 1
       limits.leave(uid, shares)
     },
-    refused: (code) => counters.answered('none', code),
+    refused: (code, socket) => {
+      counters.answered('none', code)
+      if (code === 'LIMIT_CONNECTIONS') audit({ event: 'limit.refused', code, ...whoIsOn(socket) })
+    },
     dropped: () => counters.limited('total'),
   }
 }
@@ -300,11 +304,11 @@ function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyR
   // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
   const sent = (request.raw.url ?? '').split('?', 1)[0] ?? ''
   const path = sent.replace(URI_SECRET, '$1[secret]').slice(0, 256)
-  parts.audit({ event, id: request.id, code, detail, ...whoAsked(request), path })
+  parts.audit({ event, id: request.id, code, detail, ...whoIsOn(request.raw.socket), path })
 }
 
 /** The caller, or only its user where no more is known. */
-function whoAsked({ raw: { socket } }: FastifyRequest): Pick<AuditRecord, 'caller' | 'uid'> {
+function whoIsOn(socket: Duplex): Pick<AuditRecord, 'caller' | 'uid'> {
   try {
     return { caller: callerOf(socket) }
   } catch {

@@ -150,6 +150,8 @@ describe('connections', () => {
     if (canBecomeNobody) {
       expect((await curlAs(NOBODY, instance.metadataSocket, '/')).status).toBe(403)
     }
+    const record = await auditOf('LIMIT_CONNECTIONS')
+    expect(record).toMatchObject({ event: 'limit.refused', caller: { uid: process.getuid?.() } })
     for (const socket of held) socket.destroy()
     expect(await eventuallyServed()).toBe(true)
   })
