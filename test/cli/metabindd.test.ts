@@ -3,7 +3,6 @@ import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { startAgentProcess } from '../harness/agent.ts'
@@ -115,8 +114,7 @@ describe('SIGHUP', () => {
 
     await writeFile(at('more.toml'), '[token]\nmax_ttl_seconds = 120\n[log]\nlevel = "warn"\n')
     child.kill('SIGHUP')
-    await delay(300)
-    expect(await asked('120')).toBe(200)
+    await expect.poll(() => asked('120')).toBe(200)
     expect(await asked('121')).toBe(400)
     expect(await statusOf(instance, token)).toBe(200)
 
@@ -148,13 +146,13 @@ describe('SIGTERM', () => {
 
   test('lets a request under way end well, and takes no new one', async () => {
     const instance = await started()
-    instance.cloud?.faults.set({ kind: 'latency', ms: 700, path: '/latest/meta-data/mac' })
+    instance.cloud?.faults.set({ kind: 'latency', ms: 800, path: '/latest/meta-data/mac' })
     const token = await newToken(instance)
     const underWay = read(instance, token, '/latest/meta-data/mac')
-    await delay(200)
+    const isAsked = () => instance.cloud?.requests.some(({ target }) => target.endsWith('/mac'))
+    await expect.poll(isAsked).toBe(true)
     const ended = instance.agent.stop()
-    await delay(200)
-    await expect(statusOf(instance, token)).rejects.toThrow(/ENOENT|ECONNREFUSED/)
+    await expect.poll(() => statusOf(instance, token).catch(String)).toMatch(/ENOENT|ECONNREFUSED/)
     expect((await underWay).status).toBe(200)
     expect(await ended).toBe(0)
   })
@@ -163,9 +161,8 @@ describe('SIGTERM', () => {
     const instance = await started()
     const idle = connect(instance.metadataSocket)
     await once(idle, 'connect')
-    const since = performance.now()
+    // Ended by itself: an agent that waits is killed by the harness, and has no exit code.
     expect(await instance.agent.stop()).toBe(0)
-    expect(performance.now() - since).toBeLessThan(5000)
     idle.destroy()
   })
 

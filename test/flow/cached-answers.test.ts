@@ -106,7 +106,7 @@ async function curl(method: string, path: string, headers: Record<string, string
   const sent = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
   const { stdout } = await promisify(execFile)('setpriv', [
     ...['--reuid', NOBODY, '--regid', NOBODY, '--clear-groups'],
-    ...['curl', '-s', '-i', '--max-time', '5', '--unix-socket', instance.metadataSocket],
+    ...['curl', '-s', '-i', '--max-time', '60', '--unix-socket', instance.metadataSocket],
     ...['-X', method, ...sent, `http://metadata${path}`],
   ])
   return stdout

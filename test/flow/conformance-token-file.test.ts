@@ -228,8 +228,7 @@ describe('G4 after its expiry, of a token', () => {
     expect(traces(revoked)).not.toEqual([])
     await delay(1050)
     expect(refusal(await read(instance.metadataSocket, WHOAMI, revoked))).toMatch(/^401 /)
-    for (const token of [unused, revoked])
-      await expect.poll(() => traces(token), { timeout: 3000 }).toEqual([])
+    for (const token of [unused, revoked]) await expect.poll(() => traces(token)).toEqual([])
   })
 
   /** Files with the token, its random part or its MAC, as text, hex or bytes. */

@@ -124,7 +124,7 @@ describe('the command line needs not be told which cloud it is', () => {
 
   test('credential --uri prints a URL that has what AWS SDKs read', async () => {
     const url = (await metabind(['credential', '--uri'])).trim()
-    const { stdout } = await run('curl', ['-sS', '--max-time', '5', url])
+    const { stdout } = await run('curl', ['-sS', '--max-time', '60', url])
     expect(JSON.parse(stdout)).toMatchObject({
       AccessKeyId: expect.stringMatching(/^ASIA/),
       SecretAccessKey: expect.any(String),

@@ -4,6 +4,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { bootTimeMs } from 'tpm2-js/linux'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { startSwtpm } from '../../native/test/swtpm.ts'
 import { tpm2 } from '../../native/test/tools.ts'
@@ -258,19 +259,14 @@ async function keysAndRoots(instance: Instance) {
 
 describe('a TPM that goes away while the agent runs', () => {
   const RECHECK = '[tpm]\nrecheck_seconds = 1\n'
-  // The interval, three tries in three seconds, and a loaded machine.
-  const STOPPED_WITHIN_MS = 8000
-
   test('ends issuing and accepting', async () => {
     const instance = await started({ config: RECHECK })
     const token = await newToken(instance)
     await instance.tpm.kill()
-    const killedAtMs = performance.now()
     await eventually(
       () => statusOf(instance, token),
       (status) => status === 503,
     )
-    expect(performance.now() - killedAtMs).toBeLessThan(STOPPED_WITHIN_MS)
     expect(await refusedToken(instance)).toMatchObject({
       status: 503,
       headers: { 'retry-after': '1' },
@@ -516,11 +512,16 @@ describe('hours of boot time', () => {
 
   test('two seconds are two seconds', async () => {
     const instance = await started()
+    const askedAtMs = bootTimeMs()
     const token = await newToken(instance, 2)
-    const askedAtMs = performance.now()
-    await delay(1000)
-    expect(await statusOf(instance, token)).toBe(200)
-    await delay(2001 - (performance.now() - askedAtMs))
+    const issuedAtMs = bootTimeMs()
+    for (let status = 200; status === 200; ) {
+      status = await statusOf(instance, token)
+      // Not before its time by the earliest reckoning, nor after it by the latest.
+      if (status !== 200) expect([status, bootTimeMs() >= askedAtMs + 2000]).toEqual([401, true])
+      else await delay(10)
+    }
+    await delay(Math.max(0, issuedAtMs + 2000 - bootTimeMs()))
     expect(await statusOf(instance, token)).toBe(401)
   })
 })

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -99,12 +100,17 @@ describe('answers', () => {
   async function msFor(count: number, ask: () => Promise<{ status: number | undefined }>) {
     const startedAtMs = performance.now()
     const statuses = new Set<number | undefined>()
+    let fastestMs = Number.POSITIVE_INFINITY
     for (let asked = 0; asked < count; asked += 8) {
+      const turnAtMs = performance.now()
       const answers = await Promise.all(Array.from({ length: 8 }, ask))
       for (const { status } of answers) statuses.add(status)
+      fastestMs = Math.min(fastestMs, performance.now() - turnAtMs)
     }
-    return { ms: performance.now() - startedAtMs, statuses: [...statuses] }
+    return { ms: performance.now() - startedAtMs, fastestMs, statuses: [...statuses] }
   }
+
+  const PAUSE_MS = 100
 
   test('to a user who floods wrong tokens wait, those to its good token do not', async () => {
     const token = await patientToken()
@@ -114,17 +120,19 @@ describe('answers', () => {
     expect(wrong.ms).toBeGreaterThan(3000)
     const good = await msFor(400, () => get(base, '/metabind/v1/whoami', token))
     expect(good.statuses).toEqual([200])
-    expect(good.ms).toBeLessThan(3000)
+    // A pause is a pause in every turn: on a busy machine too, one of fifty turns shows that there is none.
+    expect(good.fastestMs).toBeLessThan(PAUSE_MS)
     const absent = await msFor(400, () => get(base, '/planted/absent', token))
     expect(absent.statuses).toEqual([404])
-    expect(absent.ms).toBeLessThan(3000)
+    expect(absent.fastestMs).toBeLessThan(PAUSE_MS)
   })
 })
 
 describe('connections', () => {
   async function open(count: number): Promise<Socket[]> {
     const sockets = Array.from({ length: count }, () => connect(instance.metadataSocket))
-    await sleep(200)
+    // The agent takes them in this order, before whoever comes later.
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')))
     return sockets
   }
 

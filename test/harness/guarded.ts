@@ -128,7 +128,7 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
       const on = word === 'on' ? [...configs, '--user', String(AGENT)] : []
       return metabind(['lockdown', word ?? '', ...on, ...args])
     },
-    curl: (uid, ...args) => networks.inHost(uid, 'curl', '-sS', '--max-time', '5', ...args),
+    curl: (uid, ...args) => networks.inHost(uid, 'curl', '-sS', '--max-time', '60', ...args),
     cloud,
     stop: async () => {
       await instance.stop()
@@ -142,7 +142,8 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
 function cloudIn(networks: Networks, service: URL, flags: readonly string[]): Guarded['cloud'] {
   let end: () => Promise<void> = async () => undefined
   let known = 0
-  const control = (...args: string[]) => networks.inCloud('curl', '-sS', '--max-time', '5', ...args)
+  const control = (...args: string[]) =>
+    networks.inCloud('curl', '-sS', '--max-time', '60', ...args)
   const recorded = async (): Promise<readonly RecordedRequest[]> =>
     JSON.parse(await control(`${service.origin}/_simulator/requests`)).slice(known)
   return {

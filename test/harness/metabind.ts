@@ -150,7 +150,7 @@ export async function scratch(): Promise<{ readonly path: string } & AsyncDispos
 export async function eventually<T>(
   look: () => Promise<T>,
   fits: (seen: T) => boolean,
-  waitMs = 15_000,
+  waitMs = 60_000,
 ): Promise<T> {
   const end = Date.now() + waitMs
   for (;;) {

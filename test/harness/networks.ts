@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
  */
 
 const run = promisify(execFile)
-const COMMAND_MS = 20_000
+const COMMAND_MS = 60_000
 const LIFE_SECONDS = '900'
 
 export interface Networks {

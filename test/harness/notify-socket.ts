@@ -11,7 +11,7 @@ export interface NotifySocket {
   close(): void
 }
 
-const WAIT_MS = 20_000
+const WAIT_MS = 60_000
 const RECEIVE = `import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])

@@ -20,7 +20,7 @@ export interface RawAnswer {
   readonly body: string
 }
 
-const WAIT_MS = 5000
+const WAIT_MS = 30_000
 const HEAD_END = '\r\n\r\n'
 
 export async function openRaw(socketPath: string): Promise<RawConnection> {

@@ -93,7 +93,7 @@ describe.skipIf(!isRoot)('observing', () => {
     const unit = await makeCgroup(`metabind-test-${process.pid}.service`)
     if (unit === undefined) return context.skip('no cgroup can be made here')
     try {
-      const command = [...unit.prefix, 'curl', '-sS', '--max-time', '5', ID]
+      const command = [...unit.prefix, 'curl', '-sS', '--max-time', '60', ID]
       expect(await guarded.networks.inHost(undefined, ...command)).toBe('i-bp1guarded')
     } finally {
       await unit.remove()

@@ -414,17 +414,12 @@ describe('an answer', () => {
 })
 
 describe('the time for a read', () => {
-  const overIn = async (act: () => Promise<unknown>): Promise<number> => {
-    const startMs = performance.now()
-    await expect(act()).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
-    return performance.now() - startMs
-  }
-
   test('ends it, whatever it waits for', async () => {
     for (const method of ['PUT', 'GET']) {
       const { cloud, source } = await upstream({ timeoutMs: 200 })
       cloud.faults.set({ kind: 'stall', method })
-      expect(await overIn(() => source.read(ID))).toBeLessThan(2000)
+      // The stall has no end of its own.
+      await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     }
   })
 
@@ -434,7 +429,8 @@ describe('the time for a read', () => {
     cloud.faults.set({ kind: 'reject-tokens', method: 'GET', times: 1 })
     cloud.faults.set({ kind: 'latency', ms: 1000, method: 'GET', times: 1 })
     cloud.faults.set({ kind: 'latency', ms: 1000, method: 'PUT', times: 1 })
-    expect(await overIn(() => source.read(ID))).toBeLessThan(1950)
+    // Each answer comes within the time, both together do not.
+    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     // The renewal went on without the read that began it.
     expect(await readId(source)).toBe(cloud.instanceId)
     expect(cloud.requests.filter(({ method }) => method === 'PUT')).toHaveLength(2)
