@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { openCounts } from './open-counts.ts'
 
 /**
  * Counts open connections by the address that they come from, from the moment they are accepted: before
@@ -7,18 +8,13 @@ import type { Socket } from 'node:net'
  * @returns asked once for each connection: whether it may stay
  */
 export function connectionsPerAddress(connectionsMax: number): (socket: Socket) => boolean {
-  const open = new Map<string, number>()
+  const open = openCounts<string>()
   return (socket) => {
     const { remoteAddress: address } = socket
     if (address === undefined) return false
-    const before = open.get(address) ?? 0
-    if (before >= connectionsMax) return false
-    open.set(address, before + 1)
-    socket.once('close', () => {
-      const left = (open.get(address) ?? 1) - 1
-      if (left > 0) open.set(address, left)
-      else open.delete(address)
-    })
+    if (open.of(address) >= connectionsMax) return false
+    open.add(address, 1)
+    socket.once('close', () => open.remove(address, 1))
     return true
   }
 }

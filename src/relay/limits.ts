@@ -1,4 +1,5 @@
 import { RateError } from '../errors.ts'
+import { openCounts } from './open-counts.ts'
 import { type Rate, ratePerUid } from './rate.ts'
 
 /** What one uid may do. Reads that the cache answers are not limited: they cost what refusing costs. */
@@ -29,8 +30,6 @@ export interface Limits {
    */
   admit(uid: number | undefined, shares?: number): boolean
   leave(uid: number | undefined, shares?: number): void
-  /** Uids that have a connection now. */
-  readonly uidsConnected: number
 }
 
 // More refusals than a program that behaves ever meets; beyond them, one connection gets ten a second
@@ -59,7 +58,6 @@ export function limits(
   const mints = ratePerUid(bounds.mints, clockMs)
   const misses = ratePerUid(bounds.misses, clockMs)
   const refusals = ratePerUid(REFUSALS, clockMs)
-  const connections = connectionLimits(bounds, onRefused)
   const requireOne = (waitSeconds: number, kind: LimitKind): void => {
     if (waitSeconds === 0) return
     onRefused(kind)
@@ -69,43 +67,34 @@ export function limits(
     requireMint: (uid) => requireOne(mints.take(uid), 'mint'),
     requireMiss: (uid) => requireOne(misses.take(uid), 'miss'),
     pauseMs: (uid) => (refusals.take(uid) === 0 ? 0 : PAUSE_MS),
-    admit: connections.admit,
-    leave: connections.leave,
-    get uidsConnected() {
-      return connections.uidsConnected
-    },
+    ...connectionLimits(bounds, onRefused),
   }
 }
 
 function connectionLimits(
   { connections, connectionsPerUid }: LimitBounds,
   onRefused: (kind: LimitKind) => void,
-): Pick<Limits, 'admit' | 'leave' | 'uidsConnected'> {
+): Pick<Limits, 'admit' | 'leave'> {
   // Of whoever has a connection, so bounded by all of these.
-  const ofUid = new Map<number | undefined, number>()
+  const ofUid = openCounts<number | undefined>()
   let ofAll = 0
   const namelessMax = Math.min(NAMELESS_CONNECTIONS_MAX, connectionsPerUid)
   const othersMax = connections - keptForRoot(connections)
   return {
     admit: (uid, shares = 1) => {
-      const before = ofUid.get(uid) ?? 0
-      const isBeyondOwn = before + shares > (uid === undefined ? namelessMax : connectionsPerUid)
+      const ownMax = uid === undefined ? namelessMax : connectionsPerUid
+      const isBeyondOwn = ofUid.of(uid) + shares > ownMax
       if (isBeyondOwn || ofAll + shares > (uid === 0 ? connections : othersMax)) {
         onRefused(isBeyondOwn ? 'connections' : 'total')
         return false
       }
-      ofUid.set(uid, before + shares)
+      ofUid.add(uid, shares)
       ofAll += shares
       return true
     },
     leave: (uid, shares = 1) => {
-      const left = (ofUid.get(uid) ?? 0) - shares
-      if (left > 0) ofUid.set(uid, left)
-      else ofUid.delete(uid)
+      ofUid.remove(uid, shares)
       ofAll -= shares
-    },
-    get uidsConnected() {
-      return ofUid.size
     },
   }
 }
