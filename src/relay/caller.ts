@@ -60,7 +60,8 @@ export interface CallerParts {
 
 /** Read of every caller. The kernel needs 3 ms for the most that there can be, with everybody waiting. */
 export const GROUPS_AT_ONCE = 1024
-const MANY_GROUPS = { perSecond: 5, burst: 20 }
+/** How many lists beyond that are read for one user. */
+export const MANY_GROUPS = { perSecond: 5, burst: 20 }
 
 /** Some 2 KiB. */
 const GROUPS_PER_SHARE = 256

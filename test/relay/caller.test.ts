@@ -6,8 +6,17 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { peerCredentials, socketFd } from 'tpm2-js/linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type CallerParts, callerOf, identifyCaller, uidOf } from '../../src/relay/caller.ts'
+import {
+  type CallerParts,
+  callerOf,
+  identifyCaller,
+  MANY_GROUPS,
+  sharesOf,
+  uidOf,
+} from '../../src/relay/caller.ts'
+import { ratePerUid } from '../../src/relay/rate.ts'
 import {
   type Cgroups,
   endPeer,
@@ -97,13 +106,16 @@ const TAKEN_OVER = expect.objectContaining({
   detail: 'its process is gone',
 })
 
-// As on kernels before 6.5.
+// As on kernels before 6.5, and before 5.3.
 const OLD_KERNEL = { peerPidfd: () => undefined }
-
-describe.each([
+const OLDEST_KERNEL = { ...OLD_KERNEL, openPidfd: () => undefined }
+const KERNELS: [string, Partial<CallerParts>][] = [
   ['by pidfd', {}],
   ['by start time', OLD_KERNEL],
-])('%s', (_how, parts) => {
+  ['by start time, without any pidfd', OLDEST_KERNEL],
+]
+
+describe.each(KERNELS)('%s', (_how, parts) => {
   test('a process of our own user', async () => {
     const { caller, pid } = await callerFrom({}, parts)
     expect(caller).toMatchObject({ ...SELF, pid })
@@ -128,6 +140,105 @@ describe.each([
     expect(() => callerOf(socket)).toThrow(GONE)
     // Whatever it asks is counted for its user all the same.
     expect(uidOf(socket)).toBe(SELF.uid)
+  })
+
+  const pidsCanBeGiven = isRoot && existsSync('/proc/sys/kernel/ns_last_pid')
+  test.skipIf(!pidsCanBeGiven)(
+    `a pid that is given anew while /proc is read, to the same user [${NEEDS_ROOT}]`,
+    async () => {
+      const script = `import os,subprocess,sys
+child = subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]])
+child.wait()`
+      for (let attempt = 0; attempt < 50; attempt += 1) {
+        const parent = start(script, {}, [STAY])
+        const [socket]: Socket[] = await once(server, 'connection')
+        if (socket === undefined) throw new Error('no connection')
+        let victim: ChildProcess | undefined
+        // Asked in the middle of the read: there the process ends, and another gets its pid.
+        const recycle = () => {
+          const { pid } = peerCredentials(socketFd(socket))
+          process.kill(pid, 'SIGKILL')
+          while (existsSync(`/proc/${pid}`)) spawnSync('sleep', ['0.01'])
+          nextPid(pid)
+          victim = startPeer('import sys; sys.stdin.read()', [])
+          peers.push(victim)
+          return false
+        }
+        const { pid } = peerCredentials(socketFd(socket))
+        identifyCaller(socket, { ...parts, namesExecutable: recycle })
+        const isRecycled = victim?.pid === pid
+        if (isRecycled) expect(() => callerOf(socket)).toThrow(TAKEN_OVER)
+        socket.destroy()
+        await endPeer(parent)
+        if (victim !== undefined) await endPeer(victim)
+        if (isRecycled) return
+      }
+      throw new Error('no pid could be given anew in 50 tries')
+    },
+  )
+})
+
+describeAsRoot(`a process in 65,536 groups [${NEEDS_ROOT}]`, () => {
+  const GROUPS_MAX = 65_536
+  const IN_MANY = `import os,socket,sys
+os.setgroups(range(100000, 100000 + int(sys.argv[2]))); os.setgid(1001); os.setuid(1001)
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.recv(1)`
+
+  async function inMany(count: number, parts: Partial<CallerParts>): Promise<Socket> {
+    start(IN_MANY, {}, [String(count)])
+    return accept(parts)
+  }
+
+  test.each(KERNELS.slice(0, 2))(
+    'is identified %s, and counts for several',
+    async (_how, parts) => {
+      const socket = await inMany(GROUPS_MAX, parts)
+      const { uid, groups } = callerOf(socket)
+      expect([uid, groups.length, groups[0], groups.at(-1)]).toEqual([
+        1001,
+        GROUPS_MAX,
+        1e5,
+        165_535,
+      ])
+      expect(sharesOf(socket)).toBe(257)
+    },
+  )
+
+  test('is known by its user alone where its status has to be read', async () => {
+    const socket = await inMany(GROUPS_MAX, OLDEST_KERNEL)
+    expect(() => callerOf(socket)).toThrow(
+      expect.objectContaining({
+        code: 'CALLER_UNKNOWN',
+        detail: expect.stringMatching(/too long/),
+      }),
+    )
+    expect([uidOf(socket), sharesOf(socket)]).toEqual([1001, 1])
+  })
+
+  test('is known by its user alone where that user had too many read', async () => {
+    const asked: number[] = []
+    const manyGroups = { take: (uid: number) => asked.push(uid) }
+    const many = await inMany(1025, { manyGroups })
+    expect(() => callerOf(many)).toThrow(expect.objectContaining({ code: 'CALLER_UNKNOWN' }))
+    expect([uidOf(many), sharesOf(many)]).toEqual([1001, 1])
+    // So many cost next to nothing: they are read of everybody.
+    const few = await inMany(1024, { manyGroups })
+    expect(callerOf(few).groups).toHaveLength(1024)
+    expect(sharesOf(few)).toBe(5)
+    expect(asked).toEqual([1001])
+  })
+
+  test('is identified 20 times at once, and other users as often', async () => {
+    const manyGroups = ratePerUid(MANY_GROUPS, () => 0)
+    const socket = await inMany(GROUPS_MAX, { manyGroups })
+    const isKnown = () => {
+      identifyCaller(socket, { manyGroups })
+      return sharesOf(socket) > 1
+    }
+    expect(Array.from({ length: 20 }, isKnown)).toEqual([...Array(19).fill(true), false])
+    expect(manyGroups.take(1002)).toBe(0)
   })
 })
 
