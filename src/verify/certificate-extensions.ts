@@ -1,26 +1,9 @@
-import { BitString, fromBER, OctetString } from 'asn1js'
-import {
-  AuthorityKeyIdentifier,
-  BasicConstraints,
-  ExtKeyUsage,
-  GeneralNames,
-  RelativeDistinguishedNames,
-} from 'pkijs'
+import { BitString, fromBER } from 'asn1js'
+import { BasicConstraints, ExtKeyUsage, GeneralNames, RelativeDistinguishedNames } from 'pkijs'
 import { MetabindError } from '../errors.ts'
 import type { Certificate, CertificateExtension } from './certificate.ts'
 import { parseDer } from './der.ts'
-
-/** Extensions of RFC 5280 4.2.1 that this verifier reads. */
-export const EXTENSION = {
-  subjectKeyIdentifier: '2.5.29.14',
-  keyUsage: '2.5.29.15',
-  subjectAltName: '2.5.29.17',
-  basicConstraints: '2.5.29.19',
-  nameConstraints: '2.5.29.30',
-  certificatePolicies: '2.5.29.32',
-  authorityKeyIdentifier: '2.5.29.35',
-  extKeyUsage: '2.5.29.37',
-} as const
+import { EXTENSION } from './extension-oids.ts'
 
 /** Bits of KeyUsage (RFC 5280 4.2.1.3). */
 export const KEY_USAGE = {
@@ -55,23 +38,6 @@ export function hasKeyUsage(certificate: Certificate, bit: number): boolean | un
 /** OIDs of ExtKeyUsage (RFC 5280 4.2.1.12). */
 export function extKeyUsages(certificate: Certificate): readonly string[] | undefined {
   return read(certificate, EXTENSION.extKeyUsage, (value) => ExtKeyUsage.fromBER(value).keyPurposes)
-}
-
-/** RFC 5280 4.2.1.2. */
-export function subjectKeyIdentifier(certificate: Certificate): Buffer | undefined {
-  return read(certificate, EXTENSION.subjectKeyIdentifier, (value) => {
-    const { result } = fromBER(value)
-    if (!(result instanceof OctetString)) throw new Error('no OCTET STRING')
-    return Buffer.from(result.valueBlock.valueHexView)
-  })
-}
-
-/** RFC 5280 4.2.1.1; the identifier is empty where the issuer is named in another way. */
-export function authorityKeyIdentifier(certificate: Certificate): Buffer | undefined {
-  return read(certificate, EXTENSION.authorityKeyIdentifier, (value) => {
-    const { keyIdentifier } = AuthorityKeyIdentifier.fromBER(value)
-    return Buffer.from(keyIdentifier?.valueBlock.valueHexView ?? [])
-  })
 }
 
 /** Attributes of each directoryName in subjectAltName (RFC 5280 4.2.1.6), by OID, values as text. */

@@ -34,6 +34,9 @@ export function requireStrongSignature(certificate: Certificate, issuer: Certifi
       ? CURVES.has(namedCurve)
       : modulusLength >= RSA_BITS_MIN &&
         modulusLength <= RSA_BITS_MAX &&
+        // Under an exponent of 1 anybody can sign, and an even one has no private key.
+        publicExponent > 1n &&
+        publicExponent % 2n === 1n &&
         publicExponent <= EXPONENT_MAX
   if (!isStrong) weak(`the issuer's key: ${namedCurve || `RSA of ${modulusLength} bits`}`)
 }

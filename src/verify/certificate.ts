@@ -3,6 +3,9 @@ import { Certificate as PkiCertificate } from 'pkijs'
 import { MetabindError } from '../errors.ts'
 import { CERTIFICATE_BYTES_MAX } from '../format/evidence.ts'
 import { type DerNode, parseDer } from './der.ts'
+import { comparableName } from './distinguished-name.ts'
+import { EXTENSION } from './extension-oids.ts'
+import { authorityKeyIdOf, subjectKeyIdOf } from './key-identifiers.ts'
 
 /** An extension, its value still DER (RFC 5280 4.2). */
 export interface CertificateExtension {
@@ -17,9 +20,15 @@ export interface Certificate {
   readonly fingerprint: string
   /** 1 to 3. */
   readonly version: number
-  /** Names as DER: they are compared byte for byte, which refuses more than RFC 5280 7.1 would. */
+  /** Names as DER. */
   readonly subject: Buffer
   readonly issuer: Buffer
+  /** The same as comparableName makes them: equal where the names are. */
+  readonly comparableSubject: string
+  readonly comparableIssuer: string
+  readonly subjectKeyId: Buffer | undefined
+  /** Undefined as well where the issuer is named in another way. */
+  readonly authorityKeyId: Buffer | undefined
   readonly serialNumber: string
   readonly notBefore: Date
   readonly notAfter: Date
@@ -53,7 +62,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
     notAfter: dateOf(notAfter.value),
     signatureAlgorithm: signatureAlgorithmOf(root, parsed),
     signature: Buffer.from(signatureValue.valueBlock.valueHexView),
-    extensions: extensionsOf(parsed),
+    ...extensionsOf(parsed),
   }
 }
 
@@ -66,7 +75,7 @@ function parseWithLibrary(der: Uint8Array): PkiCertificate {
 }
 
 /** TBSCertificate: [0] version, serialNumber, signature, issuer, validity, subject, publicKey, … */
-function tbsFields(root: DerNode): Pick<Certificate, 'tbs' | 'subject' | 'issuer' | 'publicKey'> {
+function tbsFields(root: DerNode) {
   const [tbs] = root.children
   const hasVersion = tbs?.children[0]?.tag === 0xa0
   const [, , issuer, , subject, publicKey] = tbs?.children.slice(hasVersion ? 1 : 0) ?? []
@@ -75,6 +84,8 @@ function tbsFields(root: DerNode): Pick<Certificate, 'tbs' | 'subject' | 'issuer
     tbs: tbs.bytes,
     subject: subject.bytes,
     issuer: issuer.bytes,
+    comparableSubject: comparableName(subject),
+    comparableIssuer: comparableName(issuer),
     publicKey: publicKey.bytes,
   }
 }
@@ -87,13 +98,21 @@ function signatureAlgorithmOf(root: DerNode, parsed: PkiCertificate): string {
   return parsed.signatureAlgorithm.algorithmId
 }
 
-function extensionsOf(parsed: PkiCertificate): Map<string, CertificateExtension> {
+function extensionsOf(
+  parsed: PkiCertificate,
+): Pick<Certificate, 'extensions' | 'subjectKeyId' | 'authorityKeyId'> {
   const extensions = new Map<string, CertificateExtension>()
   for (const { extnID, critical, extnValue } of parsed.extensions ?? []) {
     if (extensions.has(extnID)) malformed('an extension stands twice')
     extensions.set(extnID, { critical, value: Buffer.from(extnValue.valueBlock.valueHexView) })
   }
-  return extensions
+  const subjectKeyId = extensions.get(EXTENSION.subjectKeyIdentifier)?.value
+  const authorityKeyId = extensions.get(EXTENSION.authorityKeyIdentifier)?.value
+  return {
+    extensions,
+    subjectKeyId: subjectKeyId && subjectKeyIdOf(subjectKeyId),
+    authorityKeyId: authorityKeyId && authorityKeyIdOf(authorityKeyId),
+  }
 }
 
 function dateOf(date: Date): Date {

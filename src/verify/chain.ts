@@ -1,14 +1,8 @@
 import { MetabindError } from '../errors.ts'
 import type { Certificate } from './certificate.ts'
-import {
-  authorityKeyIdentifier,
-  basicConstraints,
-  EXTENSION,
-  hasKeyUsage,
-  KEY_USAGE,
-  subjectKeyIdentifier,
-} from './certificate-extensions.ts'
+import { basicConstraints, hasKeyUsage, KEY_USAGE } from './certificate-extensions.ts'
 import { requireSignature, requireStrongSignature } from './certificate-signature.ts'
+import { EXTENSION } from './extension-oids.ts'
 import type { VerifyCode } from './verify-error.ts'
 
 /**
@@ -17,16 +11,31 @@ import type { VerifyCode } from './verify-error.ts'
  * Revocation is not looked at.
  */
 
-/** Leaf, two authorities between, anchor. */
-export const PATH_MAX = 4
+/** Leaf, five authorities between, anchor: the longest that makers of TPMs have. */
+export const PATH_MAX = 7
 // Names may match in many ways where somebody wants them to; genuine chains have one path.
 const PATHS_MAX = 16
+// Certificates looked at as issuers, on paths that lead nowhere as well: seven of one name would be
+// put into any order. A genuine path needs a few for each of its links.
+const STEPS_MAX = 1024
 
 /** Certificates that end a path, by SHA-256 of their DER. */
 export interface Anchors {
   readonly fingerprints: ReadonlySet<string>
-  /** Certificates to build paths with: anchors themselves, and intermediates. Hostile ones may be among them. */
-  readonly pool: readonly Certificate[]
+  /** Certificates to build paths with: anchors themselves, and intermediates. */
+  readonly pool: CertificatesBySubject
+}
+
+/** Certificates by their comparableSubject. */
+export type CertificatesBySubject = ReadonlyMap<string, readonly Certificate[]>
+
+export function bySubject(certificates: readonly Certificate[]): CertificatesBySubject {
+  const found = new Map<string, Certificate[]>()
+  for (const certificate of certificates) {
+    const { comparableSubject: subject } = certificate
+    found.set(subject, [...(found.get(subject) ?? []), certificate])
+  }
+  return found
 }
 
 /** One rule that every path must keep, leaf first and anchor last. */
@@ -67,7 +76,8 @@ export function validatePath(
 ): readonly Certificate[] {
   let failure: unknown
   let tried = 0
-  for (const path of namedPaths([leaf], [...anchors.pool, ...presented], anchors.fingerprints)) {
+  const search = { anchors, presented: bySubject(presented), stepsLeft: STEPS_MAX }
+  for (const path of namedPaths([leaf], search)) {
     try {
       for (const rule of RULES) rule.check(path, now)
       return path
@@ -80,29 +90,42 @@ export function validatePath(
   throw failure ?? new MetabindError('VERIFY_CERTIFICATE_ISSUER')
 }
 
+interface Search {
+  readonly anchors: Anchors
+  readonly presented: CertificatesBySubject
+  stepsLeft: number
+}
+
 /** Paths that end at an anchor, by names and key identifiers alone: nothing is verified in them yet. */
 function* namedPaths(
   path: readonly Certificate[],
-  pool: readonly Certificate[],
-  fingerprints: ReadonlySet<string>,
+  search: Search,
 ): Generator<readonly Certificate[]> {
   const last = path.at(-1)
   if (last === undefined) return
-  if (fingerprints.has(last.fingerprint)) yield path
+  if (search.anchors.fingerprints.has(last.fingerprint)) {
+    yield path
+    // What does not hold up to here does not hold with more above it.
+    return
+  }
   if (path.length === PATH_MAX) return
   const used = new Set(path.map(({ fingerprint }) => fingerprint))
-  for (const issuer of pool) {
-    if (used.has(issuer.fingerprint) || !isNamedIssuer(last, issuer)) continue
+  for (const issuer of namedIssuers(last, search)) {
+    if (search.stepsLeft === 0) return
+    search.stepsLeft -= 1
+    if (used.has(issuer.fingerprint) || !isOfKey(issuer, last.authorityKeyId)) continue
     used.add(issuer.fingerprint)
-    yield* namedPaths([...path, issuer], pool, fingerprints)
+    yield* namedPaths([...path, issuer], search)
   }
 }
 
-function isNamedIssuer(certificate: Certificate, issuer: Certificate): boolean {
-  if (!certificate.issuer.equals(issuer.subject)) return false
-  const wanted = authorityKeyIdentifier(certificate)
-  const has = subjectKeyIdentifier(issuer)
-  return !wanted || wanted.length === 0 || !has || wanted.equals(has)
+function namedIssuers({ comparableIssuer }: Certificate, { anchors, presented }: Search) {
+  return [...(anchors.pool.get(comparableIssuer) ?? []), ...(presented.get(comparableIssuer) ?? [])]
+}
+
+/** Whether nothing says that the issuer has another key than the one that is named. */
+function isOfKey({ subjectKeyId }: Certificate, keyId: Buffer | undefined): boolean {
+  return keyId === undefined || subjectKeyId === undefined || keyId.equals(subjectKeyId)
 }
 
 function forLinks(
@@ -138,7 +161,7 @@ function requirePathLengths(path: readonly Certificate[]): void {
     if (allowed !== undefined && between > allowed) {
       refuse('VERIFY_CERTIFICATE_PATH_LENGTH', `${between} below, ${allowed} allowed.`)
     }
-    if (!issuer.subject.equals(issuer.issuer)) between += 1
+    if (issuer.comparableSubject !== issuer.comparableIssuer) between += 1
   }
 }
 

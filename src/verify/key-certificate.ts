@@ -2,16 +2,15 @@ import { MetabindError } from '../errors.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
 import type { Certificate } from './certificate.ts'
 import {
-  authorityKeyIdentifier,
   basicConstraints,
   directoryNames,
-  EXTENSION,
   extKeyUsages,
   hasKeyUsage,
   KEY_USAGE,
   type NameAttributes,
   subjectAttributes,
 } from './certificate-extensions.ts'
+import { EXTENSION } from './extension-oids.ts'
 import { isSameKey } from './spki.ts'
 
 /** TCG EK credential profile 2.5, 3.2: OIDs of extended key usage and of the TPM's attributes. */
@@ -20,6 +19,16 @@ const EKU_AIK = '2.23.133.8.3'
 const TPM_ATTRIBUTES = ['2.23.133.2.1', '2.23.133.2.2', '2.23.133.2.3']
 const COMMON_NAME = '2.5.4.3'
 const EMPTY_NAME = Buffer.from('3000', 'hex')
+
+/**
+ * What an EK is for (EK credential profile 2.5, 3.5.5). Genuine certificates of Intel's P-256 EKs say
+ * keyEncipherment, as if they were RSA.
+ */
+const EK_USAGES: Record<TpmPublic['type'], readonly number[]> = {
+  rsa: [KEY_USAGE.keyEncipherment],
+  ecc: [KEY_USAGE.keyAgreement, KEY_USAGE.keyEncipherment],
+  keyedhash: [],
+}
 
 /** @throws MetabindError VERIFY_CERTIFICATE_KEY where the certificate is of another TPM's key */
 export function requireSameKey(certificate: Certificate, key: TpmPublic): void {
@@ -34,8 +43,8 @@ export function requireSameKey(certificate: Certificate, key: TpmPublic): void {
  */
 export function requireEkProfile(certificate: Certificate, ek: TpmPublic): void {
   requireEndEntity(certificate)
-  const usage = ek.type === 'rsa' ? 'keyEncipherment' : 'keyAgreement'
-  if (hasKeyUsage(certificate, KEY_USAGE[usage]) !== true) refuse(`keyUsage without ${usage}`)
+  const isUsable = EK_USAGES[ek.type].some((usage) => hasKeyUsage(certificate, usage) === true)
+  if (!isUsable) refuse('keyUsage without what an EK does')
   const purposes = extKeyUsages(certificate)
   if (purposes !== undefined && !purposes.includes(EKU_EK)) refuse(`no ${EKU_EK} in extKeyUsage`)
   requireTpmName(certificate)
@@ -58,7 +67,7 @@ export function requireAkProfile(certificate: Certificate): void {
 function requireEndEntity(certificate: Certificate): void {
   if (certificate.version !== 3) refuse(`version ${certificate.version}`)
   if (basicConstraints(certificate)?.ca === true) refuse('it is an authority')
-  const hasAki = authorityKeyIdentifier(certificate) !== undefined
+  const hasAki = certificate.extensions.has(EXTENSION.authorityKeyIdentifier)
   if (!hasAki) refuse('no authorityKeyIdentifier')
 }
 

@@ -1,7 +1,7 @@
 import { MetabindError } from '../errors.ts'
 import { ALIYUN_IDENTITY_CERTIFICATE } from './aliyun.ts'
 import { type Certificate, certificatesIn } from './certificate.ts'
-import type { Anchors } from './chain.ts'
+import { type Anchors, bySubject } from './chain.ts'
 
 /** Whom the verifier believes. Each file is PEM (several certificates, any text around) or DER. */
 export interface Trust {
@@ -51,7 +51,10 @@ function anchorsOf(
   fingerprints: readonly string[],
 ): Anchors {
   const own = anchors.map(({ fingerprint }) => fingerprint)
-  return { fingerprints: new Set([...own, ...fingerprints]), pool: [...anchors, ...between] }
+  return {
+    fingerprints: new Set([...own, ...fingerprints]),
+    pool: bySubject([...anchors, ...between]),
+  }
 }
 
 /** A file without a certificate is a mistake: trusting nothing from it would be noticed too late. */

@@ -5,6 +5,7 @@ import {
   Boolean as DerBoolean,
   Set as DerSet,
   GeneralizedTime,
+  IA5String,
   Integer,
   Null,
   PrintableString,
@@ -35,6 +36,10 @@ export interface Extension {
   readonly value: Buffer
 }
 
+type Hash = 'sha1' | 'md5' | 'sha256' | 'sha384'
+const STRING_TYPES = { utf8: Utf8String, printable: PrintableString, ia5: IA5String } as const
+type StringType = keyof typeof STRING_TYPES
+
 export interface CertificateFields {
   /** Common name; empty for an empty name. */
   readonly subject: string
@@ -45,7 +50,12 @@ export interface CertificateFields {
   readonly extensions?: readonly Extension[]
   readonly notBefore?: Date
   readonly notAfter?: Date
-  readonly hash?: 'sha1' | 'md5' | 'sha256' | 'sha384'
+  readonly hash?: Hash
+  /** Named outside of what is signed; `hash` when left out. */
+  readonly outerHash?: Hash
+  /** The string types of the names; UTF8String when left out. */
+  readonly subjectAs?: StringType
+  readonly issuerAs?: StringType
   readonly version?: 1 | 3
 }
 
@@ -67,40 +77,44 @@ const SIGNATURE_OIDS = {
 let serial = 1
 
 export function makeCertificate(fields: CertificateFields): Buffer {
-  const { hash = 'sha256', version = 3, extensions = [] } = fields
-  const kind = fields.signer.asymmetricKeyType === 'rsa' ? 'rsa' : 'ec'
-  const parameters = kind === 'rsa' ? [new Null()] : []
-  const algorithm = sequence(oid(SIGNATURE_OIDS[kind][hash]), ...parameters)
+  const { hash = 'sha256', outerHash = hash, version = 3, extensions = [] } = fields
   const serialNumber = Buffer.alloc(4)
   serialNumber.writeUInt32BE(0x1000_0000 + serial++)
   const toBeSigned = sequence(
     ...(version === 3 ? [explicit(0, new Integer({ value: 2 }))] : []),
     integer(serialNumber),
-    algorithm,
-    nameOf(fields.issuer),
+    algorithmOf(fields.signer, hash),
+    nameOf(fields.issuer, fields.issuerAs),
     sequence(
       time(fields.notBefore ?? new Date('2020-01-01')),
       time(fields.notAfter ?? new Date('9999-12-31T23:59:59Z')),
     ),
-    nameOf(fields.subject),
+    nameOf(fields.subject, fields.subjectAs),
     decode(fields.publicKey),
     ...(version === 3 ? [explicit(3, sequence(...extensions.map(encodeExtension)))] : []),
   )
   const signature = sign(hash, encode(toBeSigned), fields.signer)
-  return encode(sequence(toBeSigned, algorithm, new BitString({ valueHex: bufferOf(signature) })))
+  const outer = algorithmOf(fields.signer, outerHash)
+  return encode(sequence(toBeSigned, outer, new BitString({ valueHex: bufferOf(signature) })))
+}
+
+function algorithmOf(signer: KeyObject, hash: Hash): AsnType {
+  const isRsa = signer.asymmetricKeyType === 'rsa'
+  const id = oid(SIGNATURE_OIDS[isRsa ? 'rsa' : 'ec'][hash])
+  return sequence(id, ...(isRsa ? [new Null()] : []))
 }
 
 function time(date: Date): AsnType {
   return new GeneralizedTime({ valueDate: date })
 }
 
-function nameOf(commonName: string): AsnType {
+function nameOf(commonName: string, as?: StringType): AsnType {
   if (commonName === '') return sequence()
-  return sequence(new DerSet({ value: [attribute('2.5.4.3', commonName)] }))
+  return sequence(new DerSet({ value: [attribute('2.5.4.3', commonName, as)] }))
 }
 
-function attribute(type: string, value: string): AsnType {
-  return sequence(oid(type), new Utf8String({ value }))
+function attribute(type: string, value: string, as: StringType = 'utf8'): AsnType {
+  return sequence(oid(type), new STRING_TYPES[as]({ value }))
 }
 
 function encodeExtension({ oid: id, critical, value }: Extension): AsnType {
@@ -112,8 +126,20 @@ export function spkiOf(key: KeyObject): Buffer {
   return createPublicKey(key).export({ type: 'spki', format: 'der' })
 }
 
-export function newKey(): KeyObject {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+export function newKey(namedCurve = 'P-256'): KeyObject {
+  return generateKeyPairSync('ec', { namedCurve }).privateKey
+}
+
+export function newRsaKey(modulusLength = 2048, publicExponent = 65537): KeyObject {
+  return generateKeyPairSync('rsa', { modulusLength, publicExponent }).privateKey
+}
+
+/** SubjectPublicKeyInfo of an RSA key that nobody has: its numbers may be anything. */
+export function rsaSpki(modulus: Buffer, exponent: Buffer): Buffer {
+  const n = modulus.toString('base64url')
+  const e = exponent.toString('base64url')
+  const key = createPublicKey({ key: { kty: 'RSA', n, e }, format: 'jwk' })
+  return key.export({ type: 'spki', format: 'der' })
 }
 
 export const ext = {
@@ -148,6 +174,16 @@ export const ext = {
       Uint8Array.of(0x30, identifier.length + 2, 0x80, identifier.length),
       identifier,
     ]),
+  }),
+  subjectKeyIdentifier: (identifier: Buffer): Extension => ({
+    oid: '2.5.29.14',
+    value: encode(octets(identifier)),
+  }),
+  /** A value as it is. */
+  raw: (id: string, hex: string, critical = false): Extension => ({
+    oid: id,
+    critical,
+    value: Buffer.from(hex.replaceAll(' ', ''), 'hex'),
   }),
   /** One directoryName that names a TPM. */
   tpmName: (
@@ -189,8 +225,8 @@ export function makeAuthority(
   name: string,
   fields: Partial<CertificateFields> = {},
   under?: Issuer,
+  key: KeyObject = newKey(),
 ): Issuer {
-  const key = newKey()
   const der = makeCertificate({
     subject: name,
     issuer: under?.name ?? name,
@@ -200,6 +236,16 @@ export function makeAuthority(
     ...fields,
   })
   return { der, name, key }
+}
+
+/** A root, and authorities below it, each under the one before. */
+export function makeAuthorities(count: number): [Issuer, ...Issuer[]] {
+  const root = makeAuthority('Root')
+  const made: [Issuer, ...Issuer[]] = [root]
+  while (made.length < count) {
+    made.push(makeAuthority(`Authority ${made.length}`, {}, made.at(-1)))
+  }
+  return made
 }
 
 export function makeEkCertificate(

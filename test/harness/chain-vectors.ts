@@ -1,17 +1,32 @@
+import type { KeyObject } from 'node:crypto'
+import { parsePublic } from '../../src/format/tpm-public.ts'
+import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { forge } from './attacker.ts'
 import {
   AK_EXTENSIONS,
   CA_EXTENSIONS,
   EK_EXTENSIONS,
   ext,
+  makeAuthorities,
   makeAuthority,
   makeCertificate,
   makeEkCertificate,
   newKey,
+  newRsaKey,
+  rsaSpki,
   spkiOf,
 } from './certificate.ts'
+import { gatherEvidence } from './evidence.ts'
 import { type Altered, flipLast, type Vector, vector, withEk } from './vector.ts'
 import { INSTANCE_ID, type VerifyCase } from './verify-case.ts'
+
+/** Numbers of RSA keys that no issuer may have: title, bits, exponent. */
+const RSA_NUMBERS = [
+  ["an issuer's RSA key of 8200 bits", 8200, '010001'],
+  ["an issuer's RSA exponent of 33 bits", 2048, '0100000001'],
+  ["an issuer's RSA exponent of 1", 2048, '01'],
+  ["an issuer's RSA exponent that is even", 2048, '010000'],
+] as const
 
 /** A chain of authorities above the EK certificate, each with its own faults. */
 export const CHAIN_VECTORS: readonly Vector[] = [
@@ -41,6 +56,20 @@ export const CHAIN_VECTORS: readonly Vector[] = [
   ekCertificate('an EK certificate without keyAgreement', 'VERIFY_CERTIFICATE_PROFILE', {
     extensions: EK_EXTENSIONS.map((each) => (each.oid === '2.5.29.15' ? ext.keyUsage(0) : each)),
   }),
+  vector(
+    "an RSA EK's certificate with keyAgreement alone",
+    'endorsement',
+    'VERIFY_CERTIFICATE_PROFILE',
+    async ({ tpm, evidence, nonce, authority: issuer }) => {
+      const { identityDocument = {} } = evidence
+      const asked = { nonce, ekKind: 'RSA-2048', ...identityDocument } as const
+      const bare = await gatherEvidence(tpm, { ...asked, certificates: [] })
+      const key = keyObjectOf(parsePublic(bare.ek.public))
+      const spki = key.export({ type: 'spki', format: 'der' })
+      const certificate = makeEkCertificate(issuer, spki, { subject: INSTANCE_ID })
+      return { evidence: withEk(bare, [certificate]), options: { ekInstance: 'ignore' } }
+    },
+  ),
   ekCertificate('an EK certificate for something else', 'VERIFY_CERTIFICATE_PROFILE', {
     extensions: EK_EXTENSIONS.map((each) =>
       each.oid === '2.5.29.37' ? ext.extKeyUsage('1.3.6.1.5.5.7.3.1') : each,
@@ -113,13 +142,47 @@ export const CHAIN_VECTORS: readonly Vector[] = [
     const between = makeAuthority('Between', {}, root)
     return chained(subject, [makeEkCertificate(between, subject.ekSpki), between.der], [root.der])
   }),
-  vector('a path of five', 'endorsement', 'VERIFY_CERTIFICATE_ISSUER', (subject) => {
-    const root = makeAuthority('Root')
-    const one = makeAuthority('One', {}, root)
-    const two = makeAuthority('Two', {}, one)
-    const three = makeAuthority('Three', {}, two)
-    const between = [three, two, one].map(({ der }) => der)
-    return chained(subject, [makeEkCertificate(three, subject.ekSpki), ...between], [root.der])
+  authority('odd path lengths: negative', 'VERIFY_CERTIFICATE', {
+    extensions: [ext.raw('2.5.29.19', '3006 0101ff 0201ff', true), ext.keyUsage(5)],
+  }),
+  authority('odd path lengths: of nine bytes', 'VERIFY_CERTIFICATE', {
+    extensions: [
+      ext.raw('2.5.29.19', '300e 0101ff 0209 010000000000000001', true),
+      ext.keyUsage(5),
+    ],
+  }),
+  vector('a path of eight', 'endorsement', 'VERIFY_CERTIFICATE_ISSUER', (subject) => {
+    const [root, ...between] = makeAuthorities(7)
+    const issuer = between.at(-1) ?? root
+    const leaf = makeEkCertificate(issuer, subject.ekSpki)
+    return chained(subject, [leaf, ...between.map(({ der }) => der)], [root.der])
+  }),
+  vector('37: an expired anchor', 'endorsement', 'VERIFY_CERTIFICATE_TIME', (subject) => {
+    const root = makeAuthority('Root', { notAfter: new Date('2026-01-01') })
+    return chained(subject, [makeEkCertificate(root, subject.ekSpki)], [root.der])
+  }),
+  weakIssuer("an issuer's key on secp256k1", () => newKey('secp256k1')),
+  weakIssuer("an issuer's RSA key of 1024 bits", () => newRsaKey(1024)),
+  ...RSA_NUMBERS.map(([title, bits, exponent]) =>
+    weakIssuer(title, () => newRsaKey(), {
+      publicKey: rsaSpki(Buffer.alloc(bits / 8, 0xff), Buffer.from(exponent, 'hex')),
+    }),
+  ),
+  ekCertificate('an extension that stands twice', 'VERIFY_CERTIFICATE', {
+    extensions: [...EK_EXTENSIONS, ext.keyUsage(4)],
+  }),
+  ekCertificate('another signature algorithm inside than outside', 'VERIFY_CERTIFICATE', {
+    outerHash: 'sha384',
+  }),
+  ekCertificate('an extension in BER: a length that is not minimal', 'VERIFY_CERTIFICATE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.15' ? ext.raw(each.oid, '03 81 02 0308', true) : each,
+    ),
+  }),
+  ekCertificate('an authorityKeyIdentifier that is none', 'VERIFY_CERTIFICATE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.35' ? ext.raw(each.oid, '0400') : each,
+    ),
   }),
   vector('bytes after the certificate', 'endorsement', 'VERIFY_CERTIFICATE', ({ evidence }) => ({
     evidence: withEk(
@@ -205,6 +268,20 @@ function authority(
   return vector(title, 'endorsement', code, (subject) => {
     const root = makeAuthority('Root')
     const between = makeAuthority('Between', fields, root)
+    return chained(subject, [makeEkCertificate(between, subject.ekSpki), between.der], [root.der])
+  })
+}
+
+/** The authority above the EK certificate has this key, whose signatures verify where it is whole. */
+function weakIssuer(
+  title: string,
+  makeKey: () => KeyObject,
+  fields: Parameters<typeof makeAuthority>[1] = {},
+): Vector {
+  return vector(title, 'endorsement', 'VERIFY_CERTIFICATE_ALGORITHM', (subject) => {
+    const key = makeKey()
+    const root = makeAuthority('Root')
+    const between = makeAuthority('Between', { publicKey: spkiOf(key), ...fields }, root, key)
     return chained(subject, [makeEkCertificate(between, subject.ekSpki), between.der], [root.der])
   })
 }

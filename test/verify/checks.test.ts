@@ -7,6 +7,8 @@ import { CHECKS, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'
 import {
   AK_EXTENSIONS,
+  EK_EXTENSIONS,
+  ext,
   makeAuthority,
   makeCertificate,
   makeEkCertificate,
@@ -116,6 +118,15 @@ describe('accepted', () => {
     expect(verified.anchor.kind).toBe('ak-certificate')
     expect(verified.proven).toContain('ak-in-tpm')
     expect(verified.notProven).toContain('ek-genuine')
+  })
+
+  test("a P-256 EK's certificate with keyEncipherment in place of keyAgreement, as Intel's", () => {
+    const extensions = EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.15' ? ext.keyUsage(2) : each,
+    )
+    const certificate = makeEkCertificate(it.authority, it.ekSpki, { extensions })
+    const verified = verifyEvidence(bytesOf(withEk(it.evidence, [certificate])), it.options)
+    expect(verified.anchor.kind).toBe('ek-certificate')
   })
 
   test('a root that comes within the evidence and is pinned by its fingerprint', () => {
