@@ -64,7 +64,7 @@ export interface TpmCommands {
     property: number,
     count: number,
   ): Promise<{ readonly more: boolean; readonly data: Uint8Array }>
-  /** 1 to 64 bytes; a TPM may refuse more than its largest digest by answering with fewer bytes. */
+  /** 1 to 64 bytes. A TPM gives no more than its largest digest has; fewer is TPM_RESPONSE. */
   getRandom(bytes: number, session?: TpmSession): Promise<Uint8Array>
   readClock(): Promise<TpmClock>
 

@@ -4,6 +4,7 @@ import { ESYS_TR } from './esys-prototypes.ts'
 import { unsized } from './marshal.ts'
 import { referenceOutput, structureOutput } from './output.ts'
 import type { Scope } from './scope.ts'
+import { TpmError } from './tpm-error.ts'
 
 /** Part 2, 7.5: NV Index handles. */
 const NV_INDEX_FIRST = 0x0100_0000
@@ -56,5 +57,7 @@ async function readChunk(scope: Scope, reference: number, size: number, offset: 
   const data = structureOutput('TPM2B_MAX_NV_BUFFER')
   const sessions = [ESYS_TR.PASSWORD, ESYS_TR.NONE, ESYS_TR.NONE]
   await scope.call('Esys_NV_Read', [reference, reference, ...sessions, size, offset], [data])
-  return unsized(data.value())
+  const chunk = unsized(data.value())
+  if (chunk.length === size) return chunk
+  throw new TpmError('TPM_RESPONSE', `the TPM returned ${chunk.length} bytes of NV, not ${size}`)
 }

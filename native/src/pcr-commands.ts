@@ -8,6 +8,14 @@ import { TpmError } from './tpm-error.ts'
 /** How often a reading starts again because a PCR was extended between its parts. */
 const READINGS_MAX = 5
 
+const DIGEST_BYTES = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 } as const
+
+interface PcrValue {
+  readonly hash: PcrSelection['hash']
+  readonly pcr: number
+  readonly value: Uint8Array
+}
+
 type PcrCommands = Pick<TpmCommands, 'pcrRead'>
 
 export function pcrCommands(scope: Scope): PcrCommands {
@@ -33,11 +41,28 @@ async function readOnce(scope: Scope, selection: readonly PcrSelection[]) {
     if (part.values.length === 0) {
       throw new TpmError('TPM_RESPONSE', 'the TPM has no such PCR bank')
     }
-    for (const { hash, pcr, value } of part.values) {
-      banks.find((bank) => bank.hash === hash)?.values.set(pcr, value)
-    }
+    take(part.values, banks, wanted)
   }
   return updateCounter === undefined ? undefined : { updateCounter, banks }
+}
+
+/** A value that was not asked for, or is there already, would have a reading never end. */
+function take(
+  values: readonly PcrValue[],
+  banks: readonly { hash: PcrSelection['hash']; values: Map<number, Uint8Array> }[],
+  wanted: readonly PcrSelection[],
+): void {
+  for (const { hash, pcr, value } of values) {
+    const bank = banks.find((candidate) => candidate.hash === hash)
+    const isWanted = wanted.some((asked) => asked.hash === hash && asked.pcrs.includes(pcr))
+    if (bank === undefined || !isWanted || bank.values.has(pcr)) {
+      throw new TpmError('TPM_RESPONSE', `the TPM returned PCR ${pcr} of ${hash} unasked`)
+    }
+    if (value.length !== DIGEST_BYTES[hash]) {
+      throw new TpmError('TPM_RESPONSE', `the TPM returned ${value.length} bytes for a ${hash} PCR`)
+    }
+    bank.values.set(pcr, value)
+  }
 }
 
 function missing(selection: readonly PcrSelection[], banks: readonly PcrBank[]): PcrSelection[] {

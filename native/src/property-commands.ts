@@ -5,6 +5,7 @@ import { ESYS_TR } from './esys-prototypes.ts'
 import { unsized } from './marshal.ts'
 import { numberOutput, structureOutput } from './output.ts'
 import type { Scope } from './scope.ts'
+import { TpmError } from './tpm-error.ts'
 
 const U32_MAX = 0xffff_ffff
 const RANDOM_BYTES_MAX = 64
@@ -27,7 +28,12 @@ export function propertyCommands(scope: Scope): PropertyCommands {
     const first = session === undefined ? ESYS_TR.NONE : scope.trOf(session)
     const random = structureOutput('TPM2B_DIGEST')
     await scope.call('Esys_GetRandom', [first, ESYS_TR.NONE, ESYS_TR.NONE, bytes], [random])
-    return unsized(random.value())
+    const drawn = unsized(random.value())
+    if (drawn.length === bytes) return drawn
+    throw new TpmError(
+      'TPM_RESPONSE',
+      `the TPM returned ${drawn.length} random bytes, not ${bytes}`,
+    )
   }
 
   const readClock: PropertyCommands['readClock'] = async () => {

@@ -35,6 +35,8 @@ export interface Tpm {
    * context (TPM_TIMEOUT, TPM_TRANSPORT, TPM_RESPONSE, TPM_LIBRARY): open a new one then.
    */
   sequence<T>(steps: (commands: TpmCommands) => Promise<T>): Promise<T>
+  /** Why nothing more can be asked by this connection; undefined while it can. */
+  failure(): TpmError | undefined
   /** Waits for the running sequence; refuses the ones behind it. May be called again. */
   close(): Promise<void>
 }
@@ -47,7 +49,8 @@ const COMMAND_TIMEOUT_MS_MAX = 0x7fff_ffff
  * Connects and asks the TPM one question.
  *
  * @throws TpmError TPM_TCTI_UNNAMED, TPM_TCTI_INVALID, TPM_LIBRARY_MISSING, TPM_ABSENT,
- * TPM_NOT_PERMITTED, TPM_BUSY, TPM_TRANSPORT, TPM_TIMEOUT, TPM_RC, TPM_ARGUMENT
+ * TPM_NOT_PERMITTED, TPM_BUSY, TPM_TRANSPORT, TPM_TIMEOUT, TPM_RC, TPM_ARGUMENT; TPM_STUCK while two
+ * earlier connections wait for answers that are late
  */
 export async function openTpm(options: OpenOptions): Promise<Tpm> {
   const tcti = parseTcti(options.tcti)
@@ -77,6 +80,7 @@ function makeTpm(context: EsysContext, nvBufferBytes: number): Tpm {
       }
       return enqueue(async () => await asked())
     },
+    failure: context.failure,
     close: () => {
       closing ??= enqueue(() => context.release())
       return closing

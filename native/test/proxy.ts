@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
-import { createConnection, createServer, type Server } from 'node:net'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Swtpm } from './swtpm.ts'
 
@@ -11,7 +11,10 @@ export interface TpmProxy {
   readonly captured: () => Buffer
   /** What becomes of each response of the TPM from now on. */
   tamper(change: (response: Buffer) => Buffer): void
-  /** Forgets what passed and stops tampering. */
+  /** Keeps back the commands that `isHeld` picks, as a late TPM does; those held before and not picked now pass. */
+  hold(isHeld: (command: Buffer) => boolean): void
+  readonly heldCount: () => number
+  /** Forgets what passed, stops tampering and lets go of what is kept back. */
   reset(): void
   close(): Promise<void>
 }
@@ -20,21 +23,35 @@ export async function startProxy(swtpm: Swtpm): Promise<TpmProxy> {
   const path = join(swtpm.dir, 'p')
   let seen: Buffer[] = []
   let change = (response: Buffer) => response
-  const data = await relay(path, swtpm.socketPath, (chunk, isResponse) => {
+  let isHeld = (_command: Buffer) => false
+  let held: { readonly command: Buffer; readonly pass: () => void }[] = []
+  const hold = (next: typeof isHeld) => {
+    isHeld = next
+    const before = held
+    held = before.filter(({ command }) => isHeld(command))
+    for (const { command, pass } of before) if (!isHeld(command)) pass()
+  }
+  const data = await relay(path, swtpm.socketPath, (chunk, isResponse, pass) => {
     const passed = isResponse ? change(chunk) : chunk
     seen.push(passed)
-    return passed
+    if (!isResponse && isHeld(chunk)) held.push({ command: chunk, pass: () => pass(passed) })
+    else pass(passed)
   })
-  const control = await relay(`${path}.ctrl`, `${swtpm.socketPath}.ctrl`, (chunk) => chunk)
+  const control = await relay(`${path}.ctrl`, `${swtpm.socketPath}.ctrl`, (chunk, _, pass) =>
+    pass(chunk),
+  )
   return {
     tcti: `swtpm:path=${path}`,
     captured: () => Buffer.concat(seen),
     tamper: (next) => {
       change = next
     },
+    hold,
+    heldCount: () => held.length,
     reset: () => {
       seen = []
       change = (response) => response
+      hold(() => false)
     },
     close: async () => {
       await Promise.all([data, control].map((server) => closed(server)))
@@ -42,18 +59,25 @@ export async function startProxy(swtpm: Swtpm): Promise<TpmProxy> {
   }
 }
 
-type Pass = (chunk: Buffer, isResponse: boolean) => Buffer
+type Pass = (chunk: Buffer, isResponse: boolean, pass: (chunk: Buffer) => void) => void
 
 async function relay(from: string, to: string, pass: Pass): Promise<Server> {
   await rm(from, { force: true })
   const server = createServer((client) => {
-    const tpm = createConnection(to)
-    // A TPM that dies resets both sides; the library under test reports that, not the proxy.
-    for (const socket of [client, tpm]) socket.on('error', () => undefined)
-    client.on('data', (chunk: Buffer) => tpm.write(pass(chunk, false)))
-    tpm.on('data', (chunk: Buffer) => client.write(pass(chunk, true)))
-    client.on('close', () => tpm.destroy())
-    tpm.on('close', () => client.destroy())
+    let tpm: Socket | undefined
+    // Not before a command passes: swtpm serves one connection at a time.
+    const connected = (): Socket => {
+      tpm ??= createConnection(to)
+        .on('data', (chunk: Buffer) => pass(chunk, true, (passed) => client.write(passed)))
+        .on('close', () => client.destroy())
+        // A TPM that dies resets both sides; the library under test reports that, not the proxy.
+        .on('error', () => undefined)
+      return tpm
+    }
+    client
+      .on('data', (chunk: Buffer) => pass(chunk, false, (passed) => connected().write(passed)))
+      .on('close', () => tpm?.destroy())
+      .on('error', () => undefined)
   })
   server.listen(from)
   await once(server, 'listening')
