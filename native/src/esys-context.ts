@@ -5,7 +5,7 @@ import { makeQueue } from './queue.ts'
 import type { Tcti } from './tcti.ts'
 import { errorOfRc, TpmError } from './tpm-error.ts'
 import { type NativeFunction, tssLibraries } from './tss-libraries.ts'
-import { callOnWorker, refuseMoreStuckCalls, withDeadline } from './worker-call.ts'
+import { callOnWorker, countAsStuck, refuseMoreStuckContexts, withDeadline } from './worker-call.ts'
 
 /**
  * One ESYS_CONTEXT. Rules:
@@ -13,6 +13,7 @@ import { callOnWorker, refuseMoreStuckCalls, withDeadline } from './worker-call.
  * - What a call created is recorded when the call returns, even when nobody waits for it any more.
  * - After a timeout, a transport error or a response that failed its check the context is broken:
  *   ESAPI accepts nothing more. It is emptied and finalized as soon as no call runs on it.
+ * - A context whose call or whose emptying is late counts as stuck, once, until it is finalized.
  */
 
 /** ESAPI's own number for an object or session; never a TPM handle. */
@@ -42,10 +43,10 @@ export interface EsysContext {
   release(): Promise<void>
 }
 
-/** @throws TpmError TPM_TRANSPORT, TPM_TIMEOUT, TPM_LIBRARY or TPM_LIBRARY_MISSING */
+/** @throws TpmError TPM_TRANSPORT, TPM_TIMEOUT, TPM_STUCK, TPM_LIBRARY or TPM_LIBRARY_MISSING */
 export async function openContext(tcti: Tcti, timeoutMs: number): Promise<EsysContext> {
   const tss = tssLibraries()
-  refuseMoreStuckCalls()
+  refuseMoreStuckContexts()
   const transport = await openTransport(tcti, timeoutMs)
   const cell: [bigint] = [0n]
   const rc: number = tss.esysInitialize(cell, transport, null)
@@ -65,7 +66,8 @@ async function openTransport(tcti: Tcti, timeoutMs: number): Promise<bigint> {
     const rc = await withDeadline(name, returned, timeoutMs)
     if (rc !== 0) throw errorOfRc(`${name} ${tcti.conf}`, rc, rcDecode(rc))
   } catch (error) {
-    returned.then((rc) => rc === 0 && tctiFinalize(cell)).catch(() => undefined)
+    const finalized = returned.then((rc) => rc === 0 && tctiFinalize(cell)).catch(() => undefined)
+    if (isTimeout(error)) countAsStuck(finalized)
     throw error
   }
   return cell[0]
@@ -100,7 +102,8 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
       cause instanceof TpmError ? cause : new TpmError('TPM_LIBRARY', `${name} failed`, { cause })
     if (error.code === 'TPM_RC') return error
     failure ??= error
-    end().catch(() => undefined)
+    const ending = end()
+    if (isTimeout(error)) countAsStuck(ending)
     return error
   }
 
@@ -168,12 +171,15 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     if (failed !== undefined) throw failed.reason
   }
 
+  /** Never rejects. Settles when no worker thread is needed any more. */
   function end(): Promise<void> {
-    ended ??= running.then(async () => {
-      tss.esysFinalize([esys])
-      await flushLeftovers([...held.values()].filter(({ kind }) => kind === 'handle'))
-      tss.tctiFinalize([transport])
-    })
+    ended ??= running
+      .then(async () => {
+        tss.esysFinalize([esys])
+        await flushLeftovers([...held.values()].filter(({ kind }) => kind === 'handle'))
+        tss.tctiFinalize([transport])
+      })
+      .catch(() => undefined)
     return ended
   }
 
@@ -185,14 +191,26 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     const fresh: [bigint] = [0n]
     const sys: [bigint] = [0n]
     if (leftovers.length === 0 || tss.esysInitialize(fresh, transport, null) !== 0) return
-    if (tss.esysGetSysContext(fresh[0], sys) === 0) {
+    if (tss.esysGetSysContext(fresh[0], sys) === 0) await flushInTime(sys[0], leftovers)
+    tss.esysFinalize(fresh)
+  }
+
+  /** The flushes have together the time of one command. Beyond it the context is stuck once more. */
+  async function flushInTime(sys: bigint, leftovers: readonly Held[]): Promise<void> {
+    let isLate = false
+    const flushEach = async () => {
       for (const { tpmHandle } of leftovers) {
-        const rc = await callOnWorker(tss.sysFlushContext, sys[0], tpmHandle)
+        const rc = await callOnWorker(tss.sysFlushContext, sys, tpmHandle)
         const isAnswer = rc <= 0xffff
-        if (!isAnswer) break
+        if (!isAnswer || isLate) return
       }
     }
-    tss.esysFinalize(fresh)
+    const flushing = flushEach()
+    await withDeadline('Tss2_Sys_FlushContext', flushing, timeoutMs).catch(() => {
+      isLate = true
+      countAsStuck(end())
+    })
+    await flushing
   }
 
   async function release(): Promise<void> {
@@ -203,4 +221,8 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
   }
 
   return { failure: () => failure, call, nameOf, flush, flushAll, release }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof TpmError && error.code === 'TPM_TIMEOUT'
 }

@@ -12,6 +12,7 @@ export type TpmErrorCode =
   | 'TPM_OBJECT_GONE'
   | 'TPM_RC'
   | 'TPM_RESPONSE'
+  | 'TPM_STUCK'
   | 'TPM_TCTI_INVALID'
   | 'TPM_TCTI_UNNAMED'
   | 'TPM_TIMEOUT'
@@ -21,6 +22,7 @@ export type TpmErrorCode =
 const PASSING: ReadonlySet<TpmErrorCode> = new Set([
   'TPM_ABSENT',
   'TPM_BUSY',
+  'TPM_STUCK',
   'TPM_TIMEOUT',
   'TPM_TRANSPORT',
 ])

@@ -6,12 +6,13 @@ import type { NativeFunction } from './tss-libraries.ts'
  * thread, of which a process has four by default (UV_THREADPOOL_SIZE) for files and DNS as well.
  */
 
-const STUCK_CALLS_MAX = 2
+const STUCK_CONTEXTS_MAX = 2
 
 /** Arguments of running calls: native code holds their addresses, so they must not be collected. */
 const inFlight = new Set<readonly unknown[]>()
 
-let stuckCalls = 0
+/** One entry for each context that keeps its worker thread for longer than it was given. */
+const stuck = new Set<Promise<unknown>>()
 
 /** Settles when the function has returned, however long that takes. */
 export function callOnWorker(
@@ -28,7 +29,7 @@ export function callOnWorker(
   })
 }
 
-/** @throws TpmError TPM_TIMEOUT after `timeoutMs`; the call goes on and counts as stuck until it returns. */
+/** @throws TpmError TPM_TIMEOUT after `timeoutMs`; the call goes on, see countAsStuck */
 export async function withDeadline<T>(
   what: string,
   pending: Promise<T>,
@@ -36,11 +37,10 @@ export async function withDeadline<T>(
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      stuckCalls += 1
-      pending.then(countReturn, countReturn)
-      reject(new TpmError('TPM_TIMEOUT', `${what}: no answer within ${timeoutMs} ms`))
-    }, timeoutMs)
+    timer = setTimeout(
+      () => reject(new TpmError('TPM_TIMEOUT', `${what}: no answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    )
   })
   try {
     return await Promise.race([pending, deadline])
@@ -49,12 +49,18 @@ export async function withDeadline<T>(
   }
 }
 
-/** Keeps the last worker threads for the rest of the process. @throws TpmError TPM_TIMEOUT */
-export function refuseMoreStuckCalls(): void {
-  if (stuckCalls < STUCK_CALLS_MAX) return
-  throw new TpmError('TPM_TIMEOUT', `${stuckCalls} earlier calls to a TPM have not returned yet`)
+/** @param free settles when the context needs its thread no more; the same one counts once */
+export function countAsStuck(free: Promise<unknown>): void {
+  stuck.add(free)
+  const uncount = () => void stuck.delete(free)
+  free.then(uncount, uncount)
 }
 
-function countReturn(): void {
-  stuckCalls -= 1
+/** Keeps the last worker threads for the rest of the process. @throws TpmError TPM_STUCK */
+export function refuseMoreStuckContexts(): void {
+  if (stuck.size < STUCK_CONTEXTS_MAX) return
+  throw new TpmError(
+    'TPM_STUCK',
+    `${stuck.size} connections to a TPM wait for answers that are late`,
+  )
 }
