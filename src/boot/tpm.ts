@@ -31,8 +31,8 @@ export interface InstanceKeys {
 /** Told of each TPM command, also of one that failed. */
 export type ObserveCommand = (command: keyof TpmCommands, seconds: number) => void
 
-// A call into the C library that never returned keeps a worker thread for ever; the process has four.
-const STUCK_CONTEXTS_MAX = 2
+/** Told that two connections wait for a TPM that does not answer, so that none can be opened beside them. */
+export type OnStuck = (why: MetabindError) => void
 
 /**
  * @param tcti how the TPM is reached; never empty
@@ -42,28 +42,47 @@ export function instanceTpm(
   tcti: string,
   commandTimeoutMs: number,
   observe: ObserveCommand = () => undefined,
+  onStuck: OnStuck = () => undefined,
 ): InstanceTpm {
-  let opened: Promise<Tpm> | undefined
-  let stuckContexts = 0
-  const drop = async (): Promise<void> => {
-    const broken = opened
-    opened = undefined
-    await (await broken)?.close()
+  let current: Promise<Tpm> | undefined
+  let closed = false
+  const connect = (): Promise<Tpm> => {
+    if (closed) throw new TpmError('TPM_CLOSED', 'the connection to the TPM is closed')
+    current ??= openTpm({ tcti, commandTimeoutMs })
+    return current
+  }
+  /** Closes this connection, and none that another caller has opened since. */
+  const giveUp = async (connection: Promise<Tpm>): Promise<void> => {
+    if (current === connection) current = undefined
+    await connection.then((tpm) => tpm.close()).catch(() => undefined)
   }
   return {
     run: async (steps) => {
-      if (stuckContexts >= STUCK_CONTEXTS_MAX) throw new MetabindError('TPM_STUCK')
+      let connection: Promise<Tpm> | undefined
       try {
-        opened ??= openTpm({ tcti, commandTimeoutMs })
-        return await (await opened).sequence((commands) => steps(observed(commands, observe)))
+        connection = connect()
+        const tpm = await connection
+        return await tpm.sequence((commands) => steps(observed(commands, observe)))
       } catch (error) {
-        if (isTpmError(error) && error.code === 'TPM_TIMEOUT') stuckContexts += 1
-        if (isTpmError(error) && error.code !== 'TPM_RC') await drop().catch(() => undefined)
-        throw asTpmFault(error)
+        if (connection !== undefined && (await isBroken(connection))) await giveUp(connection)
+        const fault = asTpmFault(error)
+        if (fault instanceof MetabindError && fault.code === 'TPM_STUCK') onStuck(fault)
+        throw fault
       }
     },
-    close: drop,
+    close: async () => {
+      closed = true
+      if (current !== undefined) await giveUp(current)
+    },
   }
+}
+
+/** A refusal, a wrong argument or an object that is gone leaves a connection as good as it was. */
+async function isBroken(connection: Promise<Tpm>): Promise<boolean> {
+  return await connection.then(
+    (tpm) => tpm.failure() !== undefined,
+    () => true,
+  )
 }
 
 /** Makes the five primaries, one after the other: a bare TPM has three object slots. */
@@ -183,6 +202,7 @@ const OPEN_FAULTS: Readonly<Record<string, ErrorCode>> = {
   TPM_ABSENT: 'TPM_ABSENT',
   TPM_NOT_PERMITTED: 'TPM_NOT_PERMITTED',
   TPM_BUSY: 'TPM_BUSY',
+  TPM_STUCK: 'TPM_STUCK',
 }
 // TPM_RC_BAD_AUTH for session 1, TPM_RC_AUTH_UNAVAILABLE, TPM_RC_HIERARCHY for handle 1.
 const HIERARCHY_RCS = new Set([0x9a2, 0x12f, 0x185])
