@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { peerCredentials, socketFd } from 'tpm2-js/linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -30,6 +29,7 @@ import {
   systemdHierarchies,
   works,
 } from '../harness/peer.ts'
+import { seenBy } from '../harness/seen-by.ts'
 
 /** Real processes on a real socket, under other uids, in real cgroups and namespaces. */
 
@@ -267,37 +267,13 @@ const CALLER = fileURLToPath(new URL('../../src/relay/caller.ts', import.meta.ur
 const othersCanRun = isRoot && works('setpriv', '--reuid', '1003', 'test', '-r', CALLER)
 
 describe.skipIf(!othersCanRun)(`an agent without privileges [${NEEDS_ROOT}]`, () => {
-  const LISTEN = `import { createServer } from 'node:net'
-import { chmodSync } from 'node:fs'
-const { callerOf, identifyCaller } = await import(${JSON.stringify(CALLER)})
-const path = process.argv[1]
-const server = createServer((socket) => {
-  identifyCaller(socket, { namesExecutable: () => true })
-  console.log(JSON.stringify(callerOf(socket)))
-  server.close()
-  socket.destroy()
-})
-server.listen(path, () => { chmodSync(path, 0o666); console.log('listening') })`
-
-  /** As what the agent's user sees another user's process. */
-  async function seenBy(agentUid: number, options: PeerOptions) {
-    await chmod(dir, 0o777)
-    const own = join(dir, 'own')
-    const agent = spawn(process.execPath, ['--input-type=module', '-e', LISTEN, own], {
-      uid: agentUid,
-      gid: agentUid,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    peers.push(agent)
-    const said = createInterface(agent.stdout)[Symbol.asyncIterator]()
-    expect((await said.next()).value).toBe('listening')
-    peers.push(startPeer(STAY, [own], options))
-    return JSON.parse((await said.next()).value ?? '')
-  }
+  const UNPRIVILEGED = { through: ['setpriv', '--reuid=1003', '--regid=1003', '--clear-groups'] }
 
   test.skipIf(hierarchies.length === 0)('sees unit and groups, and no executable', async () => {
     const cgroup = cgroups.make(`system.slice/metabind-test-${process.pid}.service`)
-    const { pid, ...caller } = await seenBy(1003, { uid: 1001, groups: [7], cgroups: [cgroup] })
+    const seen = await seenBy(UNPRIVILEGED, { uid: 1001, groups: [7], cgroups: [cgroup] })
+    expect(seen).toEqual({ uid: 1001, seesExecutables: false, caller: expect.anything() })
+    const { pid, ...caller } = seen.caller ?? {}
     expect(caller).toEqual({
       uid: 1001,
       gid: 1001,
@@ -310,7 +286,62 @@ server.listen(path, () => { chmodSync(path, 0o666); console.log('listening') })`
 
   test('sees namespaces', async () => {
     const through = ['unshare', '--fork', '--pid', '--user', '--map-root-user', '--kill-child']
-    expect(await seenBy(1003, { through })).toMatchObject({ uid: 0, namespaces: ['pid', 'user'] })
+    const { caller } = await seenBy(UNPRIVILEGED, { through })
+    expect(caller).toMatchObject({ uid: 0, namespaces: ['pid', 'user'] })
+  })
+})
+
+describeAsRoot(`an agent in another place [${NEEDS_ROOT}]`, () => {
+  const ALL = '0 0 4294967295'
+  const UNMAPPED = {
+    code: 'CALLER_UNKNOWN',
+    detail: 'its user has no number in this user namespace',
+  }
+
+  test('whose user namespace has no number for a group refuses whoever has that', async () => {
+    const idMaps = { uid: ALL, gid: '0 0 1000' }
+    const known = await seenBy({ idMaps }, { uid: 1001, gid: 999 })
+    expect(known.caller).toMatchObject({ uid: 1001, gid: 999 })
+    for (const gid of [1000, NOBODY]) {
+      // Its user has one, and is known.
+      expect(await seenBy({ idMaps }, { uid: 1001, gid })).toMatchObject({
+        uid: 1001,
+        refusal: UNMAPPED,
+      })
+    }
+  })
+
+  test('whose user namespace has no number for a user knows not even that', async () => {
+    const idMaps = { uid: '0 0 1000', gid: ALL }
+    expect((await seenBy({ idMaps }, { uid: 999 })).caller).toMatchObject({ uid: 999 })
+    for (const uid of [1000, NOBODY]) {
+      const { uid: counted, refusal } = await seenBy({ idMaps }, { uid, gid: 5 })
+      expect([counted, refusal]).toEqual([undefined, UNMAPPED])
+    }
+  })
+
+  test.each([
+    ['-all,+sys_ptrace', true],
+    ['-sys_ptrace', false],
+  ])('sees executables with the capability for it and no other: %s', async (bounding, sees) => {
+    const through = ['setpriv', `--bounding-set=${bounding}`, '--inh-caps=-all']
+    const seen = await seenBy({ through }, { uid: 1001 })
+    expect(seen.seesExecutables).toBe(sees)
+    expect(seen.caller?.executable !== undefined).toBe(sees)
+  })
+
+  test.skipIf(hierarchies.length === 0)('in a container: that one is its host', async () => {
+    const [own = '', other = ''] = ['a', 'b'].map((digit) => digit.repeat(64))
+    const [inOwn = '', inOther = ''] = [own, other].map((id) =>
+      cgroups.make(`system.slice/docker-${id}.scope`),
+    )
+    const watcher = { cgroups: [inOwn] }
+    const beside = await seenBy(watcher, { cgroups: [inOwn] })
+    expect(beside.caller).not.toHaveProperty('container')
+    const elsewhere = await seenBy(watcher, { cgroups: [inOther] })
+    expect(elsewhere.caller).toMatchObject({ container: other })
+    const outside = await seenBy(watcher, {})
+    expect(outside.caller).not.toHaveProperty('container')
   })
 })
 
@@ -467,6 +498,32 @@ describeAsRoot(`executables [${NEEDS_ROOT}]`, () => {
     expect(readlinkSync(`/proc/${peer.pid}/exe`)).toBe(file)
     identifyCaller(socket, namesAny)
     expect(callerOf(socket)).not.toHaveProperty('executable')
+  })
+
+  test('with the inode of an allowed one, on another file system, are not that one', async () => {
+    const at = join(dir, 'at')
+    const file = join(at, 'app')
+    // Each new file system counts its inodes from the same number.
+    const mount = (where: string) =>
+      `mkdir -p ${where} && mount -t tmpfs none ${where} && cp /bin/sleep ${where}/app`
+    const replace = `mount -t tmpfs none ${at} && cp /bin/sleep ${file} && exec "$@"`
+    execFileSync('sh', ['-ec', mount(at)])
+    try {
+      const script = `${CONNECT}s.set_inheritable(True)\nos.execv(sys.argv[2], [sys.argv[2], '30'])`
+      const peer = start(script, { through: ['unshare', '--mount', 'sh', '-ec', replace, 'sh'] }, [
+        file,
+      ])
+      const [socket]: Socket[] = await once(server, 'connection')
+      if (socket === undefined) throw new Error('no connection')
+      await untilExec(peer)
+      const [runs, lies] = [statSync(`/proc/${peer.pid}/exe`), statSync(file)]
+      expect([readlinkSync(`/proc/${peer.pid}/exe`), runs.ino]).toEqual([file, lies.ino])
+      expect(runs.dev).not.toBe(lies.dev)
+      identifyCaller(socket, namesAny)
+      expect(callerOf(socket)).not.toHaveProperty('executable')
+    } finally {
+      execFileSync('umount', [at])
+    }
   })
 
   test('that were replaced since the process started are not the file at their path', async () => {
