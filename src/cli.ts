@@ -12,6 +12,7 @@ import { identity } from './cli/identity.ts'
 import { inspect } from './cli/inspect.ts'
 import { lockdown } from './cli/lockdown.ts'
 import { observe } from './cli/observe.ts'
+import { ClosedOutput, complain, print } from './cli/output.ts'
 import { policy } from './cli/policy.ts'
 import { revoke } from './cli/revoke.ts'
 import { simulate } from './cli/simulate.ts'
@@ -46,6 +47,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
 
 const EXIT_FAILED = 1
 const EXIT_USAGE = 2
+// As of a process that SIGPIPE has ended, which Node ignores.
+const EXIT_CLOSED_OUTPUT = 141
 
 function help(): string {
   const lines = Object.entries(VERBS).map(([name, verb]) => `  ${name.padEnd(12)}${verb.summary}\n`)
@@ -60,8 +63,8 @@ metabind VERB --help says more. metabind --version prints the version.
 
 async function run(args: readonly string[]): Promise<number> {
   const [name = '--help', ...rest] = args
-  if (name === '--help' || name === 'help') process.stdout.write(help())
-  else if (name === '--version') process.stdout.write(`metabind ${VERSION}\n`)
+  if (name === '--help' || name === 'help') print(help())
+  else if (name === '--version') print(`metabind ${VERSION}\n`)
   else return runVerb(name, rest)
   return 0
 }
@@ -71,7 +74,7 @@ async function runVerb(name: string, args: readonly string[]): Promise<number> {
   if (verb === undefined) throw new UsageError(`there is no verb '${name}'`)
   // What stands behind the command of exec belongs to that command.
   if (args[0] === '--help' || (name !== 'exec' && args.includes('--help'))) {
-    process.stdout.write(verb.help)
+    print(verb.help)
     return 0
   }
   return verb.run(args)
@@ -90,12 +93,17 @@ function explain(error: unknown, verb: string | undefined): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT_USAGE
+  return error instanceof ClosedOutput ? EXIT_CLOSED_OUTPUT : EXIT_FAILED
+}
+
 async function main(args: readonly string[]): Promise<void> {
   try {
     process.exitCode = await run(args)
   } catch (error) {
-    process.stderr.write(`metabind: ${explain(error, args[0]).replaceAll('\n', ' ')}\n`)
-    process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED
+    if (!(error instanceof ClosedOutput)) complain(explain(error, args[0]).replaceAll('\n', ' '))
+    process.exitCode = exitCodeOf(error)
   }
 }
 

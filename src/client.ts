@@ -1,5 +1,6 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { ERRORS, type ErrorCode, MetabindError } from './errors.ts'
+import { nestsDeeperThan } from './format/json-depth.ts'
 import { Secret } from './format/secret.ts'
 import type { Dialect } from './relay/dialect.ts'
 import { DIALECTS } from './relay/dialects.ts'
@@ -25,6 +26,11 @@ interface Asked {
 }
 
 const ANSWER_BYTES_MAX = 33_554_432
+// What the agent says as JSON is short and flat: evidence, with an event log in it, is the longest.
+const JSON_BYTES_MAX = 4_194_304
+const JSON_DEPTH_MAX = 32
+// What can stand in a header.
+const TOKEN = /^[\x21-\x7e]{1,1024}$/
 const TIMEOUT_MS = 30_000
 
 /** A session token, and the words of the agent that made it. */
@@ -51,7 +57,9 @@ export async function makeTokenOf(sockets: Sockets, ttlSeconds: string): Promise
     ({ ttlHeader }) => answer.headers[ttlHeader.toLowerCase()] !== undefined,
   )
   if (dialect === undefined) throw new MetabindError('SOCKET_BROKEN', 'It echoed no lifetime.')
-  return { text: new Secret(answer.body.toString('latin1')), dialect }
+  const text = answer.body.toString('latin1')
+  if (!TOKEN.test(text)) throw new MetabindError('SOCKET_BROKEN', 'It sent no token.')
+  return { text: new Secret(text), dialect }
 }
 
 /** Reads metadata with a token. @throws MetabindError */
@@ -82,7 +90,7 @@ export async function askAdmin(
       ? {}
       : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
   })
-  return JSON.parse(answer.body.toString('utf8'))
+  return parseJson(answer.body)
 }
 
 /**
@@ -95,7 +103,19 @@ export async function askOfSelf(
   token: Secret<string>,
 ): Promise<unknown> {
   const { body } = await readMetadata(sockets, `/metabind/v1/${call}`, token)
-  return JSON.parse(body.toString('utf8'))
+  return parseJson(body)
+}
+
+/** Whoever listens on the socket need not be the agent. */
+function parseJson(body: Buffer): unknown {
+  if (body.length > JSON_BYTES_MAX || nestsDeeperThan(JSON_DEPTH_MAX, body)) {
+    throw new MetabindError('SOCKET_BROKEN', 'Its answer is too long or too deep.')
+  }
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new MetabindError('SOCKET_BROKEN', 'Its answer is no JSON.', error)
+  }
 }
 
 /** Whether the admin socket is for others than this user, or is not there to be asked. */
@@ -116,15 +136,21 @@ async function askMetadata(sockets: Sockets, asked: Asked): Promise<Answer> {
   }
 }
 
+/** Undefined where no agent says that it is not ready: then the socket has been removed, or is another's. */
 async function whyNotReady(sockets: Sockets): Promise<MetabindError | undefined> {
   try {
     const status = await askAdmin(sockets, 'GET', 'status')
+    if (isReady(status)) return undefined
     const code = problemCode(status)
     const of = code === undefined ? '' : `It waits: ${ERRORS[code].sentence}`
     return new MetabindError('AGENT_NOT_READY', of)
   } catch {
     return undefined
   }
+}
+
+function isReady(status: unknown): boolean {
+  return typeof status === 'object' && status !== null && 'ready' in status && status.ready === true
 }
 
 function problemCode(status: unknown): ErrorCode | undefined {

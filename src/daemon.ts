@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { existsSync } from 'node:fs'
+import { existsSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'tpm2-js/linux'
 import { type Agent, startAgent } from './agent/agent.ts'
@@ -36,10 +36,20 @@ function readArguments(): readonly string[] | undefined {
       help: { type: 'boolean', default: false },
     },
   })
-  if (values.help) process.stdout.write(HELP)
-  else if (values.version) process.stdout.write(`metabindd ${VERSION}\n`)
+  if (values.help) say(HELP)
+  else if (values.version) say(`metabindd ${VERSION}\n`)
   else return values.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : [])
   return undefined
+}
+
+function say(text: string): void {
+  try {
+    writeSync(1, text)
+  } catch (error) {
+    // Whoever has closed the pipe has seen enough.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EPIPE')) fail(error)
+    exitAtOnce(1)
+  }
 }
 
 /** Keys of this process must not reach a core file or a debugger of the same user. */

@@ -356,6 +356,11 @@ export const ERRORS = {
     sentence: 'The file cannot be used.',
     remedy: 'Check its path, kind and permissions.',
   },
+  FILE_NOT_WRITTEN: {
+    status: 500,
+    sentence: 'The output could not be written.',
+    remedy: 'Make room where it goes, or send it elsewhere.',
+  },
   // Refusals of the verifier (src/verify), which serves nobody: the status stands for "refused".
   VERIFY_SIZE: {
     status: 403,

@@ -1,8 +1,9 @@
 import { askAdmin } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { ACTIVATION_BYTES_MAX, decodeChallenge } from '../format/activation.ts'
-import { readSmallFile, writeOutput } from './files.ts'
+import { readSmallFile, writeFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 export const activate: Verb = {
@@ -24,7 +25,8 @@ ${SOCKET_HELP}`,
     // A wrong file is told apart here, where its name is known.
     decodeChallenge(Buffer.from(challenge))
     const answer = await askAdmin(socketsOf(values), 'POST', 'activate', { challenge })
-    writeOutput(values.out, `${JSON.stringify(answer)}\n`)
+    if (values.out === undefined) printJson(answer)
+    else writeFile(values.out, `${JSON.stringify(answer)}\n`)
     return 0
   },
 }

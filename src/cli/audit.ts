@@ -7,6 +7,7 @@ import { LINE_BYTES_MAX } from '../format/audit-chain.ts'
 import { type Expected, type Verdict, verifyAudit } from '../format/audit-verify.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_BROKEN = 1
@@ -49,9 +50,8 @@ Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed), 
       files.map((name) => ({ name, lines: linesOf(name) })),
       expected,
     )
-    process.stdout.write(
-      values.json ? `${JSON.stringify(found)}\n` : inWords(found, expected.key !== undefined),
-    )
+    if (values.json) printJson(found)
+    else print(inWords(found, expected.key !== undefined))
     return found.broken === undefined ? 0 : EXIT_BROKEN
   },
 }

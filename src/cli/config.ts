@@ -1,6 +1,7 @@
 import { CONFIG_FILE, readConfig } from '../config.ts'
 import { UsageError } from '../errors.ts'
 import { parseVerb } from './options.ts'
+import { print } from './output.ts'
 import type { Verb } from './verb.ts'
 
 export const config: Verb = {
@@ -16,7 +17,7 @@ Says whether FILE (default ${CONFIG_FILE}) is a valid configuration; if not, whe
     const [word, file = CONFIG_FILE] = positionals
     if (word !== 'check') throw new UsageError('the word check is missing')
     readConfig([file])
-    process.stdout.write(`${file}: valid\n`)
+    print(`${file}: valid\n`)
     return 0
   },
 }

@@ -3,6 +3,7 @@ import type { RamCredentials } from '../format/ram-credentials.ts'
 import { openClient } from '../sdk/client.ts'
 import { credentialsUrl } from './credentials-url.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const OPTIONS = { ...SOCKET_OPTIONS, uri: { type: 'boolean' } } as const
@@ -29,7 +30,7 @@ ${SOCKET_HELP}`,
     const said = values.uri
       ? await credentialsUrl(client, role)
       : forProcess(await client.credentials(role))
-    process.stdout.write(`${said}\n`)
+    print(`${said}\n`)
     return 0
   },
 }

@@ -2,11 +2,13 @@ import { spawnSync } from 'node:child_process'
 import { lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { nestsDeeperThan } from '../format/json-depth.ts'
 import type { Finding, Installation } from './doctor-finding.ts'
 import { readSmallFile } from './files.ts'
 
 const SDK_CONFIG = '.aliyun/config.json'
 const SDK_CONFIG_BYTES_MAX = 1_048_576
+const SDK_CONFIG_DEPTH_MAX = 100
 /** The first release whose AliYun data source uses tokens (vendor's documentation). */
 const CLOUD_INIT_WITH_TOKENS = [23, 2, 2]
 
@@ -59,7 +61,9 @@ function isWritable(path: string): boolean {
 /** Root reads here what any user may have put in its place: a pipe, a device, a link to others' files. */
 async function profilesIn(path: string): Promise<z.infer<typeof sdkConfig>['profiles']> {
   try {
-    return sdkConfig.parse(JSON.parse(await readSmallFile(path, SDK_CONFIG_BYTES_MAX))).profiles
+    const text = await readSmallFile(path, SDK_CONFIG_BYTES_MAX)
+    if (nestsDeeperThan(SDK_CONFIG_DEPTH_MAX, Buffer.from(text))) return []
+    return sdkConfig.parse(JSON.parse(text)).profiles
   } catch {
     // None, not readable, not a file, or not in a form that an SDK would use either.
     return []

@@ -1,6 +1,7 @@
 import { CHECKS } from './doctor-checks.ts'
 import type { Finding, Installation } from './doctor-finding.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const OPTIONS = {
@@ -31,7 +32,8 @@ ${SOCKET_HELP}`,
       isRoot: process.getuid?.() === 0,
     }
     const findings = await examine(installation)
-    process.stdout.write(values.json ? `${JSON.stringify({ findings })}\n` : inWords(findings))
+    if (values.json) printJson({ findings })
+    else print(inWords(findings))
     return findings.some(({ weight }) => weight !== 'hint') ? EXIT_FOUND : 0
   },
 }
@@ -54,7 +56,8 @@ function inWords(findings: readonly Finding[]): string {
   if (findings.length === 0) return 'nothing is wrong\n'
   return findings
     .map(
-      ({ id, weight, says, remedy }) => `${weight.padEnd(7)} ${id}: ${says}\n        ${remedy}\n`,
+      ({ id, weight, says, remedy }) =>
+        `${weight.padEnd(7)} ${id}: ${oneLine(says)}\n        ${oneLine(remedy)}\n`,
     )
     .join('')
 }

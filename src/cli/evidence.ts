@@ -1,8 +1,9 @@
 import { askAdmin } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evidence.ts'
-import { writeOutput } from './files.ts'
+import { writeFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const NONCE = new RegExp(`^(?:[0-9A-Fa-f]{2}){${NONCE_BYTES_MIN},${NONCE_BYTES_MAX}}$`)
@@ -30,7 +31,8 @@ ${SOCKET_HELP}`,
     }
     const body = { nonce: nonce.toLowerCase() }
     const made = await askAdmin(socketsOf(values), 'POST', 'evidence', body)
-    writeOutput(values.out, `${JSON.stringify(made)}\n`)
+    if (values.out === undefined) printJson(made)
+    else writeFile(values.out, `${JSON.stringify(made)}\n`)
     return 0
   },
 }

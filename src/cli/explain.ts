@@ -5,6 +5,7 @@ import { askAdmin, askOfSelf, isNotForUs, makeToken, type Sockets } from '../cli
 import { UsageError } from '../errors.ts'
 import { absolute } from './get.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_REFUSED = 3
@@ -51,7 +52,8 @@ Exit codes: 0 allowed, 3 refused.
     const of = { path: absolute(path), unit, executable, container }
     const raw = await ask(socketsOf(values), user, of)
     const found = answer.parse(raw)
-    process.stdout.write(values.json ? `${JSON.stringify(raw)}\n` : inWords(found))
+    if (values.json) printJson(raw)
+    else print(inWords(found))
     return found.allowed ? 0 : EXIT_REFUSED
   },
 }
@@ -113,8 +115,8 @@ async function idsOf(user: string): Promise<{ uid: number; gid: number; groups: 
 
 function inWords({ allowed, why, mode, path, passedOver }: Answer): string {
   const lines = passedOver.map(
-    ({ rule, name, mismatch }) => `rule ${rule} (${name}) is not about it: ${mismatch}\n`,
+    ({ rule, name, mismatch }) => `rule ${rule} (${name}) is not about it: ${mismatch}`,
   )
   const verdict = allowed ? 'allowed' : mode === 'audit' ? 'allowed, but recorded' : 'refused'
-  return `${path}: ${verdict}: ${why}\n${lines.join('')}`
+  return [`${path}: ${verdict}: ${why}`, ...lines].map((line) => `${oneLine(line)}\n`).join('')
 }

@@ -14,34 +14,31 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { MetabindError } from '../errors.ts'
 
-/**
- * Writes a file that holds a secret: mode 0600, whole or not at all. What is at `path` is replaced
- * only where it is a regular file; a symbolic link is neither followed nor replaced.
- */
+/** Writes a file that holds a secret, for its owner only. @throws MetabindError FILE_UNUSABLE */
 export function writeSecretFile(path: string, content: string): void {
+  replaceFile(path, content, 0o600)
+}
+
+/** Writes a file that is not secret. @throws MetabindError FILE_UNUSABLE */
+export function writeFile(path: string, content: string | Buffer): void {
+  replaceFile(path, content, 0o644)
+}
+
+/**
+ * Writes a file whole or not at all. What is at `path` is replaced only where it is a regular file; a
+ * symbolic link is neither followed nor replaced, whoever has planted it.
+ */
+function replaceFile(path: string, content: string | Buffer, mode: number): void {
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (stat !== undefined && !stat.isFile()) {
     throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
   }
   const temporary = join(dirname(path), `.metabind-${randomBytes(8).toString('hex')}`)
   try {
-    writeFileSync(temporary, content, { flag: 'wx', mode: 0o600, flush: true })
+    writeFileSync(temporary, content, { flag: 'wx', mode, flush: true })
     renameSync(temporary, path)
   } catch (error) {
     removeQuietly(temporary)
-    throw unusable(path, error)
-  }
-}
-
-/** Writes what is not secret: to standard output where no file is named. @throws MetabindError FILE_UNUSABLE */
-export function writeOutput(path: string | undefined, content: string | Buffer): void {
-  if (path === undefined) {
-    process.stdout.write(content)
-    return
-  }
-  try {
-    writeFileSync(path, content)
-  } catch (error) {
     throw unusable(path, error)
   }
 }

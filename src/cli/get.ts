@@ -3,6 +3,7 @@ import { UsageError } from '../errors.ts'
 import { Secret } from '../format/secret.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { printBytes } from './output.ts'
 import type { Verb } from './verb.ts'
 
 // For one read: the token need not outlive the command by much.
@@ -26,8 +27,7 @@ ${SOCKET_HELP}`,
     const sockets = socketsOf(values)
     const token = await tokenFor(sockets, values['token-file'])
     const answer = await readMetadata(sockets, absolute(path), token)
-    process.stdout.write(answer.body)
-    if (process.stdout.isTTY && answer.body.at(-1) !== 0x0a) process.stdout.write('\n')
+    printBytes(answer.body)
     return 0
   },
 }

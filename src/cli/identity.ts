@@ -1,6 +1,7 @@
 import { makeToken, readMetadata } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print } from './output.ts'
 import type { Verb } from './verb.ts'
 
 // For one call: the session token need not outlive the command by much.
@@ -25,7 +26,7 @@ ${SOCKET_HELP}`,
     const sockets = socketsOf(values)
     const path = `/metabind/v1/identity?audience=${encodeURIComponent(audience)}`
     const { body } = await readMetadata(sockets, path, await makeToken(sockets, TTL_SECONDS))
-    process.stdout.write(`${body.toString('latin1')}\n`)
+    print(`${body.toString('latin1')}\n`)
     return 0
   },
 }

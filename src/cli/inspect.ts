@@ -4,6 +4,7 @@ import { ERRORS, type ErrorCode } from '../errors.ts'
 import { Secret } from '../format/secret.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT: Readonly<Partial<Record<ErrorCode, number>>> = {
@@ -48,7 +49,8 @@ Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed 
     const { values, positionals } = parseVerb(args, options, 1)
     const token = (await readSmallFile(positionals[0] ?? '-', TOKEN_FILE_BYTES_MAX)).trim()
     const found = answer.parse(await ask(socketsOf(values), token))
-    process.stdout.write(values.json ? `${JSON.stringify(found)}\n` : `${inWords(found)}\n`)
+    if (values.json) printJson(found)
+    else print(`${oneLine(inWords(found))}\n`)
     return found.valid ? 0 : (EXIT[found.code] ?? EXIT_FORGED)
   },
 }

@@ -10,6 +10,7 @@ import {
   verdictOfObserved,
 } from './lockdown-verdict.ts'
 import { type ObservedRow, observedBy } from './observed.ts'
+import { jsonLine } from './output.ts'
 import { asTable, userName } from './table.ts'
 
 type Judged<Row> = Row & { readonly verdict: Verdict }
@@ -27,7 +28,7 @@ export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean)
   for (const row of rows ?? [])
     before.push({ ...row, verdict: await verdictOfObserved(row, plan, ask) })
   const agentAnswers = rows !== undefined
-  if (json) return `${JSON.stringify({ address: plan.address, agentAnswers, now, before })}\n`
+  if (json) return `${jsonLine({ address: plan.address, agentAnswers, now, before })}\n`
   return `${tableOfNow(now)}
 ${now.length} seen in ${LOOK_MS / 1000} s talking to ${plan.address}.
 ${agentAnswers ? observedInWords(before) : 'The agent does not answer: what its policy says is not known.\n'}

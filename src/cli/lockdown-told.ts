@@ -1,6 +1,7 @@
 import { askAdmin, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import type { Lockdown } from '../format/nftables.ts'
+import { complain } from './output.ts'
 
 // systemd may hold the socket of an agent that is not to start now, as while the machine goes down.
 const ANSWER_MS = 2000
@@ -19,6 +20,6 @@ export async function tellAgent(sockets: Sockets, change: LockdownChange): Promi
     await askAdmin(sockets, 'POST', 'lockdown', change, ANSWER_MS)
   } catch (error) {
     if (!(error instanceof MetabindError)) throw error
-    process.stderr.write(`done, but not recorded in the audit trail: ${error.message}\n`)
+    complain(`done, but not recorded in the audit trail: ${error.message}`)
   }
 }

@@ -11,6 +11,8 @@ import { previewOf } from './lockdown-preview.ts'
 import { tellAgent } from './lockdown-told.ts'
 import { applyRules, lockdownState } from './nft.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print, printJson } from './output.ts'
+import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 
 const OPTIONS = {
@@ -81,16 +83,17 @@ const ACTIONS: Readonly<Record<string, (flags: Flags) => Promise<number>>> = {
   status: async (flags) => {
     const state = lockdownState()
     const said = state ?? { state: 'off' as const }
-    process.stdout.write(flags.json ? `${JSON.stringify(said)}\n` : inWords(state))
+    if (flags.json) printJson(said)
+    else print(inWords(state))
     return said.state === 'off' || said.state === 'rolled-back' ? 1 : 0
   },
 }
 
 async function turnOn(flags: Flags): Promise<number> {
   const plan = planLockdown(flags)
-  if (flags.rules) process.stdout.write(lockdownRules(plan))
+  if (flags.rules) print(lockdownRules(plan))
   else if (flags.preview) {
-    process.stdout.write(await previewOf(plan, socketsOf(flags), flags.json === true))
+    print(await previewOf(plan, socketsOf(flags), flags.json === true))
   } else {
     if (!flags['before-agent']) requireListeners(plan)
     makeRules(plan)
@@ -100,7 +103,7 @@ async function turnOn(flags: Flags): Promise<number> {
     if (!flags['before-agent']) await tellAgent(socketsOf(flags), change)
     if (plan.forSeconds !== undefined) {
       const call = 'metabind lockdown confirm'
-      process.stdout.write(`rolls back in ${plan.forSeconds} s unless confirmed: ${call}\n`)
+      print(`rolls back in ${plan.forSeconds} s unless confirmed: ${call}\n`)
     }
   }
   return 0
@@ -123,12 +126,12 @@ function inWords(state: ReturnType<typeof lockdownState>): string {
   if (state === undefined) return 'off\n'
   if (state.state === 'rolled-back')
     return 'rolled back: its time is over, and nothing is guarded\n'
-  const rows = [
+  const rows: [string, string | undefined][] = [
     ['mode', state.state],
     ['address', state.address],
     ['redirected', `${state.redirected} connections`],
     ['refused', `${state.refused} packets`],
     ['ends', state.secondsLeft === undefined ? 'never' : `in ${state.secondsLeft} s`],
   ]
-  return rows.map(([name = '', value]) => `${name.padEnd(11)}${value}\n`).join('')
+  return asRows(rows, 11)
 }

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ObservedRow, observedBy } from './observed.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { clearTerminal, print, printJson } from './output.ts'
 import { asTable, userName } from './table.ts'
 import type { Verb } from './verb.ts'
 
 const TURN_MS = 2000
 const EXIT_TOKENLESS = 3
-const CLEAR = '\x1b[H\x1b[2J'
 
 const OPTIONS = {
   ...SOCKET_OPTIONS,
@@ -29,8 +29,9 @@ ${SOCKET_HELP}`,
     const { values } = parseVerb(args, OPTIONS, 0)
     for (;;) {
       const rows = await observedBy(socketsOf(values))
-      const clear = values.watch && process.stdout.isTTY ? CLEAR : ''
-      process.stdout.write(values.json ? `${JSON.stringify(rows)}\n` : `${clear}${inWords(rows)}`)
+      if (values.watch && !values.json) clearTerminal()
+      if (values.json) printJson(rows)
+      else print(inWords(rows))
       if (!values.watch) return rows.some(isTokenless) ? EXIT_TOKENLESS : 0
       await sleep(TURN_MS)
     }

@@ -8,6 +8,7 @@ import { openSecrets, type PolicyParts, parsePolicy } from '../relay/policy-file
 import { loadPolicy, POLICY_FILE } from '../relay/policy-load.ts'
 import { parseSeen, type Seen, suggestPolicy } from '../relay/policy-suggest.ts'
 import { parseVerb } from './options.ts'
+import { complain, print } from './output.ts'
 import type { Verb } from './verb.ts'
 
 // What this command itself may see says nothing about the agent.
@@ -56,7 +57,7 @@ async function check(file: string): Promise<number> {
   if (checked.rules.some(({ executables }) => executables !== undefined)) {
     lines.push('note: rules by executable need an agent with CAP_SYS_PTRACE')
   }
-  process.stdout.write(`${lines.join('\n')}\n`)
+  print(`${lines.join('\n')}\n`)
   return 0
 }
 
@@ -67,9 +68,9 @@ async function suggest(file: string): Promise<number> {
   }
   const text = suggestPolicy(seen, PARTS.secretPaths)
   await requireReplay(text, seen)
-  process.stdout.write(text)
+  print(text)
   if (skipped > 0) {
-    process.stderr.write(`metabind: ${skipped} records left out: their paths cannot be in a rule\n`)
+    complain(`${skipped} records left out: their paths cannot be in a rule`)
   }
   return 0
 }

@@ -1,9 +1,11 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { MetabindError, UsageError } from '../errors.ts'
 import type { CloudName } from '../simulate/cloud.ts'
 import { type Fault, parseFault } from '../simulate/faults.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulate/simulator.ts'
+import { writeFile } from './files.ts'
 import { parseVerb } from './options.ts'
+import { print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const DEFAULT_ROLE = 'EcsRamRole'
@@ -64,10 +66,12 @@ export const simulate: Verb = {
     const faults = (flags.fault ?? []).map(faultOf)
     await using simulator = await start(await simulatorOptions(flags))
     for (const fault of faults) simulator.faults.set(fault)
-    await writeOptional(flags['certificate-out'], simulator.certificatePem)
+    const { 'certificate-out': certificateOut } = flags
+    if (certificateOut !== undefined) writeFile(certificateOut, simulator.certificatePem)
     // Before the line: whoever reads it may send the signal at once.
     const stopped = stopSignal()
-    process.stdout.write(`${flags.json ? asJson(simulator) : `listening on ${simulator.url}`}\n`)
+    if (flags.json) printJson(described(simulator))
+    else print(`listening on ${simulator.url}\n`)
     await stopped
     return 0
   },
@@ -149,12 +153,8 @@ async function start(options: SimulatorOptions): Promise<Simulator> {
   }
 }
 
-async function writeOptional(path: string | undefined, text: string): Promise<void> {
-  if (path !== undefined) await writeFile(path, text).catch(fileError)
-}
-
-function asJson({ url, instanceId, certificatePem }: Simulator): string {
-  return JSON.stringify({ url, instanceId, certificatePem })
+function described({ url, instanceId, certificatePem }: Simulator): object {
+  return { url, instanceId, certificatePem }
 }
 
 function stopSignal(): Promise<void> {

@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { askAdmin } from '../client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print, printJson } from './output.ts'
+import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_NOT_READY = 1
@@ -47,7 +49,8 @@ ${SOCKET_HELP}`,
     const { values } = parseVerb(args, options, 0)
     const raw = await askAdmin(socketsOf(values), 'GET', 'status')
     const found = answer.parse(raw)
-    process.stdout.write(values.json ? `${JSON.stringify(raw)}\n` : inWords(found))
+    if (values.json) printJson(raw)
+    else print(inWords(found))
     return found.ready ? 0 : EXIT_NOT_READY
   },
 }
@@ -99,8 +102,5 @@ function inWords(found: Answer): string {
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],
     ['version', found.version],
   ]
-  return rows
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name.padEnd(9)} ${value}\n`)
-    .join('')
+  return asRows(rows, 10)
 }

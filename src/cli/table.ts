@@ -1,14 +1,12 @@
 import { readFileSync } from 'node:fs'
-
-// Line ends and what terminals obey; with Cf, also what turns the direction of a line around.
-const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+import { oneLine } from './output.ts'
 
 /**
  * Columns as wide as their widest cell, two blanks apart. Cells hold what others have chosen, such as
  * the name of a file that they run: it draws no rows of its own and speaks to no terminal.
  */
 export function asTable(head: readonly string[], cells: readonly (readonly string[])[]): string {
-  const rows = cells.map((row) => row.map((cell) => cell.replaceAll(CONTROL, escaped)))
+  const rows = cells.map((row) => row.map(oneLine))
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   )
@@ -20,8 +18,15 @@ export function asTable(head: readonly string[], cells: readonly (readonly strin
   return [head, ...rows].map((row) => `${line(row)}\n`).join('')
 }
 
-function escaped(character: string): string {
-  return `\\u{${character.codePointAt(0)?.toString(16)}}`
+/** A name and a value a line; rows without a value are left out. */
+export function asRows(
+  rows: readonly (readonly [string, string | undefined])[],
+  valueColumn: number,
+): string {
+  return rows
+    .filter((row): row is readonly [string, string] => row[1] !== undefined)
+    .map(([name, value]) => `${name.padEnd(valueColumn)}${oneLine(value)}\n`)
+    .join('')
 }
 
 /** The name of a uid in /etc/passwd, else the number. */

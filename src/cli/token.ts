@@ -2,6 +2,7 @@ import { makeToken } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { writeSecretFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print } from './output.ts'
 import type { Verb } from './verb.ts'
 
 export const token: Verb = {
@@ -21,7 +22,7 @@ ${SOCKET_HELP}`,
       throw new UsageError(`--ttl takes a whole number of seconds from 1 to 21600, not '${ttl}'`)
     }
     const made = await makeToken(socketsOf(values), ttl)
-    if (values.out === undefined) process.stdout.write(`${made.reveal()}\n`)
+    if (values.out === undefined) print(`${made.reveal()}\n`)
     else writeSecretFile(values.out, made.reveal())
     return 0
   },

@@ -12,8 +12,10 @@ import {
   type Verified,
   verifyEvidence,
 } from '../verify/index.ts'
-import { writeOutput, writeSecretFile } from './files.ts'
+import { writeFile, writeSecretFile } from './files.ts'
 import { parseVerb } from './options.ts'
+import { oneLine, print, printJson } from './output.ts'
+import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 import { EVIDENCE_HELP, EVIDENCE_OPTIONS, readBytes, verifyOptions } from './verify-options.ts'
 
@@ -64,7 +66,8 @@ function evidence(args: readonly string[]): number {
   const activation = activationOf(values)
   const bytes = readBytes(fileOf(positionals))
   const verified = verifyEvidence(bytes, { ...asked, activation, allowProvisional: true })
-  process.stdout.write(values.json === true ? `${JSON.stringify(verified)}\n` : inWords(verified))
+  if (values.json) printJson(verified)
+  else print(inWords(verified))
   return verified.provisional && values['allow-provisional'] !== true ? EXIT_PROVISIONAL : 0
 }
 
@@ -98,9 +101,9 @@ function challenge(args: readonly string[]): number {
   }
   const made = makeChallenge(readBytes(fileOf(positionals)), verifyOptions(values))
   writeSecretFile(secretOut, encodeKeptSecret(made.kept))
-  writeOutput(out, encodeChallenge(made.challenge))
-  if (toolsOut !== undefined) writeOutput(toolsOut, encodeToolsCredential(made.challenge))
-  process.stdout.write(`challenge for AK ${made.kept.akName.toString('hex')}: ${out}\n`)
+  writeFile(out, encodeChallenge(made.challenge))
+  if (toolsOut !== undefined) writeFile(toolsOut, encodeToolsCredential(made.challenge))
+  print(`challenge for AK ${made.kept.akName.toString('hex')}: ${oneLine(out)}\n`)
   return 0
 }
 
@@ -108,7 +111,7 @@ function finish(args: readonly string[]): number {
   const { values, positionals } = parseVerb(args, ANSWER_OPTIONS, 1)
   if (values.secret === undefined) throw new UsageError('--secret is missing')
   const done = activationOf({ answer: fileOf(positionals), secret: values.secret })
-  process.stdout.write(
+  print(
     `proven: AK ${done?.akName.toString('hex')} is in the TPM of EK ${done?.ekName.toString('hex')}\n`,
   )
   return 0
@@ -133,7 +136,7 @@ function inWords(verified: Verified): string {
     ...verified.proven.map((claim): [string, string] => ['proven', CLAIMS[claim].proven]),
     ...verified.notProven.map((claim): [string, string] => ['not proven', CLAIMS[claim].notProven]),
   ]
-  return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join('')
+  return asRows(rows, 12)
 }
 
 function describeAnchor(anchor: Verified['anchor']): string {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { base64Bytes, hexBytes } from './json-codec.ts'
+import { nestsDeeperThan } from './json-depth.ts'
 import { ATTEST_BYTES_MAX } from './tpm-attest.ts'
 import { PCR_MAX } from './tpm-pcr-selection.ts'
 import { PUBLIC_BYTES_MAX } from './tpm-public.ts'
@@ -11,6 +12,7 @@ import { SIGNATURE_BYTES_MAX } from './tpm-signature.ts'
 export const EVIDENCE_FORMAT = 'metabind evidence'
 export const EVIDENCE_VERSION = 1
 /** Of the whole document, in bytes of JSON. */
+const JSON_DEPTH_MAX = 32
 export const EVIDENCE_BYTES_MAX = 2 * 1024 * 1024
 export const EVENT_LOG_BYTES_MAX = 1024 * 1024
 export const CERTIFICATE_BYTES_MAX = 16 * 1024
@@ -93,6 +95,9 @@ export function decodeEvidence(bytes: Uint8Array): Evidence {
 
 /** JSON text of hostile origin. @throws MetabindError VERIFY_FORMAT */
 export function parseJson(bytes: Uint8Array): unknown {
+  if (nestsDeeperThan(JSON_DEPTH_MAX, bytes)) {
+    throw new MetabindError('VERIFY_FORMAT', 'It is nested too deeply.')
+  }
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {

@@ -7,7 +7,7 @@ const CLOSES = new Set([0x5d, 0x7d])
  * what others wrote: a parser's time and memory grow with the depth, and it cannot be stopped. Text that
  * is no JSON gets some answer, and is refused by the parser.
  */
-export function nestsDeeperThan(max: number, json: Buffer): boolean {
+export function nestsDeeperThan(max: number, json: Uint8Array): boolean {
   let depth = 0
   let isText = false
   for (let at = 0; at < json.length; at += 1) {

@@ -169,7 +169,7 @@ describe.concurrent('errors say what to try', () => {
     },
   )
 
-  test.each([['status'], ['inspect'], ['revoke', '--all']])(
+  test.each([['status'], ['revoke', '--all']])(
     'not permitted: %s as another user',
     async (...args) => {
       const line = /^metabind: SOCKET_NOT_PERMITTED: .*Become root or a member of the group/
@@ -184,6 +184,13 @@ describe.concurrent('errors say what to try', () => {
 
   test('a lifetime that is too long', async () => {
     expectError(await run(['token', '--ttl', '21601']), 1, /TOKEN_TTL: .*1 to 21600/)
+  })
+
+  test('a metadata socket that was removed, beside an agent that is ready', async () => {
+    const removed = { metadataSocket: at('removed.sock'), adminSocket: instance.adminSocket }
+    for (const args of [['get', 'mac'], ['token'], ['credential']]) {
+      expectError(await metabind(removed, args), 1, /SOCKET_ABSENT: .*removed\.sock/)
+    }
   })
 
   test('a socket that nothing accepts on', async () => {

@@ -143,6 +143,13 @@ describe('evidence', () => {
     expect(refusalOf(() => verifyEvidence(bytes, it.options)).code).toBe('VERIFY_FORMAT')
   })
 
+  test('nested too deeply, before it is parsed', () => {
+    for (const deep of [`${'['.repeat(33)}${']'.repeat(33)}`, '{"a":'.repeat(400_000)]) {
+      const bytes = Buffer.from(`{"extra":${deep}}`)
+      expect(() => verifyEvidence(bytes, it.options)).toThrow('It is nested too deeply.')
+    }
+  })
+
   test('another version', () => {
     expect(verify({ ...json(), version: 2 })).toEqual({ code: 'VERIFY_VERSION', check: 'format' })
   })

@@ -1,0 +1,103 @@
+import { writeSync } from 'node:fs'
+import { isatty } from 'node:tty'
+import { MetabindError } from '../errors.ts'
+
+/**
+ * All that the command line prints goes through here. Much of it was chosen by others: by a server
+ * that claims to be the agent, by callers, by the names of files. None of it speaks to the terminal.
+ */
+
+const STDOUT = 1
+const STDERR = 2
+const WAIT_MS = 10
+
+// Line ends and what terminals obey; with Cf, also what turns the direction of a line around.
+const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+/** Whoever reads standard output has closed it: they have seen enough, and nothing is wrong. */
+export class ClosedOutput extends Error {
+  override readonly name = 'ClosedOutput'
+}
+
+/** Control characters as text, line ends too: what others have chosen makes no lines of its own. */
+export function oneLine(text: string): string {
+  return text.replaceAll(CONTROL, shown)
+}
+
+/** Prints text on standard output; of control characters only line ends and tabs stay. */
+export function print(text: string): void {
+  write(STDOUT, inLines(text))
+}
+
+/** Prints a value as one line of JSON. */
+export function printJson(value: unknown): void {
+  write(STDOUT, `${jsonLine(value)}\n`)
+}
+
+/** A value as JSON in which control characters are escaped: the same value, and safe to look at. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replaceAll(CONTROL, (character) =>
+    character.split('').map(jsonEscape).join(''),
+  )
+}
+
+/** @param unit of UTF-16 */
+function jsonEscape(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
+
+/** Prints bytes as they are, but on a terminal as text that does nothing to it. */
+export function printBytes(bytes: Buffer): void {
+  if (isTerminal()) print(`${bytes.toString('utf8').replace(/\n$/, '')}\n`)
+  else write(STDOUT, bytes)
+}
+
+/** Begins a new page, where somebody looks at one. */
+export function clearTerminal(): void {
+  if (isTerminal()) write(STDOUT, '\x1b[H\x1b[2J')
+}
+
+/** One line on standard error. Where that cannot be written either there is nobody to tell. */
+export function complain(line: string): void {
+  try {
+    write(STDERR, `metabind: ${oneLine(line)}\n`)
+  } catch {
+    // The exit code says it.
+  }
+}
+
+function isTerminal(): boolean {
+  return isatty(STDOUT)
+}
+
+function inLines(text: string): string {
+  return text.replaceAll(CONTROL, (character) =>
+    character === '\n' || character === '\t' ? character : shown(character),
+  )
+}
+
+function shown(character: string): string {
+  return `\\u{${character.codePointAt(0)?.toString(16)}}`
+}
+
+/**
+ * Not by process.stdout: it reports a full disk or a closed pipe when the verb has ended, and sets
+ * pipes to not blocking, for other processes that hold them too.
+ */
+function write(descriptor: number, content: string | Buffer): void {
+  let rest = Buffer.from(content)
+  while (rest.length > 0) rest = rest.subarray(writeSome(descriptor, rest))
+}
+
+function writeSome(descriptor: number, bytes: Buffer): number {
+  try {
+    return writeSync(descriptor, bytes)
+  } catch (error) {
+    const errno = error instanceof Error && 'code' in error ? String(error.code) : ''
+    if (errno === 'EPIPE') throw new ClosedOutput()
+    if (errno !== 'EAGAIN') throw new MetabindError('FILE_NOT_WRITTEN', `(${errno})`, error)
+    // Another process has set the pipe to not blocking, and it is full.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WAIT_MS)
+    return 0
+  }
+}
