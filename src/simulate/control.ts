@@ -14,6 +14,7 @@ interface Controlled {
   readonly requests: readonly RecordedRequest[]
   readonly certificatePem: string
   rotateCredentials(): void
+  setRole(role: string | undefined): void
 }
 
 type Action = (simulator: Controlled, body: string) => Answer
@@ -28,6 +29,11 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   'GET requests': (simulator) => json(200, simulator.requests),
   'POST rotate': (simulator) => {
     simulator.rotateCredentials()
+    return done()
+  },
+  'POST role': setRole,
+  'DELETE role': (simulator) => {
+    simulator.setRole(undefined)
     return done()
   },
   'GET certificate': (simulator) => text(200, simulator.certificatePem),
@@ -51,6 +57,15 @@ function unknownAction(): Answer {
 function setFault(simulator: Controlled, body: string): Answer {
   try {
     simulator.faults.set(parseFault(body))
+  } catch (cause) {
+    return text(400, `${cause instanceof Error ? cause.message : cause}\n`)
+  }
+  return done()
+}
+
+function setRole(simulator: Controlled, body: string): Answer {
+  try {
+    simulator.setRole(body)
   } catch (cause) {
     return text(400, `${cause instanceof Error ? cause.message : cause}\n`)
   }

@@ -8,7 +8,7 @@ import type { Fault, FaultList } from './faults.ts'
 import type { RequestLog } from './request-log.ts'
 
 export interface Serving {
-  readonly service: MetadataService
+  readonly service: () => MetadataService
   readonly faults: FaultList
   readonly log: RequestLog
   readonly now: () => number
@@ -26,9 +26,9 @@ export async function serveMetadata(
   const record = serving.log.add(request)
   const met = serving.faults.take(method, splitTarget(target).path)
   await wait(met, serving.closing)
-  if (met.some((fault) => fault.kind === 'reject-tokens')) serving.service.sessions.closeAll()
+  if (met.some((fault) => fault.kind === 'reject-tokens')) serving.service().sessions.closeAll()
   const alter = (answer: Answer, fault: Fault) => alterAnswer(answer, fault, serving.now())
-  const answer = met.reduce(alter, answerRequest(request, serving.service))
+  const answer = met.reduce(alter, answerRequest(request, serving.service()))
   if (!met.some(hidesStatus)) record.status = answer.status
   await deliver(response, answer, met)
 }

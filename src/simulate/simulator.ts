@@ -47,6 +47,8 @@ export interface Simulator extends AsyncDisposable {
     list(): readonly Fault[]
   }
   rotateCredentials(): void
+  /** Gives the instance another role, with credentials of its own, or takes it away. */
+  setRole(role: string | undefined): void
   /** Ends every connection, stalled ones too. */
   close(): Promise<void>
 }
@@ -57,7 +59,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const signer = options.signer ?? (await sharedSigner())
   const lifetimeSeconds = options.credentialLifetimeSeconds ?? CREDENTIAL_LIFETIME_SECONDS
   const credentials = ramCredentials(lifetimeSeconds, now)
-  const service = metadataService(instanceId, options, signer, credentials.read)
+  let service = metadataService(instanceId, options, signer, credentials.read)
   const faults = faultList()
   const log = requestLog()
   const closing = new AbortController()
@@ -66,8 +68,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     requests: log.requests,
     certificatePem: signer.certificatePem,
     rotateCredentials: credentials.rotate,
+    setRole: (role: string | undefined) => {
+      credentials.rotate()
+      const { sessions } = service
+      const changed = metadataService(instanceId, { ...options, role }, signer, credentials.read)
+      service = { ...changed, sessions }
+    },
   }
-  const serving = { service, faults, log, now, closing: closing.signal }
+  const serving = { service: () => service, faults, log, now, closing: closing.signal }
   const server = createServer((request, response) => {
     const isControl = control && request.url?.startsWith(CONTROL_PREFIX)
     const served = isControl
