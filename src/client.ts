@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
 import { ERRORS, type ErrorCode, MetabindError } from './errors.ts'
 import { nestsDeeperThan } from './format/json-depth.ts'
+import { roleErrorIn } from './format/role-code.ts'
 import { Secret } from './format/secret.ts'
 import type { Dialect } from './relay/dialect.ts'
 import { DIALECTS } from './relay/dialects.ts'
@@ -186,7 +187,10 @@ function ask(socketPath: string, asked: Asked): Promise<Answer> {
 
 /** The agent's refusal, by the code that its body begins with. */
 function refusal(status: number, body: Buffer): MetabindError {
-  const code = knownCode(body.subarray(0, 64).toString('latin1').split(':', 1)[0] ?? '')
+  const text = body.subarray(0, 256).toString('latin1')
+  const role = roleErrorIn(text)
+  if (role !== undefined) return role
+  const code = knownCode(text.split(':', 1)[0] ?? '')
   return code === undefined
     ? new MetabindError('SOCKET_BROKEN', `It answered with status ${status}.`)
     : new MetabindError(code)

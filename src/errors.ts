@@ -187,6 +187,12 @@ export const ERRORS = {
     sentence: 'The metadata service of the cloud gave an answer that cannot be used.',
     remedy: 'Try again; if it lasts, check source.endpoint and source.dialect.',
   },
+  SOURCE_ROLE: {
+    status: 502,
+    sentence: 'The cloud gives no credentials for this role.',
+    remedy:
+      "Check that the role exists, and that its trust policy names the cloud's compute service (ecs.aliyuncs.com, ec2.amazonaws.com).",
+  },
   SOURCE_OTHER: {
     status: 503,
     sentence: 'The metadata service names another instance than it did earlier in this boot.',
@@ -635,6 +641,16 @@ export class RateError extends MetabindError {
   constructor(retryAfterSeconds: number, detail: string) {
     super('LIMIT_RATE', detail)
     this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
+/** SOURCE_ROLE, with the Code that came in place of credentials: a word of the cloud, not of a caller. */
+export class RoleError extends MetabindError {
+  readonly roleCode: string
+
+  constructor(roleCode: string) {
+    super('SOURCE_ROLE', `Its Code is ${roleCode}.`)
+    this.roleCode = roleCode
   }
 }
 

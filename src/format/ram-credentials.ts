@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { roleErrorOf } from './role-code.ts'
 import { Secret } from './secret.ts'
 
 /** A cloud's words for the credentials of an instance's role; see Dialect. */
@@ -26,6 +27,10 @@ export interface RamCredentials {
 const ROLE = /^[A-Za-z0-9._+=,@-]{1,64}$/
 const TEXT = z.string().min(1).max(8192)
 
+/** What comes in place of credentials that the cloud does not give. */
+export const roleRefusal = z
+  .looseObject({ Code: z.string().min(1) })
+  .refine(({ Code }) => Code !== 'Success')
 const document = z.looseObject({ Code: z.literal('Success'), Expiration: z.iso.datetime() })
 
 /**
@@ -44,10 +49,14 @@ export function credentialsPath(role: string, { rolesPath }: Pick<RoleWords, 'ro
  * Reads what the metadata service answers for a role.
  *
  * @param body JSON with Code, Expiration and the members that `words` names
- * @throws MetabindError SOURCE_NONSENSE where a member is missing: half a credential helps nobody
+ * @throws MetabindError SOURCE_ROLE where the Code is not Success; SOURCE_NONSENSE where a member is
+ * missing: half a credential helps nobody
  */
 export function parseRamCredentials(role: string, body: Buffer, words: RoleWords): RamCredentials {
-  const parsed = document.safeParse(parseJson(body))
+  const json = parseJson(body)
+  const refused = roleRefusal.safeParse(json)
+  if (refused.success) throw roleErrorOf(refused.data.Code)
+  const parsed = document.safeParse(json)
   if (!parsed.success) throw lacks(parsed.error.issues[0]?.path.join('.') || 'everything')
   const text = (member: string): string => {
     const { success, data } = TEXT.safeParse(parsed.data[member])

@@ -1,6 +1,13 @@
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { ERRORS, type ErrorCode, MetabindError, outsideCode, RateError } from '../errors.ts'
+import {
+  ERRORS,
+  type ErrorCode,
+  MetabindError,
+  outsideCode,
+  RateError,
+  RoleError,
+} from '../errors.ts'
 
 /** Seconds that callers are told to wait after a refusal that will pass. */
 const RETRY_AFTER_SECONDS = 1
@@ -23,8 +30,8 @@ export function isClosing(socket: Socket): boolean {
 }
 
 /**
- * Answers a failed request: the status of the dialect, a code and a sentence, nothing else. SDKs
- * copy this body into their own logs, so it never holds a detail. The request id leads whoever may
+ * Answers a failed request: the status of the dialect, a code and a sentence, nothing else but the
+ * cloud's own Code for a role. SDKs copy this body into their own logs, so it never holds a detail. The request id leads whoever may
  * read the audit records to the detail.
  */
 export function answerError(
@@ -35,6 +42,7 @@ export function answerError(
   const code = outsideCode(error.code)
   const status = statuses[code] ?? ERRORS[code].status
   if (status === 503 || status === 429) reply.header('Retry-After', retryAfterSeconds(error))
+  const role = error instanceof RoleError ? ` ${error.detail}` : ''
   if (CLOSING.has(code)) {
     reply.header('Connection', 'close')
     closing.add(reply.request.raw.socket)
@@ -44,7 +52,7 @@ export function answerError(
     .type('text/plain; charset=utf-8')
     .header('Cache-Control', 'no-store')
     .header('X-Metabind-Request-Id', reply.request.id)
-    .send(`${code}: ${ERRORS[code].sentence}`)
+    .send(`${code}: ${ERRORS[code].sentence}${role}`)
 }
 
 function retryAfterSeconds(error: MetabindError): string {

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { nestsDeeperThan } from '../format/json-depth.ts'
+import { roleRefusal } from '../format/ram-credentials.ts'
+import { roleErrorOf } from '../format/role-code.ts'
 
 /** When credentials begin and end, as they say themselves. */
 export interface CredentialTimes {
@@ -42,7 +44,8 @@ const schema = z.looseObject({ Code: z.literal('Success'), LastUpdated: time, Ex
  *
  * @param members what has to be there besides Code and the times: the dialect's names
  * @param nowMs the wall clock
- * @throws MetabindError SOURCE_NONSENSE, whose detail names the member and never its value
+ * @throws MetabindError SOURCE_ROLE where the Code is another; SOURCE_NONSENSE, whose detail names the
+ * member and never its value
  */
 export function parseCredentials(
   body: Buffer,
@@ -50,6 +53,8 @@ export function parseCredentials(
   nowMs: number,
 ): CredentialTimes {
   const json = parseJson(body)
+  const refused = roleRefusal.safeParse(json)
+  if (refused.success) throw roleErrorOf(refused.data.Code)
   const parsed = schema.safeParse(json)
   const named = z.looseObject(Object.fromEntries(members.map((name) => [name, member])))
   const wrong = parsed.error ?? named.safeParse(json).error

@@ -87,8 +87,10 @@ describe('refused', () => {
     expect(refusal({ ...GOOD, ...times }).detail).toBe('credentials: times')
   })
 
-  test('Code other than Success', () => {
-    expect(refusal({ ...GOOD, Code: 'Failed' }).detail).toBe('credentials: Code')
+  test('Code other than Success, by its Code, whatever else is there', () => {
+    for (const other of [{ ...GOOD, Code: 'Failed' }, { Code: 'Failed' }]) {
+      expect(refusal(other)).toMatchObject({ code: 'SOURCE_ROLE', detail: 'Its Code is Failed.' })
+    }
   })
 
   test('what is longer or deeper than any credentials, before it is parsed', () => {
