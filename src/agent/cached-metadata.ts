@@ -1,10 +1,10 @@
 import { bootTimeMs } from 'tpm2-js/linux'
 import type { ReadyState } from '../boot/boot.ts'
 import type { Config } from '../config.ts'
-import { causeChain } from '../errors.ts'
+import { causeChain, ERRORS } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Dialect } from '../relay/dialect.ts'
-import { decodeItems, type ItemKeeper, keepItems } from '../relay/kept-items.ts'
+import { decodeKept, type ItemKeeper, keepItems } from '../relay/kept-items.ts'
 import { LIFETIME_TABLES, lifetimesBy } from '../relay/lifetimes.ts'
 import { type Metadata, metadataFrom } from '../relay/metadata.ts'
 import type { Source } from '../relay/source.ts'
@@ -22,7 +22,7 @@ export interface CachedMetadata {
 
 // How often credentials are looked at. Timers stand still in a suspend, so the clocks are asked.
 const TURN_MS = 15_000
-const REFRESH_LOG_MS = 60_000
+const FAILURE_LOG_MS = 60_000
 
 export function cachedMetadata(
   config: Config,
@@ -42,9 +42,16 @@ export function cachedMetadata(
       if (isDown) log.warn({ code: 'SOURCE_DOWN' }, 'the source has fallen silent')
       else log.info('the source answers again')
     },
-    onRefreshFailed: atMostEvery(REFRESH_LOG_MS, (path: string, error: unknown) =>
+    onRefreshFailed: atMostEvery(FAILURE_LOG_MS, (path: string, error: unknown) =>
       log.warn({ path, cause: causeChain(error) }, 'credentials not refreshed'),
     ),
+    onUnusable: atMostEvery(FAILURE_LOG_MS, (path: string, error: unknown) =>
+      log.warn({ path, cause: causeChain(error) }, 'no usable answer of the source'),
+    ),
+    onRole: (path, roleCode) => {
+      if (roleCode === undefined) log.info({ path }, 'the role is refused no more')
+      else log.warn(refusedRole(path, roleCode), ERRORS.SOURCE_ROLE.sentence)
+    },
     onKept: () => items?.changed(),
   })
   const turning = setInterval(() => metadata.turn(), TURN_MS)
@@ -53,14 +60,20 @@ export function cachedMetadata(
     keepIn: ({ kept, tokenKeys }) => {
       const { instanceId } = tokenKeys.identity
       const before = kept.read('kept-items')
-      if (before !== undefined) metadata.restore(decodeItems(instanceId, before))
+      if (before !== undefined) metadata.restore(decodeKept(instanceId, before))
       const file = { write: (bytes: Buffer) => kept.write('kept-items', bytes) }
       items = keepItems(instanceId, () => metadata.kept(), file)
       items.changed()
+      // Roles may have been taken from the instance while no agent ran.
+      metadata.turn()
     },
     stop: () => clearInterval(turning),
     end: () => items?.end(),
   }
+}
+
+function refusedRole(path: string, roleCode: string) {
+  return { code: 'SOURCE_ROLE', path, roleCode, remedy: ERRORS.SOURCE_ROLE.remedy }
 }
 
 /** Lets a call through, and then none until `ms` of boot time have gone by. */

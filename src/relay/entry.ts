@@ -8,6 +8,7 @@ import {
   REFRESH_JITTER_MS,
   SDK_STALE_MS,
 } from './credentials.ts'
+import type { FirstSeen } from './first-seen.ts'
 import { LIFETIMES, type LifetimeName } from './lifetimes.ts'
 import type { Item } from './source.ts'
 
@@ -19,6 +20,14 @@ export interface Clocks {
   readonly wallTimeMs: () => number
   /** From 0 to 1. */
   readonly random: () => number
+}
+
+/** What entries are made with. */
+export interface Admitting {
+  readonly clocks: Clocks
+  /** See Dialect. */
+  readonly credentialMembers: readonly string[]
+  readonly firstSeen: FirstSeen
 }
 
 /** One answer of the source and how long it holds. */
@@ -41,6 +50,8 @@ interface HeldCredentials {
   readonly dueMs: number
   /** The source has just said that it has none better: it is not asked again before, in boot time. */
   readonly quietUntilMs: number
+  /** The source has said since that the role is no more: due at once, and a refused refresh ends them. */
+  readonly isDoubted: boolean
 }
 
 /**
@@ -59,21 +70,17 @@ export const SAME_AGAIN_MS = { most: 60_000, least: 1000 } as const
  * Makes an entry of what the source said.
  *
  * @param before what it said earlier; credentials that end later than the new ones stay
- * @param credentialMembers see Dialect
- * @throws MetabindError SOURCE_NONSENSE where the answer must not be used
+ * @throws MetabindError SOURCE_NONSENSE, SOURCE_ROLE where the answer must not be used
  */
 export function admit(
   item: Item | undefined,
   lifetime: LifetimeName,
   before: Entry | undefined,
-  clocks: Clocks,
-  credentialMembers: readonly string[],
+  { clocks, ...more }: Admitting,
 ): Entry {
   const { freshSeconds, staleSeconds, absentFreshSeconds, absentStaleSeconds } = LIFETIMES[lifetime]
   const credentials =
-    item !== undefined && lifetime === 'credentials'
-      ? hold(item, before, clocks, credentialMembers)
-      : undefined
+    item !== undefined && lifetime === 'credentials' ? hold(item, { clocks, ...more }) : undefined
   if (item !== undefined && lifetime === 'boot') requirePlainLine(item.body)
   const shorter = 1 - SPREAD * clocks.random()
   const entry = {
@@ -93,23 +100,25 @@ function better(before: Entry | undefined, entry: Entry, clocks: Clocks): Entry 
   if (credentials === undefined || before?.credentials === undefined) return entry
   if (lifeLeftMs(before.credentials, clocks) <= lifeLeftMs(credentials, clocks)) return entry
   const { quietUntilMs } = credentials
-  return { ...before, credentials: { ...before.credentials, quietUntilMs } }
+  return { ...before, credentials: { ...before.credentials, quietUntilMs, isDoubted: false } }
 }
 
-function hold(
-  item: Item,
-  before: Entry | undefined,
-  clocks: Clocks,
-  members: readonly string[],
-): HeldCredentials {
-  const times = parseCredentials(item.body, members, clocks.wallTimeMs())
+/** The entry, whose role the source has said to be no more. */
+export function doubted(entry: Entry): Entry {
+  const { credentials } = entry
+  return credentials === undefined
+    ? entry
+    : { ...entry, credentials: { ...credentials, isDoubted: true } }
+}
+
+function hold(item: Item, { clocks, credentialMembers, firstSeen }: Admitting): HeldCredentials {
+  const times = parseCredentials(item.body, credentialMembers, clocks.wallTimeMs())
   const nowMs = clocks.bootTimeMs()
-  const isSame = before?.item?.body.equals(item.body) === true
-  const seenAtMs = isSame ? (before?.credentials?.seenAtMs ?? nowMs) : nowMs
+  const seenAtMs = firstSeen.of(item.body, nowMs)
   const left = leftMs(times, clocks.wallTimeMs(), nowMs - seenAtMs)
   if (left <= 0) throw new MetabindError('SOURCE_NONSENSE', 'credentials: older than their life')
   const dueMs = REFRESH_BEFORE_MS + REFRESH_JITTER_MS * clocks.random()
-  return { times, seenAtMs, dueMs, quietUntilMs: nowMs + quietMs(left) }
+  return { times, seenAtMs, dueMs, quietUntilMs: nowMs + quietMs(left), isDoubted: false }
 }
 
 /**
@@ -140,7 +149,8 @@ export function conditionOf(entry: Entry, clocks: Clocks): Condition {
 function conditionOfCredentials(held: HeldCredentials, clocks: Clocks): Condition {
   const left = lifeLeftMs(held, clocks)
   if (left <= 0) return 'over'
-  if (left > held.dueMs || clocks.bootTimeMs() < held.quietUntilMs) return 'fresh'
+  const isQuiet = left > held.dueMs || clocks.bootTimeMs() < held.quietUntilMs
+  if (isQuiet && !held.isDoubted) return 'fresh'
   return left > SDK_STALE_MS ? 'due' : 'urgent'
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { KeptItem } from './metadata.ts'
+import type { KeptItem, KeptMetadata } from './metadata.ts'
 
 /** Where kept values are put beyond this process: sealed, in the runtime directory. */
 export interface KeptBytes {
@@ -22,25 +22,26 @@ export const KEPT_BYTES_MAX = 1_048_576
 
 const boot = z.number().nonnegative()
 const schema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   instanceId: z.string(),
-  items: z.array(z.tuple([z.string(), z.string(), z.base64(), boot, boot])),
+  items: z.array(z.tuple([z.string(), z.string(), z.base64(), boot])),
+  firstSeen: z.array(z.tuple([z.string(), boot])),
 })
 
 /**
  * @param instanceId the instance that the values are of
- * @param items what there is to keep now, the most missed first
+ * @param kept what there is to keep now, the most missed first
  */
 export function keepItems(
   instanceId: string,
-  items: () => readonly KeptItem[],
+  kept: () => KeptMetadata,
   file: KeptBytes,
 ): ItemKeeper {
   let timer: NodeJS.Timeout | undefined
   let ended = false
   const write = (): void => {
     timer = undefined
-    file.write(encodeItems(instanceId, items()))
+    file.write(encodeKept(instanceId, kept()))
   }
   return {
     changed: () => {
@@ -57,7 +58,7 @@ export function keepItems(
 }
 
 /** The items as JSON, from the first on as many as there is room for. */
-export function encodeItems(instanceId: string, items: readonly KeptItem[]): Buffer {
+export function encodeKept(instanceId: string, { items, firstSeen }: KeptMetadata): Buffer {
   let room = KEPT_BYTES_MAX
   const fitting = items.filter(({ path, item }) => {
     const bytes = path.length + item.contentType.length + item.body.length
@@ -65,24 +66,25 @@ export function encodeItems(instanceId: string, items: readonly KeptItem[]): Buf
     room -= bytes
     return true
   })
-  const rows = fitting.map(({ path, item, fetchedAtMs, seenAtMs }) => [
+  const rows = fitting.map(({ path, item, fetchedAtMs }) => [
     path,
     item.contentType,
     item.body.toString('base64'),
     fetchedAtMs,
-    seenAtMs,
   ])
-  return Buffer.from(JSON.stringify({ version: 1, instanceId, items: rows }))
+  return Buffer.from(JSON.stringify({ version: 2, instanceId, items: rows, firstSeen }))
 }
 
-/** @returns the items; none where the bytes are another instance's or another version's */
-export function decodeItems(instanceId: string, bytes: Buffer): KeptItem[] {
+/** @returns what was kept; nothing where the bytes are another instance's or another version's */
+export function decodeKept(instanceId: string, bytes: Buffer): KeptMetadata {
   const parsed = schema.safeParse(JSON.parse(bytes.toString('utf8')))
-  if (!parsed.success || parsed.data.instanceId !== instanceId) return []
-  return parsed.data.items.map(([path, contentType, body, fetchedAtMs, seenAtMs]) => ({
-    path,
-    item: { body: Buffer.from(body, 'base64'), contentType },
-    fetchedAtMs,
-    seenAtMs,
-  }))
+  if (!parsed.success || parsed.data.instanceId !== instanceId) return { items: [], firstSeen: [] }
+  const { items, firstSeen } = parsed.data
+  return { items: items.map(itemOf), firstSeen }
+}
+
+type Row = z.infer<typeof schema>['items'][number]
+
+function itemOf([path, contentType, body, fetchedAtMs]: Row): KeptItem {
+  return { path, item: { body: Buffer.from(body, 'base64'), contentType }, fetchedAtMs }
 }

@@ -1,10 +1,10 @@
-import { type ErrorCode, MetabindError } from '../errors.ts'
 import { boundedCache, type CacheBounds } from './cache.ts'
-import { admit, type Clocks, conditionOf, type Entry, holdingOf } from './entry.ts'
-import { type Flight, flights } from './flights.ts'
-import type { LifetimeOf } from './lifetimes.ts'
-import { setbacks } from './setbacks.ts'
-import type { Item, Source } from './source.ts'
+import { type Admitting, admit, conditionOf, type Entry, holdingOf } from './entry.ts'
+import { type FirstSeenRow, firstSeen } from './first-seen.ts'
+import { roleListOf } from './held-roles.ts'
+import type { RefusedRole } from './role-refusals.ts'
+import type { Item } from './source.ts'
+import { ofPath, type Question, type UpstreamParts, upstreamReads } from './upstream-reads.ts'
 
 /** What a reader is given. */
 export interface Answered {
@@ -21,8 +21,13 @@ export interface KeptItem {
   readonly path: string
   readonly item: Item
   readonly fetchedAtMs: number
-  /** See HeldCredentials; for what is no credentials, fetchedAtMs. */
-  readonly seenAtMs: number
+}
+
+/** What goes on beyond this process. */
+export interface KeptMetadata {
+  /** The ones that would be missed most first. */
+  readonly items: readonly KeptItem[]
+  readonly firstSeen: readonly FirstSeenRow[]
 }
 
 /** How a path is read. */
@@ -38,15 +43,18 @@ export interface Metadata {
   /**
    * @param path canonical
    * @param query nothing, or one that judgeQuery let through
-   * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE where nothing that is kept may be given
+   * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE, SOURCE_ROLE where nothing that is kept may be given
    */
   read(path: string, query: string | undefined, how?: ReadHow): Answered | Promise<Answered>
-  /** Refreshes credentials that are due, whether or not anybody reads, and drops what has ended. */
+  /**
+   * Refreshes credentials that are due, whether or not anybody reads, looks whether their roles are still
+   * there, and drops what has ended.
+   */
   turn(): void
-  /** Values worth keeping beyond this process, the ones that would be missed most first. */
-  kept(): KeptItem[]
+  /** What is worth keeping beyond this process. */
+  kept(): KeptMetadata
   /** Takes over kept values for paths that nothing is known of yet. */
-  restore(items: readonly KeptItem[]): void
+  restore(kept: KeptMetadata): void
   readonly state: MetadataState
 }
 
@@ -62,113 +70,51 @@ export interface MetadataState {
   readonly entries: number
   readonly bytes: number
   readonly sourceIsDown: boolean
+  /** Roles that the cloud gives no credentials for. */
+  readonly refusedRoles: readonly RefusedRole[]
 }
 
 /** What the cache works with. */
-export interface MetadataParts {
-  readonly source: Source
-  readonly lifetimeOf: LifetimeOf
-  /** See Dialect. */
-  readonly credentialMembers: readonly string[]
+export interface MetadataParts extends Omit<UpstreamParts, 'firstSeen'> {
   readonly bounds: CacheBounds
-  readonly clocks: Clocks
-  /** No reader waits longer for the source. SDKs give up after 1,000 ms. */
-  readonly answerWithinMs: number
-  /** The source has fallen silent, or speaks again. */
-  readonly onSource: (isDown: boolean) => void
-  /** Credentials that are held could not be refreshed; up to once a second. */
-  readonly onRefreshFailed: (path: string, error: unknown) => void
-  /** A value has been kept that was not before, or is newer. */
-  readonly onKept: () => void
 }
+
+/** While credentials are held, the list of roles is not older than this; it tells that theirs is gone. */
+export const ROLE_LIST_MS = 60_000
 
 /** A cache before a source. It sets no timer but for reads under way: call `turn` now and then. */
 export function metadataFrom(parts: MetadataParts): Metadata {
-  const { source, clocks } = parts
+  const { clocks } = parts
+  const admitting = { ...parts, firstSeen: firstSeen() }
   const store = boundedCache<Entry>(parts.bounds, clocks.bootTimeMs)
-  const reads = flights<Entry>(parts.answerWithinMs)
-  const troubles = setbacks(clocks.bootTimeMs, clocks.random)
-  const counted = { hits: 0, misses: 0, stale: 0, upstreamReads: 0, upstreamFailures: 0 }
-
-  const noting = (change: () => void): void => {
-    const wasDown = troubles.isDown
-    change()
-    if (troubles.isDown !== wasDown) parts.onSource(troubles.isDown)
-  }
-  const keep = (target: string, entry: Entry): Entry => {
-    noting(() => troubles.answered(target))
-    const holding = holdingOf(entry)
-    if (holding === undefined) return entry
-    store.set(target, entry, holding)
-    if (entry.item !== undefined) parts.onKept()
-    return entry
-  }
-  const ask = async (target: string, path: string, query: string | undefined): Promise<Entry> => {
-    const item = await source.read(path, query).catch(absentAsUndefined)
-    const lifetime = parts.lifetimeOf(path, query)
-    const before = store.get(target)
-    return keep(target, admit(item, lifetime, before, clocks, parts.credentialMembers))
-  }
-  const noteFailure = (target: string, error: unknown): void => {
-    counted.upstreamFailures += 1
-    const code = error instanceof MetabindError ? error.code : 'INTERNAL'
-    noting(() => troubles.failed(target, code, isSilence(error)))
-    if (store.get(target)?.credentials !== undefined) parts.onRefreshFailed(target, error)
-  }
-  const launch = (target: string, path: string, query: string | undefined): Flight<Entry> => {
-    counted.upstreamReads += 1
-    const flight = reads.launch(target, ask(target, path, query))
-    flight.landed.catch((error: unknown) => noteFailure(target, error))
-    return flight
-  }
-  /** The flight to wait for; undefined while failures of late hold it back. */
-  const flightFor = (target: string, path: string, query: string | undefined, hasOld: boolean) =>
-    reads.underWay(target) ??
-    (troubles.mayAsk(target, hasOld) ? launch(target, path, query) : undefined)
+  const upstream = upstreamReads(store, admitting)
+  const counted = { hits: 0, misses: 0, stale: 0 }
 
   const give = (entry: Entry, cache: Answered['cache']): Answered => {
     counted[cache === 'hit' ? 'hits' : cache === 'miss' ? 'misses' : 'stale'] += 1
     const ageMs = clocks.bootTimeMs() - entry.fetchedAtMs
     return { item: entry.item, cache, ageSeconds: Math.floor(ageMs / 1000) }
   }
-  const miss = async (
-    target: string,
-    path: string,
-    query: string | undefined,
-    onMiss: () => void,
-  ): Promise<Answered> => {
-    if (reads.underWay(target) === undefined) onMiss()
-    const flight = flightFor(target, path, query, false)
-    if (flight === undefined) throw new MetabindError(troubles.reason(target), 'asked just before')
+  const miss = async (question: Question, { fresh, onMiss }: ReadHow): Promise<Answered> => {
+    if (upstream.underWay(question.target) === undefined) onMiss?.()
+    const flight = fresh ? upstream.ask(question) : upstream.askUnlessHeld(question, false)
+    if (flight === undefined) throw upstream.reason(question.target)
     return give(await flight.landed, 'miss')
   }
-  const anew = async (
-    target: string,
-    path: string,
-    query: string | undefined,
-    onMiss: () => void,
-  ): Promise<Answered> => {
-    if (reads.underWay(target) === undefined) onMiss()
-    return give(await (reads.underWay(target) ?? launch(target, path, query)).landed, 'miss')
-  }
-
   const newer = async (path: string, old: Entry, isUrgent: boolean): Promise<Answered> => {
-    const flight = flightFor(path, path, undefined, !isUrgent)
+    const flight = upstream.askUnlessHeld(ofPath(path), !isUrgent)
     const got = await (isUrgent ? flight?.landed : flight?.soon)?.catch(() => undefined)
     if (got !== undefined) return give(got, 'miss')
-    // Credentials may have come to their end during the wait.
-    if (conditionOf(old, clocks) === 'over') throw new MetabindError(troubles.reason(path))
+    // It may have come to its end during the wait, or to that which a refusal makes of credentials.
+    const isRefused = old.credentials !== undefined && store.get(path) === undefined
+    if (isRefused || conditionOf(old, clocks) === 'over') throw upstream.reason(path)
     return give(old, 'stale')
   }
-  const readKept = (
-    path: string,
-    entry: Entry,
-    onMiss: () => void,
-  ): Answered | Promise<Answered> => {
+  const readKept = (path: string, entry: Entry, how: ReadHow): Answered | Promise<Answered> => {
     const condition = conditionOf(entry, clocks)
     switch (condition) {
       case 'due':
-        flightFor(path, path, undefined, true)
+        upstream.askUnlessHeld(ofPath(path), true)
         return give(entry, 'hit')
       case 'fresh':
         return give(entry, 'hit')
@@ -177,73 +123,80 @@ export function metadataFrom(parts: MetadataParts): Metadata {
         return newer(path, entry, condition === 'urgent')
       case 'over':
         store.delete(path)
-        return miss(path, path, undefined, onMiss)
+        return miss(ofPath(path), how)
     }
+  }
+  const upkeep = (path: string, entry: Entry): void => {
+    const condition = conditionOf(entry, clocks)
+    if (condition === 'over') {
+      store.delete(path)
+      return
+    }
+    if (condition !== 'fresh') upstream.askUnlessHeld(ofPath(path), condition === 'due')
+    const list = roleListOf(path)
+    const known = store.get(list)
+    const ageMs = clocks.bootTimeMs() - (known?.fetchedAtMs ?? Number.NEGATIVE_INFINITY)
+    if (ageMs >= ROLE_LIST_MS) upstream.askUnlessHeld(ofPath(list), true)
   }
 
   return {
-    read: (path, query, { fresh = false, onMiss = () => undefined } = {}) => {
+    read: (path, query, how = {}) => {
       const target = query === undefined ? path : `${path}?${query}`
-      if (fresh) return anew(target, path, query, onMiss)
-      const entry = store.get(target)
-      return entry === undefined ? miss(target, path, query, onMiss) : readKept(path, entry, onMiss)
+      const entry = how.fresh ? undefined : store.get(target)
+      return entry === undefined ? miss({ target, path, query }, how) : readKept(path, entry, how)
     },
     turn: () => {
       store.sweep()
       for (const [path, entry] of store.entries()) {
-        if (entry.credentials === undefined) continue
-        const condition = conditionOf(entry, clocks)
-        if (condition === 'over') store.delete(path)
-        else if (condition !== 'fresh') flightFor(path, path, undefined, condition === 'due')
+        if (entry.credentials !== undefined) upkeep(path, entry)
       }
     },
-    kept: () => store.entries().flatMap(([path, entry]) => keptItem(path, entry)),
-    restore: (items) => {
-      for (const kept of items) {
-        const entry = revive(kept, parts)
+    kept: () => ({
+      items: store
+        .entries()
+        .flatMap(([path, { item, fetchedAtMs }]) =>
+          item === undefined ? [] : [{ path, item, fetchedAtMs }],
+        ),
+      firstSeen: admitting.firstSeen.all(),
+    }),
+    restore: (kept) => {
+      admitting.firstSeen.restore(kept.firstSeen)
+      for (const item of kept.items) {
+        const entry = revive(item, parts.lifetimeOf, admitting)
         const holding = entry === undefined ? undefined : holdingOf(entry)
         if (entry === undefined || holding === undefined) continue
-        if (store.get(kept.path) === undefined) store.set(kept.path, entry, holding)
+        // One of the future is of another boot's clock.
+        const isOfPast = item.fetchedAtMs <= clocks.bootTimeMs()
+        if (isOfPast && store.get(item.path) === undefined) store.set(item.path, entry, holding)
       }
     },
     get state() {
-      const { count: entries, bytes } = store
-      const now = { upstreamUnderWay: reads.count, sourceIsDown: troubles.isDown }
-      return { ...counted, ...now, entries, bytes }
+      const { reads, failures, underWay } = upstream.state
+      return {
+        ...{
+          ...counted,
+          upstreamReads: reads,
+          upstreamFailures: failures,
+          upstreamUnderWay: underWay,
+        },
+        ...{ sourceIsDown: upstream.sourceIsDown, refusedRoles: upstream.refusedRoles },
+        ...{ entries: store.count, bytes: store.bytes },
+      }
     },
   }
 }
 
-function keptItem(path: string, entry: Entry): KeptItem[] {
-  const { item, fetchedAtMs, credentials } = entry
-  if (item === undefined) return []
-  return [{ path, item, fetchedAtMs, seenAtMs: credentials?.seenAtMs ?? fetchedAtMs }]
-}
-
 /** An entry of a kept value, aged as if the agent had never stopped; undefined where it is no more. */
-function revive(kept: KeptItem, parts: MetadataParts): Entry | undefined {
-  const then = { ...parts.clocks, bootTimeMs: () => kept.seenAtMs }
+function revive(
+  { path, item, fetchedAtMs }: KeptItem,
+  lifetimeOf: UpstreamParts['lifetimeOf'],
+  admitting: Admitting,
+): Entry | undefined {
+  const then = { ...admitting.clocks, bootTimeMs: () => fetchedAtMs }
   try {
-    const entry = admit(
-      kept.item,
-      parts.lifetimeOf(kept.path, undefined),
-      undefined,
-      then,
-      parts.credentialMembers,
-    )
-    return { ...entry, fetchedAtMs: kept.fetchedAtMs }
+    return admit(item, lifetimeOf(path, undefined), undefined, { ...admitting, clocks: then })
   } catch {
     // Expired while nobody ran: then it is as if it had not been kept.
     return undefined
   }
-}
-
-function absentAsUndefined(error: unknown): undefined {
-  if (!(error instanceof MetabindError) || error.code !== 'METADATA_ABSENT') throw error
-}
-
-/** No connection or no answer has a cause below it or is late; an answer with an error is no silence. */
-function isSilence(error: unknown): boolean {
-  const code: ErrorCode | undefined = error instanceof MetabindError ? error.code : undefined
-  return code === 'SOURCE_DOWN' && error instanceof Error && error.cause !== undefined
 }

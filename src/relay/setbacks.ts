@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.ts'
+import { MetabindError } from '../errors.ts'
 
 /** What has failed lately, so that a source in trouble is asked little and its callers wait little. */
 export interface Setbacks {
@@ -9,18 +9,18 @@ export interface Setbacks {
    * @param hasOld whether an old answer can be given instead; the wait then grows with each failure
    */
   mayAsk(target: string, hasOld: boolean): boolean
-  /** Why not, after mayAsk said no. */
-  reason(target: string): ErrorCode
+  /** Why not, after mayAsk said no: what its last read failed with. */
+  reason(target: string): MetabindError
   /** The source spoke: with a value, with 404, or with an error of this target alone. */
   answered(target: string): void
   /** @param silent whether nothing came at all: no connection, or no answer in time */
-  failed(target: string, code: ErrorCode, silent: boolean): void
+  failed(target: string, error: MetabindError, silent: boolean): void
   /** Whether the source as a whole is held to be down. */
   readonly isDown: boolean
 }
 
 interface Setback {
-  readonly code: ErrorCode
+  readonly error: MetabindError
   readonly failures: number
   readonly atMs: number
   /** From 0.75 to 1.25: readers and instances do not come back in step. */
@@ -47,8 +47,8 @@ export function setbacks(nowMs: () => number, random: () => number): Setbacks {
   let silentTarget: string | undefined
   let isProbing = false
 
-  const next = (before: Setback | undefined, code: ErrorCode): Setback => ({
-    code,
+  const next = (before: Setback | undefined, error: MetabindError): Setback => ({
+    error,
     failures: (before?.failures ?? 0) + 1,
     atMs: nowMs(),
     spread: 0.75 + random() / 2,
@@ -64,21 +64,22 @@ export function setbacks(nowMs: () => number, random: () => number): Setbacks {
       isProbing = true
       return true
     },
-    reason: (target) => source?.code ?? targets.get(target)?.code ?? 'SOURCE_DOWN',
+    reason: (target) =>
+      source?.error ?? targets.get(target)?.error ?? new MetabindError('SOURCE_DOWN'),
     answered: (target) => {
       targets.delete(target)
       source = undefined
       silentTarget = undefined
       isProbing = false
     },
-    failed: (target, code, silent) => {
-      const setback = next(targets.get(target), code)
+    failed: (target, error, silent) => {
+      const setback = next(targets.get(target), error)
       targets.delete(target)
       targets.set(target, setback)
       if (targets.size > TARGETS_MAX) targets.delete(targets.keys().next().value ?? target)
       isProbing = false
       const isDown = silent && (source !== undefined || (silentTarget ?? target) !== target)
-      if (isDown) source = next(source, 'SOURCE_DOWN')
+      if (isDown) source = next(source, error)
       else if (!silent) source = undefined
       silentTarget = silent ? target : undefined
     },

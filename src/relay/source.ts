@@ -11,6 +11,16 @@ export interface Item {
   readonly contentType: string
 }
 
+/** SOURCE_DOWN by an answer: the source speaks, and does not give what was asked for. */
+export class SourceStatusError extends MetabindError {
+  readonly status: number
+
+  constructor(status: number) {
+    super('SOURCE_DOWN', `status ${status}`)
+    this.status = status
+  }
+}
+
 /** A cloud's metadata service, upstream. */
 export interface Source {
   /**
@@ -125,5 +135,5 @@ function itemOf(answer: Answer): Item {
   if (answer.status >= 200 && answer.status < 400) {
     throw new MetabindError('SOURCE_NONSENSE', `status ${answer.status}`)
   }
-  throw new MetabindError('SOURCE_DOWN', `status ${answer.status}`)
+  throw new SourceStatusError(answer.status)
 }

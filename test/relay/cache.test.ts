@@ -31,6 +31,15 @@ describe('end of a value', () => {
     expect(cache.count).toBe(1)
   })
 
+  test('a value that has ended is in no listing, swept or not', () => {
+    const { clock, cache } = clocked()
+    cache.set('a', 'A', { bytes: 1, rank: 1, endsAtMs: 10 })
+    cache.set('b', 'B', { bytes: 1, rank: 1, endsAtMs: 11 })
+    clock.ms = 10
+    expect(cache.entries()).toEqual([['b', 'B']])
+    expect(cache.count).toBe(2)
+  })
+
   test('a value that has ended already is not kept', () => {
     const { clock, cache } = clocked()
     clock.ms = 10

@@ -33,6 +33,10 @@ export interface CachedSource {
   readonly said: ('down' | 'up')[]
   /** Paths of credentials that could not be refreshed, as often as it said so. */
   readonly unrefreshed: readonly string[]
+  /** Paths of other answers that could not be used, likewise. */
+  readonly unusable: readonly string[]
+  /** What it said of roles that the cloud gives no credentials for. */
+  readonly refusedRoles: readonly (readonly [path: string, code: string | undefined])[]
   /** How often `onKept` was called. */
   readonly keptCount: () => number
   /** Another cache on the same source and clocks, as after a restart. */
@@ -59,6 +63,8 @@ export async function cachedSource(
   const source = openSource(aliyun, simulator.url, bounds, clocks.bootTimeMs)
   const said: ('down' | 'up')[] = []
   const unrefreshed: string[] = []
+  const unusable: string[] = []
+  const refusedRoles: [string, string | undefined][] = []
   let kept = 0
   const another = () =>
     metadataFrom({
@@ -70,6 +76,8 @@ export async function cachedSource(
       answerWithinMs: ANSWER_WITHIN_MS,
       onSource: (isDown) => said.push(isDown ? 'down' : 'up'),
       onRefreshFailed: (path) => unrefreshed.push(path),
+      onUnusable: (path) => unusable.push(path),
+      onRole: (path, code) => refusedRoles.push([path, code]),
       onKept: () => {
         kept += 1
       },
@@ -80,6 +88,8 @@ export async function cachedSource(
     metadata: another(),
     said,
     unrefreshed,
+    unusable,
+    refusedRoles,
     keptCount: () => kept,
     another,
     reads: (path) =>

@@ -2,66 +2,73 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  decodeItems,
-  encodeItems,
+  decodeKept,
+  encodeKept,
   KEEP_AFTER_MS,
   KEPT_BYTES_MAX,
   keepItems,
 } from '../../src/relay/kept-items.ts'
-import type { KeptItem } from '../../src/relay/metadata.ts'
+import type { KeptItem, KeptMetadata } from '../../src/relay/metadata.ts'
 
 const item = (path: string, bytes: number): KeptItem => ({
   path,
   item: { body: Buffer.alloc(bytes, 7), contentType: 'text/plain' },
   fetchedAtMs: 1234.5,
-  seenAtMs: 1000,
 })
+const kept = (...items: KeptItem[]): KeptMetadata => ({ items, firstSeen: [] })
+const NOTHING = kept()
 
 test('any bytes come back as they were', () => {
-  const kept = fc.record({
-    path: fc.string(),
-    item: fc.record({
-      body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
-      contentType: fc.string(),
+  const boot = fc.double({ min: 0, max: 1e12, noNaN: true }).map((ms) => ms + 0)
+  const items = fc.array(
+    fc.record({
+      path: fc.string(),
+      item: fc.record({
+        body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+        contentType: fc.string(),
+      }),
+      fetchedAtMs: boot,
     }),
-    fetchedAtMs: fc.double({ min: 0, max: 1e12, noNaN: true }).map((ms) => ms + 0),
-    seenAtMs: fc.nat(),
-  })
+  )
+  const firstSeen = fc.array(fc.tuple(fc.string(), boot))
   fc.assert(
-    fc.property(fc.array(kept), (items) => {
-      expect(decodeItems('i-1', encodeItems('i-1', items))).toEqual(items)
+    fc.property(fc.record({ items, firstSeen }), (some) => {
+      expect(decodeKept('i-1', encodeKept('i-1', some))).toEqual(some)
     }),
   )
 })
 
 test('values of another instance are not taken over', () => {
-  expect(decodeItems('i-2', encodeItems('i-1', [item('/a', 1)]))).toEqual([])
+  expect(decodeKept('i-2', encodeKept('i-1', kept(item('/a', 1))))).toEqual(NOTHING)
 })
 
 test('values of another version of the file are not taken over', () => {
-  expect(decodeItems('i-1', Buffer.from('{"version":2,"instanceId":"i-1","items":[]}'))).toEqual([])
+  for (const version of [1, 3]) {
+    const file = { version, instanceId: 'i-1', items: [], firstSeen: [['a', 1]] }
+    expect(decodeKept('i-1', Buffer.from(JSON.stringify(file)))).toEqual(NOTHING)
+  }
 })
 
 test('what comes first is kept first, and what is too large does not push out the rest', () => {
-  const items = [item('/a', 10), item('/huge', KEPT_BYTES_MAX), item('/b', 10)]
-  const paths = decodeItems('i-1', encodeItems('i-1', items)).map(({ path }) => path)
-  expect(paths).toEqual(['/a', '/b'])
+  const some = kept(item('/a', 10), item('/huge', KEPT_BYTES_MAX), item('/b', 10))
+  const { items } = decodeKept('i-1', encodeKept('i-1', some))
+  expect(items.map(({ path }) => path)).toEqual(['/a', '/b'])
   const many = Array.from({ length: 20 }, (_, at) => item(`/${at}`, KEPT_BYTES_MAX / 10))
-  expect(decodeItems('i-1', encodeItems('i-1', many)).length).toBe(9)
+  expect(decodeKept('i-1', encodeKept('i-1', kept(...many))).items.length).toBe(9)
 })
 
 test('many changes are written once, and the last ones at the end', async () => {
-  const written: KeptItem[][] = []
-  let items = [item('/a', 1)]
+  const written: KeptMetadata[] = []
+  let items = kept(item('/a', 1))
   const keeper = keepItems('i-1', () => items, {
-    write: (bytes) => written.push(decodeItems('i-1', bytes)),
+    write: (bytes) => written.push(decodeKept('i-1', bytes)),
   })
   for (let at = 0; at < 100; at += 1) keeper.changed()
   expect(written).toEqual([])
   await sleep(KEEP_AFTER_MS + 300)
   expect(written).toEqual([items])
   keeper.changed()
-  items = [item('/b', 2)]
+  items = kept(item('/b', 2))
   keeper.end()
   expect(written.slice(1)).toEqual([items])
   keeper.changed()

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ROLE_LIST_MS } from '../../src/relay/metadata.ts'
 import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import {
@@ -138,6 +139,27 @@ describe('single flight', () => {
     expect(answers.every(({ cache }) => cache === 'miss')).toBe(true)
   })
 
+  test('those who ask for different audiences each get their own, at the same time', async () => {
+    const audiences = Array.from({ length: 10 }, (_, at) => `a${at}`)
+    const answers = await Promise.all(audiences.map((name) => read(PKCS7, `audience=${name}`)))
+    const signed = answers.map(({ body = '' }) => Buffer.from(body, 'base64').toString('latin1'))
+    for (const [at, name] of audiences.entries()) {
+      expect(signed[at]).toContain(`"audience":"${name}"`)
+    }
+    expect(world.metadata.state.upstreamReads).toBe(10)
+  })
+
+  test('those who ask for the same audience share one', async () => {
+    await Promise.all(Array.from({ length: 10 }, () => read(PKCS7, 'audience=a')))
+    expect(world.metadata.state.upstreamReads).toBe(1)
+  })
+
+  test('an audience shares none with the path alone', async () => {
+    const [plain, named] = await Promise.all([read(PKCS7), read(PKCS7, 'audience=a')])
+    expect(plain?.body).not.toBe(named?.body)
+    expect(await read(PKCS7)).toMatchObject({ body: plain?.body, cache: 'hit' })
+  })
+
   test('whoever joins waits as long as the first, not longer', async () => {
     world.simulator.faults.set({ kind: 'latency', ms: 200, path: HOSTNAME })
     const begun = performance.now()
@@ -191,6 +213,36 @@ describe('fresh', () => {
     expect(world.reads(ID)).toBe(2)
   })
 
+  test('costs its reader a miss, where it begins a read and not where it joins one', async () => {
+    await read(ID)
+    let misses = 0
+    const onMiss = () => {
+      misses += 1
+    }
+    const asked = Array.from({ length: 10 }, () =>
+      world.metadata.read(ID, undefined, { fresh: true, onMiss }),
+    )
+    await Promise.all(asked)
+    expect(misses).toBe(1)
+    await world.metadata.read(ID, undefined, { fresh: true, onMiss })
+    expect(misses).toBe(2)
+    await world.metadata.read(ID, undefined, { onMiss })
+    expect(misses).toBe(2)
+  })
+
+  test('is refused by the miss limit before the source is asked', async () => {
+    const onMiss = () => {
+      throw new Error('too often')
+    }
+    const before = world.metadata.state.upstreamReads
+    for (const path of [ID, ABSENT]) {
+      await expect(async () =>
+        world.metadata.read(path, undefined, { fresh: true, onMiss }),
+      ).rejects.toThrow('too often')
+    }
+    expect(world.metadata.state.upstreamReads).toBe(before)
+  })
+
   test('is refused rather than given an old answer', async () => {
     await read(ID)
     world.simulator.faults.set(OUTAGE)
@@ -218,6 +270,17 @@ describe('an outage', () => {
     expect(await read(HOSTNAME)).toMatchObject({ cache: 'stale', ageSeconds: 600 })
     expect(await read(ID)).toMatchObject({ cache: 'hit' })
     expect(world.said).toEqual(['down'])
+  })
+
+  test('does not give out what ends while a reader waits for a newer one', async () => {
+    await read(SPOT)
+    world.clocks.pass(MINUTE - 1)
+    world.simulator.faults.set({ kind: 'latency', ms: 100, path: SPOT })
+    world.simulator.faults.set({ kind: 'status', code: 500, path: SPOT })
+    const waiting = read(SPOT)
+    await until(() => world.reads(SPOT) === 2)
+    world.clocks.pass(1)
+    expect(await waiting).toEqual({ code: 'SOURCE_DOWN' })
   })
 
   test('is noticed where an old answer would do harm: no word of a release after a minute', async () => {
@@ -357,8 +420,7 @@ describe('credentials', () => {
     expect(world.reads(ROLE)).toBe(1)
     world.clocks.pass(1)
     world.metadata.turn()
-    await until(() => world.keptCount() === 2)
-    expect(world.reads(ROLE)).toBe(2)
+    await until(() => world.reads(ROLE) === 2)
   })
 
   test('the lot makes the refresh up to five minutes earlier', async () => {
@@ -422,6 +484,19 @@ describe('credentials', () => {
     expect(world.metadata.state.entries).toBe(0)
   })
 
+  for (const clock of ['wallMs', 'bootMs'] as const) {
+    test(`that end by ${clock} while a reader waits for the refresh are not served`, async () => {
+      await read(ROLE)
+      world.clocks.pass(6 * HOUR - 1000)
+      world.simulator.faults.set({ kind: 'latency', ms: 200, path: ROLE })
+      world.simulator.faults.set({ kind: 'status', code: 500, path: ROLE })
+      const waiting = read(ROLE)
+      await until(() => world.reads(ROLE) === 2)
+      world.clocks[clock] += 1000
+      expect(await waiting).toEqual({ code: 'SOURCE_DOWN' })
+    })
+  }
+
   test('whose refresh hangs are served within the bound', async () => {
     const first = await read(ROLE)
     world.simulator.faults.set({ kind: 'stall' })
@@ -473,7 +548,7 @@ describe('credentials', () => {
     test(`${JSON.stringify(fault)}: cold refused, warm the old ones, expired refused`, async () => {
       const on = () => world.simulator.faults.set({ ...fault, path: ROLE })
       on()
-      expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE)$/)
+      expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE|ROLE)$/)
       world.simulator.faults.clear()
       await until(() => world.metadata.state.upstreamUnderWay === 0)
       world.clocks.pass(2 * HOLD_MS)
@@ -483,9 +558,229 @@ describe('credentials', () => {
       world.clocks.pass(5 * HOUR + 50 * MINUTE)
       expect(await read(ROLE)).toMatchObject({ body, cache: 'stale' })
       world.clocks.pass(11 * MINUTE)
-      expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE)$/)
+      expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE|ROLE)$/)
     })
   }
+})
+
+describe('a role that is taken from the instance or exchanged', () => {
+  const OLD_VERSION = '/2016-01-01/meta-data/ram/security-credentials/app'
+  const LISTS = [ROLES, `${ROLES}/`]
+  const listReads = () => LISTS.reduce((sum, path) => sum + world.reads(path), 0)
+  /** Until nothing is asked of the source any more. */
+  const settled = async () => {
+    await sleep(20)
+    await until(() => world.metadata.state.upstreamUnderWay === 0)
+  }
+
+  for (const other of [undefined, 'other', 'app2', 'ap']) {
+    test(`ends its credentials as soon as its list says ${other ?? 'nothing'}`, async () => {
+      await read(ROLE)
+      await read(OLD_VERSION)
+      world.clocks.pass(MINUTE)
+      world.simulator.setRole(other)
+      await read(ROLES)
+      await settled()
+      expect(await read(ROLE)).toMatchObject({ body: undefined, cache: 'hit' })
+      expect(await read(OLD_VERSION)).toMatchObject({ body: undefined, cache: 'hit' })
+      expect(world.metadata.kept().items.map(({ path }) => path)).not.toContain(ROLE)
+    })
+  }
+
+  test('ends them with nobody reading: the list is looked at each minute', async () => {
+    await read(ROLE)
+    world.metadata.turn()
+    await settled()
+    expect(listReads()).toBe(1)
+    world.clocks.pass(ROLE_LIST_MS - 1)
+    world.metadata.turn()
+    await settled()
+    expect(listReads()).toBe(1)
+    world.simulator.setRole(undefined)
+    world.clocks.pass(1)
+    world.metadata.turn()
+    await settled()
+    expect(listReads()).toBe(2)
+    expect(await read(ROLE)).toMatchObject({ body: undefined })
+  })
+
+  test('ends them under every version as soon as one says 404', async () => {
+    await read(ROLE)
+    await read(OLD_VERSION)
+    world.simulator.setRole(undefined)
+    expect(await read(OLD_VERSION, undefined, true)).toMatchObject({ body: undefined })
+    await settled()
+    expect(await read(ROLE)).toMatchObject({ body: undefined })
+  })
+
+  test('is written down: a new process has none of them', async () => {
+    await read(ROLE)
+    const before = world.keptCount()
+    world.simulator.setRole(undefined)
+    await read(ROLE, undefined, true)
+    expect(world.keptCount()).toBeGreaterThan(before)
+    expect(world.metadata.kept().items).toEqual([])
+  })
+
+  test('while no process ran ends them at the first look of the next', async () => {
+    await read(ROLE)
+    await read(ROLES)
+    const kept = world.metadata.kept()
+    world.simulator.setRole('other')
+    world.clocks.pass(ROLE_LIST_MS)
+    const later = world.another()
+    later.restore(kept)
+    later.turn()
+    await settled()
+    await until(() => later.state.upstreamUnderWay === 0)
+    expect(later.kept().items.map(({ path }) => path)).toEqual([ROLES])
+  })
+
+  test('but is there again ends nothing: the refresh has the last word', async () => {
+    const first = await read(ROLE)
+    world.simulator.faults.set({ kind: 'status', code: 404, path: ROLES, times: 1 })
+    await read(ROLES)
+    await settled()
+    expect(world.reads(ROLE)).toBe(2)
+    expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'hit' })
+    for (let at = 0; at < 20; at += 1) await read(ROLE)
+    expect(world.reads(ROLE)).toBe(2)
+  })
+
+  const ENDING: readonly Fault[] = [
+    { kind: 'status', code: 403 },
+    { kind: 'status', code: 410 },
+    { kind: 'credentials', code: 'AssumeRoleUnauthorizedAccess' },
+  ]
+  const PASSING: readonly Fault[] = [
+    { kind: 'status', code: 408 },
+    { kind: 'status', code: 429 },
+    { kind: 'status', code: 500 },
+    { kind: 'reset' },
+    { kind: 'garbage' },
+    { kind: 'empty' },
+  ]
+  for (const [faults, ends] of [
+    [ENDING, true],
+    [PASSING, false],
+  ] as const) {
+    for (const fault of faults) {
+      test(`${JSON.stringify(fault)} of its refresh ${ends ? 'ends them' : 'does not'}`, async () => {
+        const { body } = await read(ROLE)
+        world.simulator.faults.set({
+          kind: 'status',
+          code: 200,
+          body: 'other',
+          path: ROLES,
+          times: 1,
+        })
+        world.simulator.faults.set({ ...fault, path: ROLE })
+        await read(ROLES)
+        await settled()
+        expect(world.metadata.kept().items.some(({ path }) => path === ROLE)).toBe(!ends)
+        const answered = await read(ROLE)
+        if (ends) expect(answered.code).toMatch(/^SOURCE_/)
+        else expect(answered).toMatchObject({ body })
+      })
+    }
+  }
+
+  test('whose refresh fails is asked for again soon, until the cloud says yes or no', async () => {
+    await read(ROLE)
+    world.simulator.setRole(undefined)
+    world.simulator.faults.set({ kind: 'status', code: 500, path: ROLE, times: 1 })
+    await read(ROLES)
+    await settled()
+    world.clocks.pass(2 * HOLD_MS)
+    expect(await read(ROLE)).toMatchObject({ cache: 'hit' })
+    await settled()
+    expect(await read(ROLE)).toMatchObject({ body: undefined })
+  })
+
+  test('but whose refresh brings older ones, from another machine, is not doubted longer', async () => {
+    const { body } = await read(ROLE)
+    world.simulator.faults.set({ kind: 'credentials', skewSeconds: -3600, path: ROLE })
+    world.simulator.faults.set({ kind: 'status', code: 404, path: ROLES, times: 1 })
+    await read(ROLES)
+    await settled()
+    world.clocks.pass(2 * MINUTE)
+    expect(await read(ROLE)).toMatchObject({ body, cache: 'hit' })
+    await settled()
+    expect(world.reads(ROLE)).toBe(2)
+  })
+
+  test('whose refresh is refused while a reader waits for it: that reader is refused as well', async () => {
+    await read(ROLE)
+    world.clocks.pass(5 * HOUR + 50 * MINUTE)
+    const code = 'AssumeRoleUnauthorizedAccess'
+    world.simulator.faults.set({ kind: 'latency', ms: 300, path: ROLE, times: 1 })
+    world.simulator.faults.set({ kind: 'credentials', code, path: ROLE })
+    const waiting = read(ROLE)
+    await until(() => world.reads(ROLE) === 2)
+    world.simulator.faults.set({ kind: 'status', code: 404, path: ROLES, times: 1 })
+    await read(ROLES)
+    expect(await waiting).toEqual({ code: 'SOURCE_ROLE' })
+  })
+
+  test('without doubt, a refused refresh ends nothing: they are good to their end', async () => {
+    const { body } = await read(ROLE)
+    world.simulator.faults.set({ kind: 'credentials', code: 'Failed', path: ROLE })
+    world.clocks.pass(5 * HOUR + 50 * MINUTE)
+    expect(await read(ROLE)).toMatchObject({ body, cache: 'stale' })
+  })
+})
+
+describe('a role that the cloud gives no credentials for', () => {
+  const CODE = 'AssumeRoleUnauthorizedAccess'
+
+  test('is told once, with its Code, to readers, to whoever logs and in the state', async () => {
+    world.simulator.faults.set({ kind: 'credentials', code: CODE, path: ROLE })
+    for (let seconds = 0; seconds < 100; seconds += 1) {
+      const error: unknown = await Promise.resolve(world.metadata.read(ROLE, undefined)).catch(
+        (thrown: unknown) => thrown,
+      )
+      expect(error).toMatchObject({ code: 'SOURCE_ROLE', roleCode: CODE })
+      world.clocks.pass(1000)
+    }
+    expect(world.reads(ROLE)).toBeGreaterThan(50)
+    expect(world.refusedRoles).toEqual([[ROLE, CODE]])
+    expect(world.metadata.state.refusedRoles).toEqual([{ path: ROLE, code: CODE }])
+    expect(world.unusable).toEqual([])
+  })
+
+  test('is told again with another Code, and when it gives them', async () => {
+    for (const code of [CODE, 'Failed']) {
+      world.simulator.faults.clear()
+      world.simulator.faults.set({ kind: 'credentials', code, path: ROLE })
+      expect(await read(ROLE)).toEqual({ code: 'SOURCE_ROLE' })
+      world.clocks.pass(2 * HOLD_MS)
+    }
+    world.simulator.faults.clear()
+    expect(await read(ROLE)).toHaveProperty('body')
+    expect(world.refusedRoles).toEqual([
+      [ROLE, CODE],
+      [ROLE, 'Failed'],
+      [ROLE, undefined],
+    ])
+    expect(world.metadata.state.refusedRoles).toEqual([])
+  })
+
+  test('is not told with what is no word', async () => {
+    for (const code of ['two words', '\u001b[31m', 'x'.repeat(65), 'a\nb']) {
+      world.simulator.faults.clear()
+      world.simulator.faults.set({ kind: 'credentials', code, path: ROLE })
+      await read(ROLE)
+      world.clocks.pass(2 * HOLD_MS)
+    }
+    expect(world.refusedRoles).toEqual([[ROLE, 'unreadable']])
+  })
+})
+
+test('other answers that cannot be used are told of, with their path; silence is the source’s', async () => {
+  world.simulator.faults.set({ kind: 'garbage', path: HOSTNAME })
+  world.simulator.faults.set({ kind: 'reset', path: SPOT })
+  for (const path of [HOSTNAME, SPOT, ABSENT]) await read(path)
+  expect(world.unusable).toEqual([HOSTNAME])
 })
 
 describe('a wall clock that is set', () => {
@@ -521,6 +816,41 @@ describe('a wall clock that is set', () => {
     expect(await read(ROLE)).toEqual({ code: 'SOURCE_DOWN' })
   })
 
+  test('back does not prolong although the source repeats them after their end', async () => {
+    const first = await read(ROLE)
+    world.clocks.wallMs -= 20 * HOUR
+    world.clocks.cloudMs -= 20 * HOUR
+    const { body = '' } = first
+    world.simulator.faults.set({ kind: 'status', code: 200, body, path: ROLE })
+    world.clocks.pass(6 * HOUR)
+    for (const forget of [() => undefined, () => world.metadata.turn()]) {
+      forget()
+      expect(await read(ROLE)).toEqual({ code: 'SOURCE_NONSENSE' })
+      world.clocks.pass(2 * HOLD_MS)
+    }
+    // Nor for a process that was started since.
+    const later = world.another()
+    later.restore(world.metadata.kept())
+    const error: unknown = await Promise.resolve(later.read(ROLE, undefined)).catch(
+      (e: unknown) => e,
+    )
+    expect(error).toMatchObject({
+      code: 'SOURCE_NONSENSE',
+      detail: expect.stringContaining('older'),
+    })
+  })
+
+  test('back does not prolong although other ones were seen in between', async () => {
+    const { body = '' } = await read(ROLE)
+    world.simulator.rotateCredentials()
+    world.clocks.pass(MINUTE)
+    await read(ROLE, undefined, true)
+    world.clocks.wallMs -= 20 * HOUR
+    world.simulator.faults.set({ kind: 'status', code: 200, body, path: ROLE })
+    world.clocks.pass(6 * HOUR)
+    expect(await read(ROLE)).toEqual({ code: 'SOURCE_NONSENSE' })
+  })
+
   test('back does not prolong although the source repeats the same ones', async () => {
     await read(ROLE)
     world.clocks.wallMs -= 20 * HOUR
@@ -547,7 +877,7 @@ describe('kept beyond the process', () => {
     await read(ABSENT)
     await read(PKCS7, 'audience=a')
     const kept = world.metadata.kept()
-    expect(kept.map(({ path }) => path).toSorted()).toEqual([...paths].toSorted())
+    expect(kept.items.map(({ path }) => path).toSorted()).toEqual([...paths].toSorted())
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(10 * MINUTE)
     const later = world.another()
@@ -561,6 +891,38 @@ describe('kept beyond the process', () => {
     ])
   })
 
+  test('credentials seen twice come back with the age of the second time and the life of the first', async () => {
+    const { body } = await read(ROLE)
+    world.clocks.wallMs -= 20 * HOUR
+    world.clocks.pass(3 * HOUR)
+    expect(await read(ROLE, undefined, true)).toMatchObject({ body, ageSeconds: 0 })
+    world.clocks.pass(HOUR)
+    const later = world.another()
+    later.restore(world.metadata.kept())
+    expect(await later.read(ROLE, undefined)).toMatchObject({ cache: 'hit', ageSeconds: 3600 })
+    world.simulator.faults.set(OUTAGE)
+    world.clocks.pass(2 * HOUR - 1)
+    expect(await later.read(ROLE, undefined)).toMatchObject({ cache: 'stale' })
+    world.clocks.pass(1)
+    await expect(async () => later.read(ROLE, undefined)).rejects.toThrow('does not answer')
+  })
+
+  test('what is of the future is of another clock, and is not taken over', async () => {
+    await read(ID)
+    const kept = world.metadata.kept()
+    world.clocks.bootMs -= 1
+    const later = world.another()
+    later.restore(kept)
+    expect(later.kept().items).toEqual([])
+  })
+
+  test('what has ended is not kept, though nothing has swept it out', async () => {
+    await read(HOSTNAME)
+    await read(ROLE)
+    world.clocks.pass(24 * HOUR)
+    expect(world.metadata.kept().items).toEqual([])
+  })
+
   test('credentials that expired meanwhile do not, nor do values older than a day', async () => {
     await read(ROLE)
     await read(HOSTNAME)
@@ -568,16 +930,16 @@ describe('kept beyond the process', () => {
     world.clocks.pass(6 * HOUR)
     const sixHours = world.another()
     sixHours.restore(kept)
-    expect(sixHours.kept().map(({ path }) => path)).toEqual([HOSTNAME])
+    expect(sixHours.kept().items.map(({ path }) => path)).toEqual([HOSTNAME])
     world.clocks.pass(18 * HOUR)
     const oneDay = world.another()
     oneDay.restore(kept)
-    expect(oneDay.kept()).toEqual([])
+    expect(oneDay.kept().items).toEqual([])
   })
 
   test('credentials and values of the boot come first: they are missed most', async () => {
     for (const path of [ROLE, ID, HOSTNAME, ROLES]) await read(path)
-    const order = world.metadata.kept().map(({ path }) => path)
+    const order = world.metadata.kept().items.map(({ path }) => path)
     expect(order).toEqual([ID, ROLE, ROLES, HOSTNAME])
   })
 
@@ -596,10 +958,11 @@ describe('kept beyond the process', () => {
 
   test('what this process has read itself is not replaced', async () => {
     await read(HOSTNAME)
-    const [kept] = world.metadata.kept()
+    const [kept] = world.metadata.kept().items
     if (kept === undefined) throw new Error('nothing kept')
     world.clocks.pass(5000)
-    world.metadata.restore([{ ...kept, item: { ...kept.item, body: Buffer.from('other') } }])
+    const other = { ...kept, item: { ...kept.item, body: Buffer.from('other') } }
+    world.metadata.restore({ items: [other], firstSeen: [] })
     expect((await read(HOSTNAME)).body).not.toBe('other')
   })
 })

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { MetabindError } from '../../src/errors.ts'
 import { HOLD_MS, HOLD_MS_MAX, type Setbacks, setbacks } from '../../src/relay/setbacks.ts'
 
 let nowMs: number
@@ -15,14 +16,18 @@ beforeEach(() => {
   )
 })
 
-const silence = (target: string) => troubles.failed(target, 'SOURCE_DOWN', true)
-const error = (target: string) => troubles.failed(target, 'SOURCE_NONSENSE', false)
+const silence = (target: string) => troubles.failed(target, new MetabindError('SOURCE_DOWN'), true)
+const error = (target: string) =>
+  troubles.failed(target, new MetabindError('SOURCE_NONSENSE'), false)
 
 describe('one target', () => {
   test('is held back for a second after a failure, and remembers its code', () => {
     error('a')
     nowMs = HOLD_MS - 1
-    expect([troubles.mayAsk('a', false), troubles.reason('a')]).toEqual([false, 'SOURCE_NONSENSE'])
+    expect([troubles.mayAsk('a', false), troubles.reason('a').code]).toEqual([
+      false,
+      'SOURCE_NONSENSE',
+    ])
     expect(troubles.mayAsk('b', false)).toBe(true)
     nowMs = HOLD_MS
     expect(troubles.mayAsk('a', false)).toBe(true)
@@ -77,7 +82,7 @@ describe('the source', () => {
     expect(troubles.isDown).toBe(false)
     silence('b')
     expect(troubles.isDown).toBe(true)
-    expect([troubles.mayAsk('c', false), troubles.reason('c')]).toEqual([false, 'SOURCE_DOWN'])
+    expect([troubles.mayAsk('c', false), troubles.reason('c').code]).toEqual([false, 'SOURCE_DOWN'])
   })
 
   test('is not down where it answered something in between, even with an error', () => {
