@@ -191,7 +191,7 @@ export const ERRORS = {
     status: 502,
     sentence: 'The cloud gives no credentials for this role.',
     remedy:
-      "Check that the role exists, and that its trust policy names the cloud's compute service (ecs.aliyuncs.com, ec2.amazonaws.com).",
+      'See that the role exists and its trust policy names the compute service, such as ecs.aliyuncs.com.',
   },
   SOURCE_OTHER: {
     status: 503,

@@ -95,7 +95,15 @@ export function startAgent(
     const app = admin({
       bounds: httpBounds(config),
       status: () => ({
-        ...agentStatus(config, endpoint, boot.state, problem(), policy.current(), trail.head()),
+        ...agentStatus(
+          config,
+          endpoint,
+          boot.state,
+          problem(),
+          policy.current(),
+          trail.head(),
+          metadata.state.refusedRoles,
+        ),
         ...(config.transparent.enabled ? { lockdown: lockdown.known() } : {}),
       }),
       policy: () => policy.current().policy,

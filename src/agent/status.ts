@@ -6,6 +6,7 @@ import type { InstanceIdentity } from '../format/instance-identity.ts'
 import { iidOf } from '../format/instance-identity.ts'
 import type { AgentStatus } from '../relay/admin.ts'
 import type { LoadedPolicy } from '../relay/policy-load.ts'
+import type { RefusedRole } from '../relay/role-refusals.ts'
 import { VERSION } from '../version.ts'
 
 /**
@@ -13,6 +14,7 @@ import { VERSION } from '../version.ts'
  *
  * @param problem what boot waits for, or why issuing and accepting have stopped
  * @param auditHead the end of the audit chain, where there is a file
+ * @param refusedRoles see MetadataState
  */
 export function agentStatus(
   config: Config,
@@ -21,6 +23,7 @@ export function agentStatus(
   problem: MetabindError | undefined,
   { policy, from }: LoadedPolicy,
   auditHead: ChainHead | undefined,
+  refusedRoles: readonly RefusedRole[],
 ): AgentStatus {
   const ready = state.at === 'ready' && problem === undefined
   const identity = identityIn(state)
@@ -35,7 +38,11 @@ export function agentStatus(
       ...('keys' in state ? { ek: state.keys.endorsement.kind } : {}),
     },
     ...('selfTest' in state ? { selfTest: state.selfTest } : {}),
-    source: { dialect: config.source.dialect, endpoint },
+    source: {
+      dialect: config.source.dialect,
+      endpoint,
+      ...(refusedRoles.length === 0 ? {} : { refusedRoles }),
+    },
     policy: { mode: policy.mode, from, rules: policy.rules.length },
     sockets: { metadata: config.listen.metadata_socket, admin: config.listen.admin_socket },
     ...(auditHead === undefined || config.audit.file === undefined

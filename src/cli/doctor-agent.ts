@@ -1,19 +1,21 @@
 import { z } from 'zod'
 import { askAdmin, makeToken } from '../client.ts'
-import { MetabindError } from '../errors.ts'
+import { ERRORS, MetabindError } from '../errors.ts'
 import { type Finding, findingOf, type Installation } from './doctor-finding.ts'
+import { refusedRole, roleInWords } from './refused-role.ts'
 
 const status = z.object({
   state: z.string(),
   ready: z.boolean(),
   problem: z.object({ code: z.string(), sentence: z.string(), remedy: z.string() }).optional(),
+  source: z.object({ refusedRoles: z.array(refusedRole).optional() }).optional(),
 })
 
 /** Whether the agent runs and is ready; its own words where it is not. */
 export async function checkAgent({ sockets }: Installation): Promise<Finding[]> {
   try {
-    const { ready, state, problem } = status.parse(await askAdmin(sockets, 'GET', 'status'))
-    if (ready) return []
+    const { ready, state, problem, source } = status.parse(await askAdmin(sockets, 'GET', 'status'))
+    if (ready) return (source?.refusedRoles ?? []).map(roleFinding)
     const says = `The agent is not ready (${state}). ${problem?.sentence ?? ''}`.trim()
     const remedy = problem?.remedy ?? 'Wait a moment; metabind status says what it waits for.'
     return [{ id: 'agent-not-ready', weight: 'broken', says, remedy }]
@@ -24,6 +26,12 @@ export async function checkAgent({ sockets }: Installation): Promise<Finding[]> 
     }
     return [findingOf('agent-away', error)]
   }
+}
+
+/** The agent has asked for its credentials, and the cloud gave a Code instead. */
+function roleFinding(role: z.infer<typeof refusedRole>): Finding {
+  const { sentence, remedy } = ERRORS.SOURCE_ROLE
+  return { id: 'role-refused', weight: 'broken', says: `${sentence} ${roleInWords(role)}`, remedy }
 }
 
 /** Whether this user gets a token. */

@@ -2,8 +2,17 @@ import { z } from 'zod'
 import { askAdmin } from '../client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+
+<<<<<<< HEAD
+
 import { print, printJson } from './output.ts'
 import { asRows } from './table.ts'
+
+=======
+
+import { refusedRole, roleInWords } from './refused-role.ts'
+
+>>>>>>> ba8c5fd (doctor: name roles that the cloud gives no credentials for)
 import type { Verb } from './verb.ts'
 
 const EXIT_NOT_READY = 1
@@ -26,7 +35,11 @@ const answer = z.object({
   selfTest: z
     .object({ anchor: z.string(), proven: z.array(z.string()), lacked: z.array(z.string()) })
     .optional(),
-  source: z.object({ dialect: z.string(), endpoint: z.string() }),
+  source: z.object({
+    dialect: z.string(),
+    endpoint: z.string(),
+    refusedRoles: z.array(refusedRole).optional(),
+  }),
   policy: z.object({ mode: z.string(), from: z.string(), rules: z.number() }),
   lockdown: z
     .object({ state: z.string(), until: z.string().optional(), redirected: z.number() })
@@ -97,6 +110,7 @@ function inWords(found: Answer): string {
     ...sentences('proven', selfTest?.proven),
     ...sentences('lacked', selfTest?.lacked),
     ['source', `${source.dialect} at ${source.endpoint}`],
+    ...(source.refusedRoles ?? []).map((role): [string, string] => ['no role', roleInWords(role)]),
     ['policy', `${policy.mode}, ${policy.rules} rules, ${policy.from}`],
     ['lockdown', lockdown && lockdownInWords(lockdown)],
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],

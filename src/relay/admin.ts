@@ -11,6 +11,7 @@ import { type LockdownKnown, type LockdownRecord, lockdownBody } from './lockdow
 import type { Metrics } from './metrics.ts'
 import type { Observed } from './observe.ts'
 import type { Policy } from './policy.ts'
+import type { RefusedRole } from './role-refusals.ts'
 
 /** What the admin socket can do. Who may connect is decided by the mode and group of the socket. */
 export interface AdminParts {
@@ -71,7 +72,12 @@ export interface AgentStatus {
     readonly proven: readonly string[]
     readonly lacked: readonly string[]
   }
-  readonly source: { readonly dialect: string; readonly endpoint: string }
+  readonly source: {
+    readonly dialect: string
+    readonly endpoint: string
+    /** Roles that the cloud gives no credentials for, as last asked. */
+    readonly refusedRoles?: readonly RefusedRole[]
+  }
   readonly policy: { readonly mode: Policy['mode']; readonly from: string; readonly rules: number }
   readonly sockets: { readonly metadata: string; readonly admin: string }
   /** What is known of lockdown, where the agent listens for redirected callers. */

@@ -113,6 +113,27 @@ test('an agent that waits, in its own words', async () => {
   expect(said.text).toMatch(/The agent is not ready \(opening-tpm\)\. .*TPM/)
 })
 
+test('a role that cannot be assumed, with the Code of the cloud and what to do', async () => {
+  const path = '/latest/meta-data/ram/security-credentials/demo-role'
+  const code = 'AssumeRoleUnauthorizedAccess'
+  instance.cloud?.faults.set({ kind: 'credentials', code })
+  const tokens = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
+  const got = await run(process.execPath, [CLI, 'get', ...tokens, path]).catch((error) => error)
+  expect(got.stderr).toContain(`Its Code is ${code}.`)
+  const said = await doctor()
+  expect(said.ids).toContain('role-refused')
+  expect(said.text).toContain(`demo-role: ${code}`)
+  expect(remedyOf(said, 'role-refused')).toContain('trust policy')
+  const status = await run(process.execPath, [CLI, 'status', ...tokens])
+  expect(status.stdout).toContain(`demo-role: ${code}`)
+  instance.cloud?.faults.clear()
+  // A path that failed is asked for again after a second.
+  await expect
+    .poll(() => run(process.execPath, [CLI, 'get', ...tokens, path]))
+    .toHaveProperty('stdout')
+  expect((await doctor()).ids).not.toContain('role-refused')
+})
+
 test('a configuration that is not valid, with its line', async () => {
   const broken = join(home, 'broken.toml')
   await writeFile(broken, '[token]\nbound = 1\n')

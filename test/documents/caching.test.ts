@@ -12,6 +12,7 @@ import { CONNECTIONS_MAX } from '../../src/relay/exchange.ts'
 import { SOON_MS } from '../../src/relay/flights.ts'
 import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/relay/kept-items.ts'
 import { LIFETIME_TABLES, LIFETIMES, lifetimesBy } from '../../src/relay/lifetimes.ts'
+import { ROLE_LIST_MS } from '../../src/relay/metadata.ts'
 import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
 
 const text = readFileSync(new URL('../../docs/caching.md', import.meta.url), 'utf8')
@@ -63,6 +64,7 @@ describe('docs/caching.md', () => {
       minutes(SDK_STALE_MS),
       told(SAME_AGAIN_MS.least / 1000),
       told(CREDENTIAL_LIFE_MS_MAX / 1000),
+      told(ROLE_LIST_MS / 1000),
     ])
   })
 

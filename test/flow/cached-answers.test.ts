@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aliyun } from '../../src/relay/dialect-aliyun.ts'
@@ -73,6 +74,24 @@ describe('the headers of an answer', () => {
     expect([refused.status, verdict(refused)]).toEqual([405, [undefined, undefined]])
     expect([token.status, verdict(token)]).toEqual([200, [undefined, undefined]])
   })
+})
+
+test('a role that cannot be assumed is refused with the Code, and leaves one line in the log', async () => {
+  const path = '/2016-01-01/meta-data/ram/security-credentials/demo-role'
+  const code = 'AssumeRoleUnauthorizedAccess'
+  instance.cloud?.faults.set({ kind: 'credentials', code })
+  const answers = [await client.get(path), await client.get(path)]
+  await setTimeout(1500)
+  answers.push(await client.get(path))
+  const body = `SOURCE_ROLE: The cloud gives no credentials for this role. Its Code is ${code}.`
+  expect(answers.map((answer) => [answer.status, answer.body])).toEqual(Array(3).fill([502, body]))
+  expect(readsOf(path)).toBe(2)
+  instance.cloud?.faults.clear()
+  const told = instance.agent.records.filter(
+    (record) => record.code === 'SOURCE_ROLE' && record.roleCode === code,
+  )
+  expect(told).toHaveLength(1)
+  expect(told[0]).toMatchObject({ path, remedy: expect.stringContaining('trust policy') })
 })
 
 describe('Cache-Control: no-cache', () => {
