@@ -3,16 +3,10 @@ import { askAdmin } from '../client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 
-<<<<<<< HEAD
-
 import { print, printJson } from './output.ts'
+import { refusedRole, roleInWords } from './refused-role.ts'
 import { asRows } from './table.ts'
 
-=======
-
-import { refusedRole, roleInWords } from './refused-role.ts'
-
->>>>>>> ba8c5fd (doctor: name roles that the cloud gives no credentials for)
 import type { Verb } from './verb.ts'
 
 const EXIT_NOT_READY = 1
