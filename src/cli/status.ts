@@ -2,11 +2,9 @@ import { z } from 'zod'
 import { askAdmin } from '../client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-
 import { print, printJson } from './output.ts'
 import { refusedRole, roleInWords } from './refused-role.ts'
 import { asRows } from './table.ts'
-
 import type { Verb } from './verb.ts'
 
 const EXIT_NOT_READY = 1
