@@ -101,7 +101,8 @@ async function launch(dir: string, socketPath: string): Promise<ChildProcess> {
       ...['--ctrl', `type=unixio,path=${socketPath}.ctrl`],
       ...['--flags', 'not-need-init,startup-clear'],
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    // It says a line for each command: a pipe that nobody reads would fill, and stop it.
+    { stdio: 'ignore' },
   )
   await untilListening(child, socketPath)
   return child
