@@ -83,6 +83,14 @@ export interface TpmCommands {
   /** Flushes before the end of the sequence. */
   flushContext(subject: TpmObject | TpmSession): Promise<void>
 
+  /**
+   * TPM handles of the transient objects and sessions that are loaded. Those of every process, unless
+   * a resource manager keeps them apart.
+   */
+  loadedHandles(): Promise<readonly number[]>
+  /** Flushes what is loaded at a TPM handle, whoever loaded it. */
+  flushHandle(handle: number): Promise<void>
+
   /** The new session has continueSession set and, when salted, encrypts nothing until told to. */
   startAuthSession(options: SessionOptions): Promise<TpmSession>
   setSessionAttributes(session: TpmSession, attributes: SessionAttributes): Promise<void>

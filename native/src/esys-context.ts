@@ -35,8 +35,13 @@ export interface EsysContext {
     outputs?: readonly (Output | null)[],
   ): Promise<void>
   nameOf(handle: EsysTr): Uint8Array
-  /** Flushes an object or session, or lets go of a reference. Nothing happens when it is gone. */
+  /**
+   * Flushes an object or session, or lets go of a reference. Nothing happens when it is gone. What
+   * the TPM refuses to flush stays with those that are left.
+   */
   flush(handle: EsysTr): Promise<void>
+  /** Flushes what is loaded at a handle of the TPM, whoever loaded it. */
+  flushTpmHandle(tpmHandle: number): Promise<void>
   /** Flushes whatever is left. @throws the first error, after having tried them all. */
   flushAll(): Promise<void>
   /** Ends the context. Does not wait for a call that timed out. */
@@ -81,9 +86,14 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
   let running: Promise<unknown> = Promise.resolve()
   let ended: Promise<void> | undefined
 
-  async function run(name: string, native: NativeFunction, inputs: unknown[], collect: () => void) {
+  async function run(
+    name: string,
+    native: NativeFunction,
+    parameters: unknown[],
+    collect: () => void = () => undefined,
+  ) {
     if (failure !== undefined) throw failure
-    const returned = callOnWorker(native, esys, ...inputs).then((rc) => {
+    const returned = callOnWorker(native, ...parameters).then((rc) => {
       if (rc === 0) collect()
       return rc
     })
@@ -112,7 +122,7 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     inputs: readonly (number | Struct | null)[],
     outputs: readonly (Output | null)[] = [],
   ): Promise<void> {
-    const parameters = [...inputs, ...outputs.map((output) => output?.cell ?? null)]
+    const parameters = [esys, ...inputs, ...outputs.map((output) => output?.cell ?? null)]
     return enqueue(() =>
       run(name, tss.command(name), parameters, () => {
         // Handles first: a structure that cannot be converted must not hide what was created.
@@ -147,20 +157,30 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     return enqueue(async () => {
       if (failure !== undefined) throw failure
       const kind = held.get(tr)?.kind
-      held.delete(tr)
       if (kind === 'reference') tss.esysClose(esys, [tr])
       if (kind === 'handle') await flushInTpm(tr)
+      held.delete(tr)
     })
   }
 
   async function flushInTpm(tr: EsysTr): Promise<void> {
     try {
-      await run('Esys_FlushContext', tss.command('Esys_FlushContext'), [tr], () => undefined)
+      await run('Esys_FlushContext', tss.command('Esys_FlushContext'), [esys, tr])
     } catch (error) {
       // Gone already, as a session is after its last use without continueSession.
       if (!(error instanceof TpmError) || error.rcName !== 'TPM_RC_HANDLE') throw error
       tss.esysClose(esys, [tr])
     }
+  }
+
+  function flushTpmHandle(tpmHandle: number): Promise<void> {
+    return enqueue(async () => {
+      if (failure !== undefined) throw failure
+      const sys: [bigint] = [0n]
+      const rc: number = tss.esysGetSysContext(esys, sys)
+      if (rc !== 0) throw errorOfRc('Esys_GetSysContext', rc, tss.rcDecode(rc))
+      await run('Tss2_Sys_FlushContext', tss.sysFlushContext, [sys[0], tpmHandle])
+    })
   }
 
   async function flushAll(): Promise<void> {
@@ -220,7 +240,7 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     await withDeadline('close', ending, timeoutMs).catch(() => undefined)
   }
 
-  return { failure: () => failure, call, nameOf, flush, flushAll, release }
+  return { failure: () => failure, call, nameOf, flush, flushTpmHandle, flushAll, release }
 }
 
 function isTimeout(error: unknown): boolean {

@@ -53,7 +53,7 @@ export function propertyCommands(scope: Scope): PropertyCommands {
   return { getCapability: capabilityReader(scope.call), getRandom, readClock }
 }
 
-function capabilityReader(call: EsysContext['call']): Capability {
+export function capabilityReader(call: EsysContext['call']): Capability {
   return async (capability, property, count) => {
     integerArgument('capability', capability, 0, U32_MAX)
     integerArgument('property', property, 0, U32_MAX)

@@ -14,6 +14,7 @@ export interface Scope {
   /** The session, or the empty password where there is none. */
   authorization(session: TpmSession | undefined): EsysTr
   flush(subject: TpmObject | TpmSession): Promise<void>
+  flushTpmHandle: EsysContext['flushTpmHandle']
   release(reference: EsysTr): Promise<void>
   end(): void
 }
@@ -46,6 +47,7 @@ export function makeScope(context: EsysContext, nvBufferBytes: number): Scope {
       known.delete(subject)
       await context.flush(tr)
     },
+    flushTpmHandle: (tpmHandle) => context.flushTpmHandle(tpmHandle),
     release: (reference) => context.flush(reference),
     end: () => {
       over = true

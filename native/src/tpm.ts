@@ -3,6 +3,7 @@ import { attestationCommands } from './attestation-commands.ts'
 import type { TpmCommands } from './commands.ts'
 import { type EsysContext, openContext } from './esys-context.ts'
 import { keyCommands } from './key-commands.ts'
+import { loadedCommands } from './loaded-commands.ts'
 import { nvCommands } from './nv-commands.ts'
 import { objectCommands } from './object-commands.ts'
 import { pcrCommands } from './pcr-commands.ts'
@@ -111,6 +112,7 @@ function commandsOf(scope: Scope): TpmCommands {
   return {
     ...propertyCommands(scope),
     ...objectCommands(scope),
+    ...loadedCommands(scope),
     ...sessionCommands(scope),
     ...keyCommands(scope),
     ...attestationCommands(scope),

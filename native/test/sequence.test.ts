@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openTpm, type Tpm, type TpmCommands, type TpmObject } from '../src/tpm.ts'
+import { startFaultingProxy } from './faulting-proxy.ts'
 import { type Swtpm, startSwtpm } from './swtpm.ts'
 import { EK, hmacKey, STORAGE } from './templates.ts'
-import { heldHandles } from './tools.ts'
+import { heldHandles, tpm2 } from './tools.ts'
 
 let swtpm: Swtpm
 let tpm: Tpm
@@ -168,5 +169,37 @@ test('close waits for the running sequence and refuses those behind it', async (
   await expect(behind).rejects.toMatchObject({ code: 'TPM_CLOSED' })
   await closed
   await expect(own.sequence((c) => c.getRandom(8))).rejects.toMatchObject({ code: 'TPM_CLOSED' })
+  expect(await held()).toEqual([])
+})
+
+test('what the TPM does not flush at once is flushed when the next sequence ends', async () => {
+  await using proxy = await startFaultingProxy(swtpm)
+  const through = await openTpm({ tcti: proxy.tcti, commandTimeoutMs: 5000 })
+  const make = (c: TpmCommands) => c.createPrimary('owner', hmacKey('a'))
+  try {
+    proxy.fail('FlushContext', [0x923])
+    await expect(through.sequence(make)).rejects.toMatchObject({ rcName: 'TPM_RC_NV_UNAVAILABLE' })
+    expect(await through.sequence(heldHandles)).toHaveLength(1)
+    expect(await through.sequence(heldHandles)).toEqual([])
+  } finally {
+    await through.close()
+  }
+})
+
+test('what a process left loaded is found and flushed by its handles', async () => {
+  await tpm2(swtpm, 'createprimary', '-C', 'o')
+  expect(await tpm.sequence((c) => c.loadedHandles())).toEqual([0x8000_0000])
+  await tpm.sequence(async (c) => {
+    const key = await c.createPrimary('null', hmacKey('a'))
+    await c.startAuthSession({ type: 'hmac' })
+    expect(await c.loadedHandles()).toEqual([0x8000_0000, 0x8000_0001, 0x0200_0000])
+    await c.flushHandle(0x8000_0000)
+    await c.flushHandle(0x0200_0000)
+    // The context goes on: its own objects are still there.
+    await c.hmac(key, DATA)
+    expect(await c.loadedHandles()).toEqual([0x8000_0001])
+    await expect(c.flushHandle(0x8000_0000)).rejects.toMatchObject({ code: 'TPM_RC' })
+    await expect(c.flushHandle(0x8100_0001)).rejects.toMatchObject({ code: 'TPM_ARGUMENT' })
+  })
   expect(await held()).toEqual([])
 })

@@ -1,0 +1,134 @@
+import { once } from 'node:events'
+import { createConnection, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import type { Swtpm } from './swtpm.ts'
+
+/** TPM_CC of the commands that the agent sends (Part 2, 6.5.2). */
+export const COMMANDS = {
+  CreatePrimary: 0x131,
+  ActivateCredential: 0x147,
+  Certify: 0x148,
+  NV_Read: 0x14e,
+  PolicySecret: 0x151,
+  HMAC: 0x155,
+  Quote: 0x158,
+  Sign: 0x15d,
+  FlushContext: 0x165,
+  NV_ReadPublic: 0x169,
+  StartAuthSession: 0x176,
+  GetCapability: 0x17a,
+  PCR_Read: 0x17e,
+  ReadClock: 0x181,
+} as const
+export type Command = keyof typeof COMMANDS
+
+/**
+ * How a command fails: a response code instead of carrying it out, or a connection that ends before
+ * the TPM has heard it, or after, so that what it made stays behind without anybody knowing of it.
+ */
+export type Fault = number | 'lost before' | 'lost after'
+
+/** Somebody between the agent and a real TPM, who lets commands fail. */
+export interface FaultingProxy extends AsyncDisposable {
+  readonly tcti: string
+  /** From now on a command of this kind meets these faults, one after the other, then none. */
+  fail(command: Command, faults: readonly Fault[]): void
+  /** From now on it fails so until `heal`. */
+  failForEver(command: Command, fault: Fault): void
+  heal(): void
+  /** How many commands have failed since the last `fail`. */
+  readonly failed: () => number
+  /** Which commands have passed or failed so far, by their code. */
+  readonly seen: ReadonlySet<number>
+}
+
+export async function startFaultingProxy(swtpm: Swtpm): Promise<FaultingProxy> {
+  const path = join(swtpm.dir, 'f')
+  const seen = new Set<number>()
+  let failing: number | undefined
+  let next: () => Fault | undefined = () => undefined
+  let failed = 0
+  const faultOf = (command: Buffer): Fault | undefined => {
+    const code = command.length < 10 ? 0 : command.readUInt32BE(6)
+    seen.add(code)
+    const fault = code === failing ? next() : undefined
+    if (fault !== undefined) failed += 1
+    return fault
+  }
+  const data = createServer((client) => void serve(client, swtpm.socketPath, faultOf))
+  const control = createServer((client) => void serve(client, `${swtpm.socketPath}.ctrl`))
+  data.listen(path)
+  control.listen(`${path}.ctrl`)
+  await Promise.all([once(data, 'listening'), once(control, 'listening')])
+  const failBy = (command: Command, faults: () => Fault | undefined): void => {
+    failing = COMMANDS[command]
+    next = faults
+    failed = 0
+  }
+  return {
+    tcti: `swtpm:path=${path}`,
+    fail: (command, faults) => {
+      const left = [...faults]
+      failBy(command, () => left.shift())
+    },
+    failForEver: (command, fault) => failBy(command, () => fault),
+    heal: () => {
+      failing = undefined
+    },
+    failed: () => failed,
+    seen,
+    [Symbol.asyncDispose]: async () => {
+      data.close()
+      control.close()
+      await Promise.all([once(data, 'close'), once(control, 'close')])
+    },
+  }
+}
+
+/** One command, one response, in turn. The TPM is asked for no command that does not reach it. */
+async function serve(
+  client: Socket,
+  to: string,
+  faultOf: (command: Buffer) => Fault | undefined = () => undefined,
+): Promise<void> {
+  let tpm: Socket | undefined
+  client.on('error', () => undefined)
+  client.on('close', () => tpm?.destroy())
+  try {
+    for await (const command of client) {
+      const fault = faultOf(command)
+      if (fault === 'lost before') return
+      if (typeof fault === 'number') {
+        client.write(refusal(fault))
+        continue
+      }
+      tpm ??= createConnection(to)
+      const answer = await exchange(tpm, command)
+      if (fault === 'lost after') return
+      client.write(answer)
+    }
+  } catch {
+    // The TPM is gone, or the client: the other side learns it by the end of its connection.
+  } finally {
+    client.destroy()
+    tpm?.destroy()
+  }
+}
+
+/** @throws where the TPM ends the connection instead */
+async function exchange(tpm: Socket, command: Buffer): Promise<Buffer> {
+  tpm.write(command)
+  const gone = new AbortController()
+  tpm.once('close', () => gone.abort())
+  const [answer] = await once(tpm, 'data', { signal: gone.signal })
+  return answer
+}
+
+/** A response without sessions: tag, size, response code (Part 1, 18.9). */
+function refusal(rc: number): Buffer {
+  const response = Buffer.alloc(10)
+  response.writeUInt16BE(0x8001, 0)
+  response.writeUInt32BE(response.length, 2)
+  response.writeUInt32BE(rc, 6)
+  return response
+}
