@@ -302,6 +302,12 @@ export const ERRORS = {
     sentence: 'The TPM did not carry out a command.',
     remedy: 'See the log for the response code; metabind status keeps the last one.',
   },
+  TPM_FULL: {
+    status: 503,
+    sentence: 'The TPM has no room for another object or session.',
+    remedy:
+      'Use /dev/tpmrm0. Without a resource manager the agent flushes what stays loaded; if it lasts, see what else loads.',
+  },
   TPM_OTHER: {
     status: 503,
     sentence: 'Another TPM answers than the one that this agent started with.',

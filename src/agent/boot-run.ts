@@ -35,7 +35,13 @@ const STEPS: Readonly<Record<Unready['at'], string>> = {
   'deriving-keys': 'deriving the token keys',
 }
 
-export function bootRun(supervisor: Supervisor, log: Log, ending: AbortSignal): BootRun {
+/** @param pause waits between two tries; it throws AbortError when the agent ends */
+export function bootRun(
+  supervisor: Supervisor,
+  log: Log,
+  ending: AbortSignal,
+  pause: (ms: number) => Promise<void> = (ms) => sleep(ms, undefined, { signal: ending }),
+): BootRun {
   let state: BootState = { at: 'opening-tpm' }
   let setback: Setback | undefined
 
@@ -50,7 +56,7 @@ export function bootRun(supervisor: Supervisor, log: Log, ending: AbortSignal): 
       setback = nextSetback(setback, at, passingProblem(error))
       logWait(log, setback)
       supervisor.notReady(`${STEPS[at]}, waiting: ${setback.problem.message}`)
-      await sleep(backoffMs(setback.failuresBefore), undefined, { signal: ending })
+      await pause(backoffMs(setback.failuresBefore))
       state = afterFailure(before)
     }
   }

@@ -2,6 +2,7 @@ import { openTpm, type Tpm, type TpmCommands, TpmError, type TpmObject } from 't
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { AK_TEMPLATE, BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
 import { type Endorsement, findEndorsement } from './endorsement.ts'
+import { isLackOfRoom, roomMaker } from './tpm-room.ts'
 
 /** The instance's TPM. A context that broke is thrown away, and the next call opens another. */
 export interface InstanceTpm {
@@ -44,6 +45,7 @@ export function instanceTpm(
   observe: ObserveCommand = () => undefined,
   onStuck: OnStuck = () => undefined,
 ): InstanceTpm {
+  const makeRoom = roomMaker(tcti)
   let current: Promise<Tpm> | undefined
   let closed = false
   const connect = (): Promise<Tpm> => {
@@ -56,6 +58,14 @@ export function instanceTpm(
     if (current === connection) current = undefined
     await connection.then((tpm) => tpm.close()).catch(() => undefined)
   }
+  /** So that the next try finds a connection that works, and room. */
+  const recover = async (connection: Promise<Tpm>, error: unknown): Promise<void> => {
+    if (await isBroken(connection)) return await giveUp(connection)
+    if (!isLackOfRoom(error)) return
+    // Behind a resource manager a new connection has empty slots.
+    if (makeRoom === undefined) await giveUp(connection)
+    else await connection.then(makeRoom).catch(() => undefined)
+  }
   return {
     run: async (steps) => {
       let connection: Promise<Tpm> | undefined
@@ -64,7 +74,7 @@ export function instanceTpm(
         const tpm = await connection
         return await tpm.sequence((commands) => steps(observed(commands, observe)))
       } catch (error) {
-        if (connection !== undefined && (await isBroken(connection))) await giveUp(connection)
+        if (connection !== undefined) await recover(connection, error)
         const fault = asTpmFault(error)
         if (fault instanceof MetabindError && fault.code === 'TPM_STUCK') onStuck(fault)
         throw fault
@@ -211,6 +221,7 @@ function asTpmFault(error: unknown): unknown {
   if (!isTpmError(error)) return error
   const code = OPEN_FAULTS[error.code]
   if (code !== undefined) return new MetabindError(code, undefined, error)
+  if (isLackOfRoom(error)) return new MetabindError('TPM_FULL', error.message, error)
   if (error.rc !== undefined && HIERARCHY_RCS.has(error.rc)) {
     return new MetabindError('TPM_HIERARCHY_AUTH', undefined, error)
   }

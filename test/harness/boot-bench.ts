@@ -1,0 +1,64 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { bootTimeMs } from 'tpm2-js/linux'
+import { bootParts } from '../../src/agent/boot-parts.ts'
+import { type BootRun, bootRun } from '../../src/agent/boot-run.ts'
+import { sourceBounds } from '../../src/agent/bounds.ts'
+import { cachedMetadata } from '../../src/agent/cached-metadata.ts'
+import { readTrust } from '../../src/agent/trust-files.ts'
+import type { ReadyState } from '../../src/boot/boot.ts'
+import { type InstanceTpm, instanceTpm } from '../../src/boot/tpm.ts'
+import { parseConfig } from '../../src/config.ts'
+import { DIALECTS } from '../../src/relay/dialects.ts'
+import { openSource } from '../../src/relay/source.ts'
+
+const SILENT = pino({ level: 'silent', customLevels: { notice: 35 } })
+const UNSUPERVISED = { ready: () => undefined, notReady: () => undefined }
+
+/** The agent's way to ready in this process, without its sockets and without waiting. */
+export interface BootBench extends AsyncDisposable {
+  /**
+   * Boots from nothing, on what earlier boots have left in the directory.
+   *
+   * @param onWait told of each try that failed, in place of the pause before the next
+   */
+  boot(onWait: (run: BootRun) => void): Promise<ReadyState>
+}
+
+/** @param endpoint of a metadata service whose documents are not looked at */
+export async function bootBench(
+  directory: string,
+  tcti: string,
+  endpoint: string,
+): Promise<BootBench> {
+  const at = (name: string) => join(directory, name)
+  for (const name of ['run', 'state']) await mkdir(at(name), { recursive: true })
+  const text = `tpm.tcti = ${JSON.stringify(tcti)}
+source.endpoint = ${JSON.stringify(endpoint)}
+source.identity_document = "ignore"
+directories.runtime = ${JSON.stringify(at('run'))}
+directories.state = ${JSON.stringify(at('state'))}
+`
+  const config = parseConfig([{ file: 'bench.toml', text }])
+  const dialect = DIALECTS[config.source.dialect]
+  const source = openSource(dialect, endpoint, sourceBounds(config), bootTimeMs)
+  const cached = cachedMetadata(config, dialect, source, SILENT)
+  const trust = readTrust(config)
+  let tpm: InstanceTpm | undefined
+  return {
+    boot: async (onWait) => {
+      await tpm?.close()
+      tpm = instanceTpm(tcti, config.tpm.command_timeout_ms)
+      const parts = bootParts(config, dialect, tpm, cached.metadata, () => trust, SILENT)
+      const run = bootRun(UNSUPERVISED, SILENT, new AbortController().signal, async () =>
+        onWait(run),
+      )
+      return run.toReady(parts)
+    },
+    [Symbol.asyncDispose]: async () => {
+      cached.stop()
+      await Promise.all([source.close(), tpm?.close()])
+    },
+  }
+}
