@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { ByteReader, sized } from './byte-reader.ts'
-import { describe, parseJson } from './evidence.ts'
+import { describe } from './evidence.ts'
 import { base64Bytes, hexBytes } from './json-codec.ts'
+import { parseStrictJson } from './strict-json.ts'
 import { NAME_BYTES_MAX } from './tpm-attest.ts'
 
 /**
@@ -89,7 +90,7 @@ function encode<T extends z.ZodType>(schema: T, value: z.output<T>): string {
 
 function decode<T extends z.ZodType>(schema: T, bytes: Uint8Array): z.output<T> {
   if (bytes.length > ACTIVATION_BYTES_MAX) throw new MetabindError('VERIFY_SIZE')
-  const parsed = schema.safeParse(parseJson(bytes))
+  const parsed = schema.safeParse(parseStrictJson(bytes))
   if (!parsed.success) throw new MetabindError('VERIFY_FORMAT', describe(parsed.error))
   return parsed.data
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { base64Bytes, hexBytes } from './json-codec.ts'
-import { nestsDeeperThan } from './json-depth.ts'
+import { parseStrictJson } from './strict-json.ts'
 import { ATTEST_BYTES_MAX } from './tpm-attest.ts'
 import { PCR_MAX } from './tpm-pcr-selection.ts'
 import { PUBLIC_BYTES_MAX } from './tpm-public.ts'
@@ -12,7 +12,6 @@ import { SIGNATURE_BYTES_MAX } from './tpm-signature.ts'
 export const EVIDENCE_FORMAT = 'metabind evidence'
 export const EVIDENCE_VERSION = 1
 /** Of the whole document, in bytes of JSON. */
-const JSON_DEPTH_MAX = 32
 export const EVIDENCE_BYTES_MAX = 2 * 1024 * 1024
 export const EVENT_LOG_BYTES_MAX = 1024 * 1024
 export const CERTIFICATE_BYTES_MAX = 16 * 1024
@@ -82,7 +81,7 @@ export function encodeEvidence(evidence: Evidence): string {
  */
 export function decodeEvidence(bytes: Uint8Array): Evidence {
   if (bytes.length > EVIDENCE_BYTES_MAX) throw new MetabindError('VERIFY_SIZE')
-  const json = parseJson(bytes)
+  const json = parseStrictJson(bytes)
   const head = z.object({ format: z.literal(EVIDENCE_FORMAT), version: z.number() }).safeParse(json)
   if (!head.success) throw new MetabindError('VERIFY_FORMAT', describe(head.error))
   if (head.data.version !== EVIDENCE_VERSION) {
@@ -91,18 +90,6 @@ export function decodeEvidence(bytes: Uint8Array): Evidence {
   const evidence = evidenceSchema.safeParse(json)
   if (!evidence.success) throw new MetabindError('VERIFY_FORMAT', describe(evidence.error))
   return evidence.data
-}
-
-/** JSON text of hostile origin. @throws MetabindError VERIFY_FORMAT */
-export function parseJson(bytes: Uint8Array): unknown {
-  if (nestsDeeperThan(JSON_DEPTH_MAX, bytes)) {
-    throw new MetabindError('VERIFY_FORMAT', 'It is nested too deeply.')
-  }
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (error) {
-    throw new MetabindError('VERIFY_FORMAT', 'It is not JSON in UTF-8.', error)
-  }
 }
 
 /** The first thing wrong, without the hostile value. */

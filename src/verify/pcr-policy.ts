@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
-import { describe, parseJson } from '../format/evidence.ts'
+import { describe } from '../format/evidence.ts'
+import { parseStrictJson } from '../format/strict-json.ts'
 import { PCR_MAX } from '../format/tpm-pcr-selection.ts'
 import type { PcrValues } from './pcr-quote.ts'
 
@@ -62,9 +63,9 @@ function jsonOf(file: Uint8Array): unknown {
     throw new MetabindError('VERIFY_PCR_POLICY_FILE', `Longer than ${POLICY_BYTES_MAX} bytes.`)
   }
   try {
-    return parseJson(file)
+    return parseStrictJson(file)
   } catch (error) {
-    throw new MetabindError('VERIFY_PCR_POLICY_FILE', 'It is not JSON.', error)
+    throw new MetabindError('VERIFY_PCR_POLICY_FILE', messageOf(error), error)
   }
 }
 
@@ -80,6 +81,10 @@ export function requirePcrPolicy(policy: PcrPolicy, quoted: PcrValues): void {
     if (value === undefined) refuse(`${name} PCR ${pcr} is not quoted`)
     if (!allowed.includes(value)) refuse(`${name} PCR ${pcr} is ${value}`)
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof MetabindError ? (error.detail ?? error.message) : String(error)
 }
 
 function refuse(why: string): never {

@@ -7,6 +7,9 @@ import {
   decodeChallenge,
   decodeKeptSecret,
   decodeToolsCredential,
+  encodeAnswer,
+  encodeChallenge,
+  encodeKeptSecret,
 } from '../../src/format/activation.ts'
 import { replayEventLog } from '../../src/format/event-log.ts'
 import { encodeEvidence } from '../../src/format/evidence.ts'
@@ -22,7 +25,7 @@ import {
   hasKeyUsage,
 } from '../../src/verify/certificate-extensions.ts'
 import { parseSignedDocument, readDocument } from '../../src/verify/identity-document.ts'
-import { verifyEvidence, verifyIdentityToken } from '../../src/verify/index.ts'
+import { makeChallenge, verifyEvidence, verifyIdentityToken } from '../../src/verify/index.ts'
 import { parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
 import { codeOf, genuineCase, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
 
@@ -135,6 +138,19 @@ describe('evidence', () => {
   })
 
   test.each([
+    ['a member twice', (text: string) => text.replace('{', '{"nonce":"00",')],
+    [
+      'a member twice, inside',
+      (text: string) => text.replace('"ek":{', '"ek":{"kind":"RSA-2048",'),
+    ],
+    ['a byte order mark', (text: string) => `\ufeff${text}`],
+  ])('genuine, but %s', (_, alter) => {
+    const bytes = Buffer.from(alter(encodeEvidence(it.evidence)))
+    const refusal = refusalOf(() => verifyEvidence(bytes, it.options))
+    expect(refusal).toEqual({ code: 'VERIFY_FORMAT', check: 'format' })
+  })
+
+  test.each([
     ['not UTF-8', Buffer.from([0xff, 0xfe])],
     ['nested arrays', Buffer.from('['.repeat(500_000))],
     ['null', Buffer.from('null')],
@@ -201,5 +217,36 @@ describe('evidence', () => {
     expect(refusalOf(() => verifyEvidence(bytes, { ...it.options, trust })).code).toBe(
       'VERIFY_ANCHOR',
     )
+  })
+})
+
+describe('the files of activation, and a PCR policy', () => {
+  const files = (): [string, string, (bytes: Buffer) => unknown][] => {
+    const { challenge, kept } = makeChallenge(Buffer.from(encodeEvidence(it.evidence)), it.options)
+    const { id, secret } = kept
+    const pcrs = { sha256: { '0': '00'.repeat(32) } }
+    return [
+      ['VERIFY_FORMAT', encodeChallenge(challenge), decodeChallenge],
+      [
+        'VERIFY_FORMAT',
+        encodeAnswer({ format: 'metabind answer', version: 1, id, secret }),
+        decodeAnswer,
+      ],
+      ['VERIFY_FORMAT', encodeKeptSecret(kept), decodeKeptSecret],
+      [
+        'VERIFY_PCR_POLICY_FILE',
+        JSON.stringify({ format: 'metabind pcr policy', version: 1, pcrs }),
+        parsePcrPolicy,
+      ],
+    ]
+  }
+
+  test('are refused with a member that stands twice, and behind a byte order mark', () => {
+    for (const [code, text, parse] of files()) {
+      parse(Buffer.from(text))
+      const twice = text.replace('{', '{"version":1,')
+      expect(refusalOf(() => parse(Buffer.from(twice))).code).toBe(code)
+      expect(refusalOf(() => parse(Buffer.from(`\ufeff${text}`))).code).toBe(code)
+    }
   })
 })
