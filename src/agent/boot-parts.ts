@@ -12,7 +12,7 @@ import { causeChain, MetabindError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Dialect } from '../relay/dialect.ts'
 import type { Metadata } from '../relay/metadata.ts'
-import type { Trust } from '../verify/trust.ts'
+import type { ParsedTrust } from '../verify/trust.ts'
 import { readAkCertificates } from './trust-files.ts'
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
@@ -23,7 +23,7 @@ export function bootParts(
   dialect: Dialect,
   tpm: InstanceTpm,
   metadata: Metadata,
-  trust: () => Trust,
+  trust: () => ParsedTrust,
   log: Log,
 ): BootParts {
   const { runtime, state } = config.directories
@@ -55,7 +55,7 @@ function attestationParts(
   dialect: Dialect,
   tpm: InstanceTpm,
   metadata: Metadata,
-  trust: () => Trust,
+  trust: () => ParsedTrust,
 ): AttestationParts {
   const akCertificates = readAkCertificates(settings)
   const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(settings.tcti)?.[1]

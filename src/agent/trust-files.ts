@@ -4,7 +4,7 @@ import type { Config } from '../config.ts'
 import { MetabindError } from '../errors.ts'
 import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../verify/aliyun.ts'
 import { certificatesIn } from '../verify/certificate.ts'
-import { parseTrust, type Trust } from '../verify/trust.ts'
+import { type ParsedTrust, parseTrust } from '../verify/trust.ts'
 
 const EXTENSIONS = ['.pem', '.crt', '.cer', '.der']
 const FILES_MAX = 256
@@ -15,9 +15,9 @@ const FILES_MAX = 256
  *
  * @throws MetabindError FILE_UNUSABLE, VERIFY_ANCHOR where a file is no certificate
  */
-export function readTrust({ tpm, source }: Config): Trust {
+export function readTrust({ tpm, source }: Config): ParsedTrust {
   const isAliyun = source.dialect === 'aliyun'
-  const trust: Trust = {
+  return parseTrust({
     ekAnchors: filesIn(tpm.ek_anchors),
     akAnchors: filesIn(tpm.ak_anchors),
     ekAnchorFingerprints: isAliyun ? ALIYUN_EK_ANCHORS : [],
@@ -26,10 +26,7 @@ export function readTrust({ tpm, source }: Config): Trust {
     ...(source.identity_certificate === undefined
       ? {}
       : { identityCertificate: read(source.identity_certificate) }),
-  }
-  // A file that is no certificate is found now, not when the first evidence is judged.
-  parseTrust(trust)
-  return trust
+  })
 }
 
 /** The certificates of the attestation key, DER, leaf first. @throws MetabindError FILE_UNUSABLE */

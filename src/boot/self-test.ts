@@ -5,7 +5,7 @@ import { parsePublic } from '../format/tpm-public.ts'
 import { finishChallenge, makeChallenge } from '../verify/challenge.ts'
 import type { Claim } from '../verify/claims.ts'
 import { spkiDigest } from '../verify/tpm-key.ts'
-import type { Trust } from '../verify/trust.ts'
+import { type ParsedTrust, parseTrust, type Trust } from '../verify/trust.ts'
 import type { Verified } from '../verify/verified.ts'
 import { type VerifyOptions, verifyEvidence } from '../verify/verify.ts'
 import { activate } from './activate.ts'
@@ -15,7 +15,7 @@ type Demand = 'require' | 'prefer' | 'ignore'
 
 /** What the self-test demands. */
 export interface SelfTestPolicy {
-  readonly trust: Trust
+  readonly trust: Trust | ParsedTrust
   /** Whether the EK must have a certificate that leads to an anchor. */
   readonly ekCertificate: Demand
   /** Whether that certificate must name the instance. */
@@ -51,9 +51,10 @@ export async function selfTest(
   const nonce = randomBytes(32)
   const gathered = await gather(nonce)
   const bytes = Buffer.from(encodeEvidence(withoutIgnored(gathered, policy)))
-  const options: VerifyOptions = {
+  const trust = parseTrust(policy.trust)
+  const options = {
     nonce,
-    trust: policy.trust,
+    trust,
     now: new Date(),
     ekInstance: policy.ekInstance,
     demandDocument: policy.identityDocument === 'require',
@@ -77,7 +78,7 @@ function chooseAnchor(
   bytes: Buffer,
   keys: InstanceKeys,
   policy: SelfTestPolicy,
-  options: VerifyOptions,
+  options: VerifyOptions & { readonly trust: ParsedTrust },
 ): { readonly options: VerifyOptions; readonly anchored: boolean } {
   try {
     // Activation follows: the challenge is made for the anchor that is found here.
@@ -87,7 +88,7 @@ function chooseAnchor(
     const mayBe = error instanceof MetabindError && UNVOUCHED.includes(error.code)
     if (!mayBe || policy.ekCertificate === 'require') throw error
     const own = spkiDigest(parsePublic(keys.ek.publicArea))
-    const trust = { ...options.trust, ekPins: [...(options.trust.ekPins ?? []), own] }
+    const trust = { ...options.trust, ekPins: new Set([...options.trust.ekPins, own]) }
     return { options: { ...options, trust }, anchored: false }
   }
 }

@@ -18,6 +18,8 @@ export const identityClaimsSchema = z.looseObject({
   /** Seconds since 1970. */
   iat: z.int().nonnegative(),
   exp: z.int().nonnegative(),
+  /** Not made by the agent, and honoured where it stands (RFC 7519, 4.1.5). */
+  nbf: z.int().nonnegative().exactOptional(),
   jti: z.string().min(1),
   /** In hex. */
   iid: z.string(),

@@ -48,12 +48,14 @@ export interface Certificate {
  */
 export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > CERTIFICATE_BYTES_MAX) malformed('too long')
-  const root = parseDer(der)
+  // A copy: what comes of it is kept for longer than the caller may leave these bytes alone.
+  const bytes = Buffer.from(der)
+  const root = parseDer(bytes)
   const parsed = parseWithLibrary(der)
   const fields = tbsFields(root)
   const { notBefore, notAfter, serialNumber, signatureValue } = parsed
   return {
-    der: Buffer.from(der),
+    der: bytes,
     fingerprint: createHash('sha256').update(der).digest('hex'),
     version: parsed.version + 1,
     ...fields,

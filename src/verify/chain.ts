@@ -3,6 +3,7 @@ import type { Certificate } from './certificate.ts'
 import { basicConstraints, hasKeyUsage, KEY_USAGE } from './certificate-extensions.ts'
 import { requireSignature, requireStrongSignature } from './certificate-signature.ts'
 import { EXTENSION } from './extension-oids.ts'
+import { timeMsOf } from './time.ts'
 import type { VerifyCode } from './verify-error.ts'
 
 /**
@@ -41,7 +42,7 @@ export function bySubject(certificates: readonly Certificate[]): CertificatesByS
 /** One rule that every path must keep, leaf first and anchor last. */
 interface PathRule {
   readonly code: VerifyCode
-  readonly check: (path: readonly Certificate[], now: Date) => void
+  readonly check: (path: readonly Certificate[], nowMs: number) => void
 }
 
 /** In this order. The cheap and bounding ones come before a signature is computed. */
@@ -67,6 +68,7 @@ export const PATH_CODES: readonly VerifyCode[] = [
  *
  * @returns the path, leaf first, anchor last
  * @throws MetabindError one of PATH_CODES: of the first path, where none is good
+ * @throws RangeError where `now` is no valid date
  */
 export function validatePath(
   leaf: Certificate,
@@ -74,12 +76,13 @@ export function validatePath(
   anchors: Anchors,
   now: Date,
 ): readonly Certificate[] {
+  const nowMs = timeMsOf(now)
   let failure: unknown
   let tried = 0
   const search = { anchors, presented: bySubject(presented), stepsLeft: STEPS_MAX }
   for (const path of namedPaths([leaf], search)) {
     try {
-      for (const rule of RULES) rule.check(path, now)
+      for (const rule of RULES) rule.check(path, nowMs)
       return path
     } catch (error) {
       failure ??= error
@@ -139,10 +142,12 @@ function forLinks(
 }
 
 /** RFC 5280 6.1.3 (a)(2). The anchor's own validity counts too. */
-function requireValidity(path: readonly Certificate[], now: Date): void {
+function requireValidity(path: readonly Certificate[], nowMs: number): void {
   for (const { notBefore, notAfter } of path) {
-    if (now < notBefore) refuse('VERIFY_CERTIFICATE_TIME', `Not before ${isoOf(notBefore)}.`)
-    if (now > notAfter) refuse('VERIFY_CERTIFICATE_TIME', `Not after ${isoOf(notAfter)}.`)
+    if (nowMs < notBefore.getTime())
+      refuse('VERIFY_CERTIFICATE_TIME', `Not before ${isoOf(notBefore)}.`)
+    if (nowMs > notAfter.getTime())
+      refuse('VERIFY_CERTIFICATE_TIME', `Not after ${isoOf(notAfter)}.`)
   }
 }
 

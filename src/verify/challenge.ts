@@ -2,6 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Answer, type Challenge, type KeptSecret, SECRET_BYTES } from '../format/activation.ts'
 import { makeCredential } from './make-credential.ts'
 import type { FinishedActivation } from './subject.ts'
+import { timeMsOf } from './time.ts'
 import { type VerifyOptions, verifiedSubject } from './verify.ts'
 import { VerifyError } from './verify-error.ts'
 
@@ -19,7 +20,7 @@ export const CHALLENGE_LIFE_MS = 3_600_000
  * that no credential is made for a key of other attributes, and the secret and id are new each time.
  *
  * @returns the challenge for the instance, and the secret, which stays here
- * @throws VerifyError as verifyEvidence does
+ * @throws VerifyError, RangeError as verifyEvidence does
  */
 export function makeChallenge(
   evidence: Uint8Array,
@@ -46,7 +47,7 @@ export function makeChallenge(
       ...names,
       evidence: createHash('sha256').update(evidence).digest(),
       secret,
-      expiresAtMs: options.now.getTime() + CHALLENGE_LIFE_MS,
+      expiresAtMs: timeMsOf(options.now) + CHALLENGE_LIFE_MS,
     },
   }
 }
@@ -56,10 +57,13 @@ export function makeChallenge(
  *
  * @returns what verifyEvidence takes as `activation`
  * @throws VerifyError VERIFY_CHALLENGE, VERIFY_CHALLENGE_EXPIRED, VERIFY_ACTIVATION
+ * @throws RangeError where `now`, or the time in `kept`, is none
  */
 export function finishChallenge(answer: Answer, kept: KeptSecret, now: Date): FinishedActivation {
+  const nowMs = timeMsOf(now)
+  if (!Number.isSafeInteger(kept.expiresAtMs)) throw new RangeError('expiresAtMs is no time')
   if (!answer.id.equals(kept.id)) throw new VerifyError('VERIFY_CHALLENGE', 'activation')
-  if (now.getTime() > kept.expiresAtMs) {
+  if (nowMs > kept.expiresAtMs) {
     throw new VerifyError('VERIFY_CHALLENGE_EXPIRED', 'activation')
   }
   const isRight =

@@ -21,8 +21,8 @@ export const DOCUMENT_CHECKS: readonly Check[] = [
   {
     name: 'identity document: signature',
     codes: ['VERIFY_DOCUMENT', 'VERIFY_DOCUMENT_SIGNATURE'],
-    run: withDocument((document, { demands }) =>
-      requireDocumentSignature(document, demands.trust.identityCertificate),
+    run: withDocument((document, { demands: { trust } }) =>
+      requireDocumentSignature(document, trust.identityCertificate, trust.identityKey),
     ),
   },
   {

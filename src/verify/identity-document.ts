@@ -1,4 +1,4 @@
-import { verify, X509Certificate } from 'node:crypto'
+import { type KeyObject, verify } from 'node:crypto'
 import { OctetString } from 'asn1js'
 import { ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
 import { z } from 'zod'
@@ -73,14 +73,17 @@ function octets(octetString: OctetString): Buffer {
 }
 
 /** @throws MetabindError VERIFY_DOCUMENT_SIGNATURE where another key, or other bytes, were signed */
-export function requireDocumentSignature(document: SignedDocument, pinned: Certificate): void {
+export function requireDocumentSignature(
+  document: SignedDocument,
+  pinned: Certificate,
+  key: KeyObject,
+): void {
   const { sid } = document.signer
   const isNamed =
     sid instanceof IssuerAndSerialNumber &&
     Buffer.from(sid.issuer.toSchema().toBER()).equals(pinned.issuer) &&
     Buffer.from(sid.serialNumber.valueBlock.valueHexView).toString('hex') === pinned.serialNumber
-  const { publicKey } = new X509Certificate(pinned.der)
-  if (!isNamed || !verify('RSA-SHA1', document.content, publicKey, document.signature)) {
+  if (!isNamed || !verify('RSA-SHA1', document.content, key, document.signature)) {
     throw new MetabindError('VERIFY_DOCUMENT_SIGNATURE')
   }
 }

@@ -6,6 +6,8 @@ import {
   type IdentityClaims,
   identityClaimsSchema,
 } from '../format/identity-token.ts'
+import { parseStrictJson } from '../format/strict-json.ts'
+import { timeMsOf } from './time.ts'
 import type { PublicJwk } from './tpm-key.ts'
 import { type VerifyCode, VerifyError } from './verify-error.ts'
 
@@ -35,8 +37,10 @@ const headerSchema = z.strictObject({
  *
  * @returns its claims
  * @throws VerifyError VERIFY_TOKEN, VERIFY_TOKEN_SIGNATURE, VERIFY_TOKEN_CLAIMS
+ * @throws RangeError where `now` is no valid date
  */
 export function verifyIdentityToken(token: string, expected: ExpectedToken): IdentityClaims {
+  const nowSeconds = timeMsOf(expected.now) / 1000
   if (token.length > IDENTITY_TOKEN_CHARACTERS_MAX) refuse('VERIFY_TOKEN', 'too long')
   const parts = token.split('.')
   const [header = '', payload = '', signature = ''] = parts
@@ -46,6 +50,7 @@ export function verifyIdentityToken(token: string, expected: ExpectedToken): Ide
   const claims = identityClaimsSchema.safeParse(jsonOf(payload))
   if (!claims.success) refuse('VERIFY_TOKEN', 'claims are missing')
   requireClaims(claims.data, expected)
+  requireTime(claims.data, nowSeconds)
   return claims.data
 }
 
@@ -60,12 +65,16 @@ function requireSignature(input: string, signature: Buffer, sk: PublicJwk): void
 }
 
 function requireClaims(claims: IdentityClaims, expected: ExpectedToken): void {
-  const nowSeconds = expected.now.getTime() / 1000
   const isOfInstance = claims.sub === expected.instanceId && claims.iid === expected.iid
   if (!isOfInstance) refuse('VERIFY_TOKEN_CLAIMS', 'another instance')
   if (claims.aud !== expected.audience) refuse('VERIFY_TOKEN_CLAIMS', 'another audience')
+}
+
+function requireTime(claims: IdentityClaims, nowSeconds: number): void {
   if (claims.exp <= nowSeconds) refuse('VERIFY_TOKEN_CLAIMS', 'expired')
   if (claims.iat > nowSeconds + SKEW_SECONDS) refuse('VERIFY_TOKEN_CLAIMS', 'from the future')
+  if ((claims.nbf ?? 0) > nowSeconds + SKEW_SECONDS) refuse('VERIFY_TOKEN_CLAIMS', 'not valid yet')
+  if (claims.exp <= claims.iat) refuse('VERIFY_TOKEN_CLAIMS', 'over before it was made')
   if (claims.exp - claims.iat > IDENTITY_TOKEN_SECONDS_MAX) {
     refuse('VERIFY_TOKEN_CLAIMS', 'valid for too long')
   }
@@ -73,10 +82,10 @@ function requireClaims(claims: IdentityClaims, expected: ExpectedToken): void {
 
 function jsonOf(part: string): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(decode(part)))
+    return parseStrictJson(decode(part))
   } catch (error) {
     if (error instanceof VerifyError) throw error
-    return refuse('VERIFY_TOKEN', 'not JSON')
+    return refuse('VERIFY_TOKEN', 'not JSON of one reading')
   }
 }
 

@@ -1,3 +1,4 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
 import { ALIYUN_IDENTITY_CERTIFICATE } from './aliyun.ts'
 import { type Certificate, certificatesIn } from './certificate.ts'
@@ -19,18 +20,25 @@ export interface Trust {
   readonly identityCertificate?: Uint8Array
 }
 
-/** Trust, parsed. */
+/** Trust, parsed: for who verifies more than once. */
 export interface ParsedTrust {
+  readonly isParsed: true
   readonly ek: Anchors
   readonly ak: Anchors
   readonly ekPins: ReadonlySet<string>
   readonly identityCertificate: Certificate
+  readonly identityKey: KeyObject
 }
 
 const FINGERPRINT = /^[0-9a-f]{64}$/
 
-/** @throws MetabindError VERIFY_ANCHOR */
-export function parseTrust(trust: Trust): ParsedTrust {
+/**
+ * Parses certificates and digests, once for many calls; what is parsed comes back as it is.
+ *
+ * @throws MetabindError VERIFY_ANCHOR
+ */
+export function parseTrust(trust: Trust | ParsedTrust): ParsedTrust {
+  if ('isParsed' in trust) return trust
   const between = certificates(trust.intermediates)
   const fingerprints = hexDigests(trust.ekAnchorFingerprints)
   const [identityCertificate] = certificates([
@@ -38,10 +46,20 @@ export function parseTrust(trust: Trust): ParsedTrust {
   ])
   if (identityCertificate === undefined) throw new MetabindError('VERIFY_ANCHOR')
   return {
+    isParsed: true,
     ek: anchorsOf(certificates(trust.ekAnchors), between, fingerprints),
     ak: anchorsOf(certificates(trust.akAnchors), between, []),
     ekPins: new Set(hexDigests(trust.ekPins)),
     identityCertificate,
+    identityKey: keyOf(identityCertificate),
+  }
+}
+
+function keyOf({ publicKey }: Certificate): KeyObject {
+  try {
+    return createPublicKey({ key: publicKey, format: 'der', type: 'spki' })
+  } catch (error) {
+    throw new MetabindError('VERIFY_ANCHOR', 'Its public key is unusable.', error)
   }
 }
 

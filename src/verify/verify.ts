@@ -2,14 +2,15 @@ import { decodeEvidence, NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evid
 import { certificationChecks, QUOTE_CHECKS } from './attestation-checks.ts'
 import { type Check, refuseUnless } from './check.ts'
 import { isAkInTpm } from './claims.ts'
-import type { ClockRecord } from './clock.ts'
+import { type ClockRecord, requireClockRecord } from './clock.ts'
 import { DOCUMENT_CHECKS } from './document-checks.ts'
 import { findAnchor } from './endorsement.ts'
 import { KEY_CHECKS } from './key-checks.ts'
 import { parsePcrPolicy } from './pcr-policy.ts'
 import { STATE_CHECKS } from './state-checks.ts'
 import { type Demands, type FinishedActivation, type Subject, takeApart } from './subject.ts'
-import { parseTrust, type Trust } from './trust.ts'
+import { timeMsOf } from './time.ts'
+import { type ParsedTrust, parseTrust, type Trust } from './trust.ts'
 import { describeVerified, type Verified } from './verified.ts'
 import { inCheck } from './verify-error.ts'
 
@@ -17,7 +18,8 @@ import { inCheck } from './verify-error.ts'
 export interface VerifyOptions {
   /** What you sent to the instance: 16 to 64 random bytes, used once. */
   readonly nonce: Uint8Array
-  readonly trust: Trust
+  /** Parsed at each call, unless parseTrust did that before. */
+  readonly trust: Trust | ParsedTrust
   /** The time at which certificates must be valid. */
   readonly now: Date
   /** A PCR policy file (docs/verify.md), which the PCRs must satisfy. */
@@ -79,7 +81,7 @@ export const CHECKS: readonly Check[] = [
  * @param bytes the document, of any origin
  * @returns the identity, and what is proven of it and what is not
  * @throws VerifyError the first check that refused
- * @throws RangeError where the nonce is not of 16 to 64 bytes
+ * @throws RangeError where the nonce is not of 16 to 64 bytes, or `now` or `lastClock` is none
  */
 export function verifyEvidence(bytes: Uint8Array, options: VerifyOptions): Verified {
   return describeVerified(verifiedSubject(bytes, options))
@@ -107,7 +109,7 @@ function parseOptions(options: VerifyOptions): Demands {
   const policy = pcrPolicy === undefined ? undefined : pcrPolicy
   return {
     nonce: Buffer.from(nonce),
-    now: options.now,
+    now: new Date(timeMsOf(options.now)),
     trust: inCheck('trust', () => parseTrust(trust)),
     pcrPolicy: policy && inCheck('PCR policy file', () => parsePcrPolicy(policy)),
     expectedInstanceId: options.expectedInstanceId,
@@ -115,7 +117,7 @@ function parseOptions(options: VerifyOptions): Demands {
     demandDocument: options.demandDocument === true,
     demandActivation: options.demandActivation === true,
     allowProvisional: options.allowProvisional === true,
-    lastClock: options.lastClock,
+    lastClock: options.lastClock && requireClockRecord(options.lastClock),
     activation: options.activation,
   }
 }

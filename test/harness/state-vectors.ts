@@ -14,6 +14,12 @@ const STATE: Vector[] = [
     'VERIFY_CLOCK',
     forged(({ clock }) => ({ BK: { clock: { ...clock, resetCount: clock.resetCount + 1 } } })),
   ),
+  vector(
+    'a clock that no number holds',
+    'clock',
+    'VERIFY_CLOCK',
+    forged(({ clock }) => ({ quote: { clock: { ...clock, clockMs: 2n ** 53n } } })),
+  ),
   ...(
     [
       ['30: a reset count that went back', { resetCount: 1 }],

@@ -5,6 +5,7 @@ import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { createSigner, type Signer } from '../../src/simulate/signer.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
+import type { Trust } from '../../src/verify/trust.ts'
 import { CHECKS, unverifiedSubject, type VerifyOptions } from '../../src/verify/verify.ts'
 import { VerifyError } from '../../src/verify/verify-error.ts'
 import { type Issuer, makeAuthority, makeEkCertificate } from './certificate.ts'
@@ -14,7 +15,7 @@ import { gatherEvidence } from './evidence.ts'
 export interface VerifyCase {
   readonly tpm: Tpm
   readonly evidence: Evidence
-  readonly options: VerifyOptions
+  readonly options: VerifyOptions & { readonly trust: Trust }
   readonly nonce: Buffer
   readonly authority: Issuer
   readonly signer: Signer

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { VerifyOptions } from '../../src/verify/index.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { VECTORS } from '../harness/vectors.ts'
 import { bytesOf, genuineCase, INSTANCE_ID } from '../harness/verify-case.ts'
@@ -156,7 +157,9 @@ describe('programs that use the packages', () => {
       'metabind/verify, with genuine evidence and every vector',
       async () => {
         const genuine = await genuineCase(tpm)
-        const cases = [{ evidence: bytesOf(genuine.evidence), options: genuine.options }]
+        const cases: { evidence: Buffer; options: VerifyOptions }[] = [
+          { evidence: bytesOf(genuine.evidence), options: genuine.options },
+        ]
         for (const { alter } of VECTORS) {
           const { evidence = genuine.evidence, options } = await alter(genuine)
           cases.push({ evidence: bytesOf(evidence), options: { ...genuine.options, ...options } })

@@ -3,7 +3,7 @@ import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import { parseCertificate } from '../../src/verify/certificate.ts'
-import { CHECKS, verifyEvidence } from '../../src/verify/index.ts'
+import { CHECKS, parseTrust, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'
 import {
   AK_EXTENSIONS,
@@ -86,6 +86,15 @@ describe('accepted', () => {
       refusalOf(() => verifyEvidence(bytesOf(evidence), { ...it.options, demandActivation: true }))
         .code,
     ).toBe('VERIFY_ACTIVATION')
+  })
+
+  test('trust that was parsed once, and is not parsed again', () => {
+    const anchor = Buffer.from(it.authority.der)
+    const trust = parseTrust({ ...it.options.trust, ekAnchors: [anchor] })
+    anchor.fill(0)
+    expect(verifyEvidence(bytesOf(it.evidence), { ...it.options, trust }).anchor).toMatchObject({
+      kind: 'ek-certificate',
+    })
   })
 
   test('a pinned EK without a certificate', () => {
