@@ -25,14 +25,21 @@ export function jwkOf(key: TpmPublic): PublicJwk {
 
 /** The key for node:crypto. A point that is not on its curve is refused. @throws MetabindError VERIFY_STRUCTURE */
 export function keyObjectOf(key: TpmPublic): KeyObject {
-  const isWhole = key.type !== 'rsa' || key.modulus.length * 8 === key.keyBits
-  if (!isWhole) return unusable('the modulus is not of the length that it says')
+  if (key.type === 'rsa') requireModulus(key.modulus, key.keyBits)
   const jwk = jwkOf(key)
   try {
     return createPublicKey({ key: jwk, format: 'jwk' })
   } catch (error) {
     throw new MetabindError('VERIFY_STRUCTURE', 'TPMT_PUBLIC: not a point of its curve.', error)
   }
+}
+
+/** As any RSA key has it: OpenSSL fails in ways of its own where a modulus is even or too small. */
+function requireModulus(modulus: Buffer, bits: number): void {
+  const [first = 0] = modulus
+  const isWhole = modulus.length * 8 === bits && first >= 0x80
+  if (!isWhole) unusable('the modulus is not of the length that it says')
+  if (((modulus.at(-1) ?? 0) & 1) === 0) unusable('the modulus is even')
 }
 
 /** SHA-256 of the SubjectPublicKeyInfo, in hex: what an endorsement key is pinned by. */

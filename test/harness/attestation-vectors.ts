@@ -221,9 +221,19 @@ const QUOTE: Vector[] = [
       },
     }),
   ),
-  vector('a value of another length', 'quote: PCR values', 'VERIFY_PCR_DIGEST', ({ evidence }) => ({
-    evidence: { ...evidence, pcrs: { sha256: { ...evidence.pcrs.sha256, '7': Buffer.alloc(48) } } },
-  })),
+  vector(
+    'values of other lengths that hash alike: 31 and 33 bytes for 32 and 32',
+    'quote: PCR values',
+    'VERIFY_PCR_DIGEST',
+    ({ evidence }) => ({
+      evidence: {
+        ...evidence,
+        pcrs: {
+          sha256: { ...evidence.pcrs.sha256, '0': Buffer.alloc(31), '1': Buffer.alloc(33) },
+        },
+      },
+    }),
+  ),
 ]
 
 function emptied(

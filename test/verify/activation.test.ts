@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -12,6 +12,7 @@ import { nameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { AK_TEMPLATE, EK_TEMPLATES, type EkTemplate } from '../../src/format/tpm-templates.ts'
 import {
+  type Answer,
   type Challenge,
   decodeAnswer,
   decodeChallenge,
@@ -20,12 +21,15 @@ import {
   encodeChallenge,
   encodeKeptSecret,
   finishChallenge,
+  type KeptSecret,
   makeChallenge,
   verifyEvidence,
 } from '../../src/verify/index.ts'
 import { makeCredential } from '../../src/verify/make-credential.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { forge, softwareAk } from '../harness/attacker.ts'
+import { rsaSpki } from '../harness/certificate.ts'
+import { gatherEvidence } from '../harness/evidence.ts'
 import { bytesOf, genuineCase, NOW, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
 
 /** Credential activation. Numbers are of reference/tpm.md 9. */
@@ -78,6 +82,13 @@ function publicsOf(kind: EkTemplate['kind']) {
   })
 }
 
+const answerOf = ({ id, secret }: KeptSecret): Answer => ({
+  format: 'metabind answer',
+  version: 1,
+  id,
+  secret,
+})
+
 describe('the ceremony', () => {
   test('14: challenge, activation and finish prove that the AK is in the TPM', async () => {
     const demanded = { ...it.options, demandActivation: true, allowProvisional: false }
@@ -121,6 +132,36 @@ describe('the ceremony', () => {
     const answer = { format: 'metabind answer', version: 1, id: kept.id } as const
     const given = { ...answer, secret: alter(kept.secret) }
     expect(refusalOf(() => finishChallenge(given, kept, NOW)).code).toBe('VERIFY_ACTIVATION')
+  })
+
+  test('18: a secret that differs in any one byte, and an id that does', () => {
+    const { kept } = makeChallenge(bytesOf(it.evidence), it.options)
+    const codes = (member: 'id' | 'secret') =>
+      Array.from(kept[member], (byte, at) => {
+        const changed = Buffer.from(kept[member])
+        changed.writeUInt8(byte ^ 1, at)
+        const answer = { ...answerOf(kept), [member]: changed }
+        return refusalOf(() => finishChallenge(answer, kept, NOW)).code
+      })
+    expect(codes('secret')).toEqual(Array(32).fill('VERIFY_ACTIVATION'))
+    expect(codes('id')).toEqual(Array(16).fill('VERIFY_CHALLENGE'))
+  })
+
+  test.each([
+    ['even', (modulus: Buffer) => modulus.writeUInt8(modulus.readUInt8(255) & 0xfe, 255)],
+    ['of fewer bits than it says', (modulus: Buffer) => modulus.fill(0, 0, 255)],
+  ])('no challenge for an RSA key whose modulus is %s', async (_, damage) => {
+    const { nonce, options } = it
+    const bare = await gatherEvidence(tpm, { nonce, ekKind: 'RSA-2048', certificates: [] })
+    const publicArea = Buffer.from(bare.ek.public)
+    const modulus = publicArea.subarray(publicArea.length - 256)
+    damage(modulus)
+    const spki = rsaSpki(modulus, Buffer.from('010001', 'hex'))
+    const ekPins = [createHash('sha256').update(spki).digest('hex')]
+    const evidence = { ...bare, ek: { ...bare.ek, public: publicArea } }
+    const asked = { ...options, trust: { ekPins }, demandDocument: false }
+    const refusal = refusalOf(() => makeChallenge(bytesOf(evidence), asked))
+    expect(refusal).toEqual({ code: 'VERIFY_STRUCTURE', check: 'endorsement' })
   })
 
   test('a replayed answer of another challenge (CVE-2021-3406)', () => {

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash, createPublicKey, randomUUID, sign } from 'node:crypto'
 import { importJWK, jwtVerify, SignJWT } from 'jose'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -60,7 +60,7 @@ const expected = () => ({
 
 describe('a token of the TPM', () => {
   test('is accepted here and by jose', async () => {
-    const content = claims()
+    const content = claims({ nbf: seconds })
     const token = await signByTpm(content)
     expect(verifyIdentityToken(token, expected())).toEqual(content)
     const key = await importJWK({ ...verified.sk.jwk }, 'ES256')
@@ -72,6 +72,8 @@ describe('a token of the TPM', () => {
     ['another audience', { aud: 'https://other.example' }],
     ['another instance', { sub: 'i-another' }],
     ['another identity', { iid: '00'.repeat(16) }],
+    ['not valid yet (nbf)', { nbf: seconds + 61 }],
+    ['over before it was made', { iat: seconds + 60, exp: seconds + 59 }],
     ['expired', { iat: seconds - 700, exp: seconds }],
     ['from the future', { iat: seconds + 61, exp: seconds + 600 }],
     ['valid for longer than an hour', { exp: seconds + 3601 }],
@@ -112,8 +114,51 @@ describe('a token of somebody else', () => {
     expect(refusalOf(() => verifyIdentityToken(spelled, expected())).code).toBe('VERIFY_TOKEN')
   })
 
-  test('too long', () => {
-    const refusal = refusalOf(() => verifyIdentityToken('a'.repeat(5000), expected()))
+  test('too long, though the TPM signed it; one as long as may be is accepted', async () => {
+    // Of any payload a third of its characters more is the token: the jti makes up what is lacking.
+    const signed = (jtiCharacters: number) => signByTpm(claims({ jti: 'j'.repeat(jtiCharacters) }))
+    const bare = (await signed(3)).length
+    const fits = 3 + Math.floor(((4096 - bare) * 3) / 4)
+    const [longest, longer] = [await signed(fits), await signed(fits + 3)]
+    expect(longest.length).toBeGreaterThan(4090)
+    expect(verifyIdentityToken(longest, expected()).jti).toHaveLength(fits)
+    expect(longer.length).toBeGreaterThan(4096)
+    expect(refusalOf(() => verifyIdentityToken(longer, expected())).code).toBe('VERIFY_TOKEN')
+  })
+
+  test('of four parts, the first three of which are good', async () => {
+    const token = await signByTpm(claims())
+    for (const more of ['', 'AA']) {
+      const refusal = refusalOf(() => verifyIdentityToken(`${token}.${more}`, expected()))
+      expect(refusal.code).toBe('VERIFY_TOKEN')
+    }
+  })
+
+  test.each(['secp256k1', 'P-384'])('signed on another curve: %s', (curve) => {
+    const key = newKey(curve)
+    const input = identityTokenInput(claims())
+    const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
+    const jwk = createPublicKey(key).export({ format: 'jwk' })
+    const { crv = '', x = '', y = '' } = jwk
+    const sk = { kty: 'EC', crv, x, y } as const
+    const token = `${input}.${signature.toString('base64url')}`
+    const refusal = refusalOf(() => verifyIdentityToken(token, { ...expected(), sk }))
+    expect(refusal.code).toBe('VERIFY_TOKEN_SIGNATURE')
+  })
+
+  test.each([
+    ['a member twice', (json: string) => json.replace('{', '{"aud":"https://other.example",')],
+    ['a byte order mark', (json: string) => `\ufeff${json}`],
+  ])('whose claims have %s, though its key signed them', async (_, alter) => {
+    const key = newKey()
+    const [head = '', payload = ''] = identityTokenInput(claims()).split('.')
+    const altered = alter(Buffer.from(payload, 'base64url').toString())
+    const input = `${head}.${Buffer.from(altered).toString('base64url')}`
+    const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
+    const { crv = '', x = '', y = '' } = createPublicKey(key).export({ format: 'jwk' })
+    const sk = { kty: 'EC', crv, x, y } as const
+    const token = `${input}.${signature.toString('base64url')}`
+    const refusal = refusalOf(() => verifyIdentityToken(token, { ...expected(), sk }))
     expect(refusal.code).toBe('VERIFY_TOKEN')
   })
 })
