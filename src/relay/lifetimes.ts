@@ -28,8 +28,8 @@ export const LIFETIMES: Readonly<Record<LifetimeName, Lifetime>> = {
     absentFreshSeconds: 10,
     absentStaleSeconds: 3600,
   },
-  /** Whoever polls it must act within minutes: an old answer is worse than none. */
-  brief: { freshSeconds: 5, staleSeconds: 60, absentFreshSeconds: 5, absentStaleSeconds: 60 },
+  /** Somebody polls it, and gives up or must act soon: an old answer is worse than none. */
+  brief: { freshSeconds: 2, staleSeconds: 60, absentFreshSeconds: 2, absentStaleSeconds: 60 },
   /** Its own Expiration decides (credentials.ts). */
   credentials: {
     freshSeconds: 0,
@@ -63,6 +63,11 @@ export const LIFETIME_TABLES: Readonly<Record<DialectName, LifetimeTable>> = {
     ['meta-data/instance/virtualization-solution', 'boot'],
     ['meta-data/instance/virtualization-solution-version', 'boot'],
     ['meta-data/ram/security-credentials/*', 'credentials'],
+    ['meta-data/network/interfaces/**', 'brief'],
+    ['meta-data/sub-private-ipv4-list', 'brief'],
+    ['meta-data/eipv4', 'brief'],
+    ['meta-data/public-ipv4', 'brief'],
+    ['meta-data/disks/**', 'brief'],
     ['meta-data/instance/spot/**', 'brief'],
     ['meta-data/instance/last-host-landing-time', 'brief'],
     // Holds the whole tree, so what is in it ends with the first of its parts.
@@ -79,9 +84,15 @@ export const LIFETIME_TABLES: Readonly<Record<DialectName, LifetimeTable>> = {
     ['meta-data/placement/region', 'boot'],
     ['meta-data/reservation-id', 'boot'],
     ['meta-data/iam/security-credentials/*', 'credentials'],
+    ['meta-data/identity-credentials/ec2/security-credentials/*', 'credentials'],
+    ['meta-data/network/interfaces/**', 'brief'],
+    ['meta-data/public-ipv4', 'brief'],
+    ['meta-data/public-hostname', 'brief'],
+    ['meta-data/managed-ssh-keys/**', 'brief'],
     ['meta-data/spot/**', 'brief'],
     ['meta-data/events/**', 'brief'],
     ['meta-data/autoscaling/**', 'brief'],
+    ['meta-data/instance-action', 'brief'],
   ],
 }
 
@@ -99,7 +110,8 @@ export function lifetimesBy(table: LifetimeTable): LifetimeOf {
   }
 }
 
-function patternOf(pattern: string): RegExp {
+/** What a pattern of a LifetimeTable fits. */
+export function patternOf(pattern: string): RegExp {
   const below = pattern.endsWith('/**')
   const segments = (below ? pattern.slice(0, -3) : pattern).split('/')
   const source = segments.map((segment) => (segment === '*' ? '[^/]+' : segment)).join('/')

@@ -11,9 +11,13 @@ import { SAME_AGAIN_MS } from '../../src/relay/entry.ts'
 import { CONNECTIONS_MAX } from '../../src/relay/exchange.ts'
 import { SOON_MS } from '../../src/relay/flights.ts'
 import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/relay/kept-items.ts'
-import { LIFETIME_TABLES, LIFETIMES, lifetimesBy } from '../../src/relay/lifetimes.ts'
+import { LIFETIME_TABLES, LIFETIMES, lifetimesBy, patternOf } from '../../src/relay/lifetimes.ts'
 import { ROLE_LIST_MS } from '../../src/relay/metadata.ts'
 import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
+import type { Cloud } from '../../src/simulate/cloud.ts'
+import { CLOUDS } from '../../src/simulate/clouds.ts'
+import { describeInstance } from '../../src/simulate/instance.ts'
+import { type Directory, isDirectory } from '../../src/simulate/tree.ts'
 
 const text = readFileSync(new URL('../../docs/caching.md', import.meta.url), 'utf8')
 
@@ -29,6 +33,24 @@ function table(firstHeader: string, below = ''): string[][] {
       .split('|')
       .map((cell) => cell.trim().replaceAll('`', '')),
   )
+}
+
+/** Every path of a simulated instance that has everything, below the version. */
+function pathsOf(cloud: Cloud): string[] {
+  const instance = describeInstance('i-every', cloud.regionId, cloud.zoneOf(cloud.regionId))
+  const equipment = {
+    role: { name: 'role', credentials: () => '' },
+    tags: { tag: 'x' },
+    spotTerminationTime: 'x',
+    userData: Buffer.from('x'),
+    vendorData: Buffer.from('x'),
+  }
+  const below = (node: Directory): string[] =>
+    [...node].flatMap(([name, child]) =>
+      isDirectory(child) ? [name, ...below(child).map((path) => `${name}/${path}`)] : [name],
+    )
+  const listed = below(cloud.listed(instance, equipment, 'x'))
+  return [...listed, ...cloud.unlisted(instance, equipment).keys()]
 }
 
 function told(seconds: number): string {
@@ -50,7 +72,18 @@ describe('docs/caching.md', () => {
 
   for (const [dialect, rows] of Object.entries(LIFETIME_TABLES)) {
     test(`tells the class of each path of ${dialect}`, () => {
-      expect(table('Path', `### ${dialect}`)).toEqual(rows)
+      expect(table('Path', `### ${dialect}`).map((row) => row.slice(0, 2))).toEqual(rows)
+    })
+  }
+
+  for (const [dialect, cloud] of Object.entries(CLOUDS)) {
+    test(`tells of each path of ${dialect} who polls it, and how long they wait`, () => {
+      const section = `### ${dialect}`
+      const rows = [...table('Path', section), ...table('Everything else', section)]
+      for (const [path, ...cells] of rows) expect([path, cells.at(-1)]).not.toEqual([path, ''])
+      const patterns = rows.flatMap(([paths = '']) => paths.split(', ').map(patternOf))
+      const told = (path: string) => patterns.some((pattern) => pattern.test(path))
+      expect(pathsOf(cloud).filter((path) => !told(path))).toEqual([])
     })
   }
 
@@ -116,6 +149,9 @@ describe('the class of a path', () => {
     ['/latest/meta-data/ram/security-credentials', 'short'],
     ['/latest/meta-data/ram/security-credentials/app', 'credentials'],
     ['/latest/meta-data/ram/security-credentials/app/x', 'short'],
+    ['/latest/meta-data/network', 'short'],
+    ['/latest/meta-data/network/interfaces', 'brief'],
+    ['/latest/meta-data/network/interfaces/macs/00:16:3e:00:00:01/private-ipv4s', 'brief'],
     ['/latest/meta-data/instance/spot', 'brief'],
     ['/latest/meta-data/instance/spot/termination-time', 'brief'],
     ['/latest/maintenance/active-system-events', 'brief'],
@@ -125,6 +161,19 @@ describe('the class of a path', () => {
   ] as const
   for (const [path, name] of cases) {
     test(`${path}: ${name}`, () => expect(classOf(path, undefined)).toBe(name))
+  }
+  const ec2 = lifetimesBy(LIFETIME_TABLES.ec2)
+  const ec2Cases = [
+    ['/latest/meta-data/network/interfaces/macs', 'brief'],
+    ['/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/local-ipv4s', 'brief'],
+    ['/latest/meta-data/managed-ssh-keys/active-keys/user', 'brief'],
+    ['/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance', 'credentials'],
+    ['/latest/meta-data/identity-credentials/ec2/info', 'short'],
+    ['/latest/meta-data/iam/security-credentials', 'short'],
+    ['/latest/meta-data/instance-action', 'brief'],
+  ] as const
+  for (const [path, name] of ec2Cases) {
+    test(`${path} of EC2: ${name}`, () => expect(ec2(path, undefined)).toBe(name))
   }
   test('with a query: once', () => {
     expect(classOf('/latest/dynamic/instance-identity/pkcs7', 'audience=x')).toBe('once')

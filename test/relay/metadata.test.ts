@@ -83,12 +83,37 @@ describe('lifetimes', () => {
     expect(await read(ABSENT)).toMatchObject({ cache: 'miss' })
   })
 
-  test('that no release is scheduled holds for 5 s', async () => {
+  test('that no release is scheduled holds for 2 s', async () => {
     await read(SPOT)
-    world.clocks.pass(4999)
-    expect(await read(SPOT)).toEqual({ body: undefined, cache: 'hit', ageSeconds: 4 })
+    world.clocks.pass(1999)
+    expect(await read(SPOT)).toEqual({ body: undefined, cache: 'hit', ageSeconds: 1 })
     world.clocks.pass(1)
     expect(await read(SPOT)).toMatchObject({ cache: 'miss' })
+  })
+
+  test('an address that somebody polls for each second is there two polls later', async () => {
+    const at = (rest: string) => `/latest/meta-data/network/interfaces/macs/${rest}`
+    const mac = (await read('/latest/meta-data/mac')).body
+    for (const [path, before] of [
+      [at(`${mac}/private-ipv4s`), { code: 404 }],
+      [at(`${mac}/ipv6s`), { code: 200, body: '["192.0.2.1"]' }],
+      ['/latest/meta-data/network/interfaces/macs', { code: 200, body: 'others/' }],
+      ['/latest/meta-data/sub-private-ipv4-list', { code: 404 }],
+    ] as const) {
+      world.simulator.faults.set({ kind: 'status', path, ...before })
+      for (let polls = 0; polls < 33; polls += 1) {
+        await read(path)
+        world.clocks.pass(1000)
+      }
+      world.simulator.faults.clear()
+      const late: string[] = []
+      for (let polls = 0; polls < 10; polls += 1) {
+        const { body } = await read(path)
+        if (body === before.body) late.push(path)
+        world.clocks.pass(1000)
+      }
+      expect(late.length).toBeLessThanOrEqual(2)
+    }
   })
 
   test('an answer for an audience is never kept; one without is', async () => {
