@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { pino } from 'pino'
+import { OWNER, type Owner, type Shares, shares } from './shares.ts'
 
 /** What the agent logs with. Records are JSON lines on standard output, for the journal. */
 export type Log = pino.Logger<'notice'>
@@ -13,8 +14,10 @@ const PRIORITIES: Readonly<Record<number, number>> = { 50: 3, 40: 4, 35: 5, 30: 
 const PRIORITY_INFO = 6
 /** Normal, but worth noticing: audit records of what was allowed. Between pino's info and warn. */
 const NOTICE = 35
-// When the journal does not read, so much waits; what comes then is dropped, and the agent goes on.
-const WAITING_BYTES_MAX = 4_194_304
+/** When the journal does not read, so much waits; what comes then is dropped, and the agent goes on. */
+export const LOG_WAITING_BYTES_MAX = 4_194_304
+/** Lines that are no audit records. */
+const OTHER_LINES: Owner = 'other lines'
 const CLOSE_MS_MAX = 1000
 
 /**
@@ -24,7 +27,8 @@ const CLOSE_MS_MAX = 1000
  * @param onDropped told of each line that was lost because nobody reads standard output
  */
 export function openLog(level: LogLevel, onDropped: () => void = () => undefined): Log {
-  const output = standardOutput(onDropped)
+  // Written in the background, so that a slow reader of the log slows no request.
+  const output = pino.destination({ dest: 1, sync: false })
   const log = pino(
     {
       level,
@@ -37,7 +41,7 @@ export function openLog(level: LogLevel, onDropped: () => void = () => undefined
         censor: '[secret]',
       },
     },
-    withPriorities(output),
+    shared(output, onDropped),
   )
   outputs.set(log, output)
   return log
@@ -57,24 +61,44 @@ export function closeLog(log: Log): Promise<void> {
   })
 }
 
-/** Written in the background, so that a slow reader of the log slows no request. */
-function standardOutput(onDropped: () => void): Output {
-  const output = pino.destination({ dest: 1, sync: false, maxLength: WAITING_BYTES_MAX })
-  output.on('drop', onDropped)
-  return output
-}
-
-/** The same, with its priority before each line where the journal reads. */
-function withPriorities(output: Output): pino.DestinationStream {
-  if (!isJournal(1)) return output
-  // pino sets lastLevel before each write of a destination that carries this symbol.
+/** The same, its buffer shared among those whose lines wait, and each line's priority before it where the journal reads. */
+function shared(output: Output, onDropped: () => void): pino.DestinationStream {
+  const room = waitingRoom(output)
+  const toJournal = isJournal(1)
+  // pino sets the two before each write of a destination that carries this symbol.
   return {
     [Symbol.for('pino.metadata')]: true,
     lastLevel: 0,
-    write(line: string) {
-      output.write(`<${PRIORITIES[this.lastLevel] ?? PRIORITY_INFO}>${line}`)
+    lastObj: {},
+    write(text: string) {
+      const line = toJournal ? `<${PRIORITIES[this.lastLevel] ?? PRIORITY_INFO}>${text}` : text
+      const owner = this.lastObj[OWNER] ?? OTHER_LINES
+      if (room(owner, Buffer.byteLength(line))) output.write(line)
+      else onDropped()
     },
-  } as pino.DestinationStream & { lastLevel: number }
+  } as pino.DestinationStream & { lastLevel: number; lastObj: { [OWNER]?: Owner } }
+}
+
+/** Whose bytes wait, in their order: what was written is given back to whose it was. */
+function waitingRoom(output: Output): Shares['take'] {
+  const room = shares(LOG_WAITING_BYTES_MAX)
+  const waiting: { readonly owner: Owner; bytes: number }[] = []
+  output.on('write', (written: number) => {
+    for (let left = written, first = waiting[0]; left > 0 && first; first = waiting[0]) {
+      const bytes = Math.min(left, first.bytes)
+      room.giveBack(first.owner, bytes)
+      left -= bytes
+      first.bytes -= bytes
+      if (first.bytes === 0) waiting.shift()
+    }
+  })
+  return (owner, bytes) => {
+    if (!room.take(owner, bytes)) return false
+    const last = waiting.at(-1)
+    if (last?.owner === owner) last.bytes += bytes
+    else waiting.push({ owner, bytes })
+    return true
+  }
 }
 
 /** Whether a descriptor leads to the journal: $JOURNAL_STREAM names its device and inode (systemd.exec(5)). */

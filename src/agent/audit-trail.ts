@@ -1,4 +1,5 @@
 import { bootTimeMs } from 'tpm2-js/linux'
+import { keepChainHead } from '../boot/chain-head.ts'
 import type { SkSigner } from '../boot/sk-signer.ts'
 import type { PublicKey } from '../boot/tpm.ts'
 import type { Config } from '../config.ts'
@@ -7,13 +8,14 @@ import type { ChainHead } from '../format/audit-chain.ts'
 import { es256Signature } from '../format/identity-token.ts'
 import { parsePublic } from '../format/tpm-public.ts'
 import type { Log } from '../log.ts'
-import { type Audit, auditTo } from '../relay/audit.ts'
+import type { Audit } from '../relay/audit.ts'
 import {
   type CheckpointSigner,
   type Checkpoints,
   keepCheckpoints,
 } from '../relay/audit-checkpoint.ts'
 import { openAuditFile } from '../relay/audit-file.ts'
+import { auditTo } from '../relay/audit-writer.ts'
 import type { Counters } from '../relay/counters.ts'
 import { keyObjectOf } from '../verify/tpm-key.ts'
 
@@ -37,16 +39,17 @@ const LAST_CHECKPOINT_MS_MAX = 3000
 export function openAuditTrail(config: Config, log: Log, counters: Counters): AuditTrail {
   const logFault = (error: MetabindError) =>
     log.error({ code: error.code, cause: causeChain(error) }, 'audit file')
-  const file =
-    config.audit.file === undefined
-      ? undefined
-      : openAuditFile(config.audit.file, {
-          onFault: logFault,
-          onLost: () => {
-            counters.auditLost += 1
-          },
-        })
-  const audit = auditTo(log, file, bootTimeMs, {
+  const path = config.audit.file
+  const kept =
+    path === undefined ? undefined : keepChainHead(config.directories.state, path, logFault)
+  const watcher = {
+    onFault: logFault,
+    onLost: () => {
+      counters.auditLost += 1
+    },
+  }
+  const file = path === undefined ? undefined : openAuditFile(path, watcher, kept)
+  const writer = auditTo(log, file, bootTimeMs, {
     onRecord: () => {
       counters.auditRecords += 1
     },
@@ -54,6 +57,7 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
       counters.auditSuppressed += 1
     },
   })
+  const { audit } = writer
   let checkpoints: Checkpoints | undefined
   return {
     audit,
@@ -65,10 +69,12 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
       checkpoints = keepCheckpoints(file, checkpointSigner(signer, sk), audit, everyMs, logFault)
     },
     close: async () => {
+      writer.end()
       checkpoints?.end()
       const giveUp = new Promise((resolve) => setTimeout(resolve, LAST_CHECKPOINT_MS_MAX).unref())
       await Promise.race([checkpoints?.now(), giveUp])
       await file?.close()
+      kept?.close()
     },
   }
 }

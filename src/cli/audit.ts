@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { z } from 'zod'
 import { askAdmin } from '../client.ts'
 import { MetabindError, UsageError } from '../errors.ts'
-import { LINE_BYTES_MAX } from '../format/audit-chain.ts'
+import { LINE_READ_BYTES_MAX } from '../format/audit-chain.ts'
 import { type Expected, type Verdict, verifyAudit } from '../format/audit-verify.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
@@ -11,6 +11,7 @@ import { print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_BROKEN = 1
+const EXIT_UNSIGNED = 3
 const FILES_MAX = 1000
 const KEY_BYTES_MAX = 4096
 const CHUNK_BYTES = 1_048_576
@@ -25,13 +26,15 @@ export const audit: Verb = {
 Checks the hash chain of audit files, given in the order in which they were written (the oldest
 first), and the signatures of its checkpoints.
 
-  --key FILE           the public key, in PEM, that checkpoints must be signed with; without it the
+  --key FILE           the public key, in PEM, that checkpoints must be signed with; then one must be
+                       there, and records at the end that none signs are reported. Without it the
                        key that they name themselves is printed
   --head HASH          the hash that the last record must have
   --running            ask the running agent where its chain ends, and look for that record
   --json               print the result as JSON
 ${SOCKET_HELP}
-Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed), 2 wrong usage.
+Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed), 2 wrong usage, 3 whole,
+but with --key: the last records are not signed.
 `,
   run: async (args) => {
     const options = {
@@ -52,7 +55,8 @@ Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed), 
     )
     if (values.json) printJson(found)
     else print(inWords(found, expected.key !== undefined))
-    return found.broken === undefined ? 0 : EXIT_BROKEN
+    if (found.broken !== undefined) return EXIT_BROKEN
+    return expected.key !== undefined && found.unsigned > 0 ? EXIT_UNSIGNED : 0
   },
 }
 
@@ -114,9 +118,9 @@ function* linesOf(path: string): Generator<string> {
       }
       rest = rest.subarray(start)
       // No record is that long, so this ends the verification.
-      if (rest.length > LINE_BYTES_MAX) break
+      if (rest.length > LINE_READ_BYTES_MAX) break
     }
-    if (rest.length > 0) yield `${rest.toString('latin1', 0, LINE_BYTES_MAX)} (no line end)`
+    if (rest.length > 0) yield `${rest.toString('latin1', 0, LINE_READ_BYTES_MAX)} (no line end)`
   } finally {
     closeSync(descriptor)
   }
@@ -134,13 +138,17 @@ function openRegular(path: string): number {
 }
 
 function inWords(found: Verdict, keyWasGiven: boolean): string {
-  const { broken, head, records, first, lost, checkpoints, signedUpTo, keys } = found
+  const { broken, head, records, first, lost, checkpoints, signedUpTo, unsigned, keys } = found
   if (broken !== undefined) return `broken: ${broken.file}:${broken.line}: ${broken.reason}\n`
   const signed =
-    checkpoints === 0
-      ? 'no checkpoint: the end of the chain could have been cut off'
+    signedUpTo === 0
+      ? 'no checkpoint signs any of them'
       : `${checkpoints} checkpoints, signed up to record ${signedUpTo}`
   const lines = [`whole: ${records} records, ${first} to ${head.seq}`, signed, `head ${head.hash}`]
+  if (unsigned > 0) {
+    const after = head.seq - unsigned
+    lines.push(`records after ${after} are not signed: they could be anybody's, or cut off`)
+  }
   if (lost > 0) lines.push(`the agent could not write ${lost} records; the chain says where`)
   if (!keyWasGiven) lines.push(...keys.map((key) => `signed with key ${key} (compare it: --key)`))
   return `${lines.join('\n')}\n`

@@ -19,9 +19,13 @@ export interface ChainHead {
 
 /** Before the first line. */
 export const CHAIN_ORIGIN: ChainHead = { seq: 0, hash: '0'.repeat(64) }
-/** Longest line written or read. */
-export const LINE_BYTES_MAX = 16_384
+/** Longest line written. The journal would break lines of 48 KiB in two (LineMax= of journald.conf(5)). */
+export const LINE_BYTES_MAX = 32_768
+/** Longest line read: one is still a line that was written when the bound was another. */
+export const LINE_READ_BYTES_MAX = 1_048_576
 
+/** Number, two hashes and the names of them. */
+const LINK_BYTES_MAX = 256
 const CHECKPOINT_LABEL = 'metabind audit checkpoint v1'
 const LINE = /^(\{"seq":([1-9][0-9]{0,15}),"prev":"([0-9a-f]{64})",.*),"hash":"([0-9a-f]{64})"\}$/
 
@@ -31,13 +35,26 @@ export interface ChainLine extends ChainHead {
   readonly record: Readonly<Record<string, unknown>>
 }
 
-/** @returns the line, without line end, that puts `record` after `prev` */
+/**
+ * A record as JSON in ASCII, which its line is made around.
+ *
+ * One that would make too long a line is written without what it says: the chain holds that it was, and what
+ * of. Records are bounded where they are made; this is a second net under that.
+ */
+export function encodeBody(record: { readonly event: string; readonly time?: string }): string {
+  const body = asciiJson(record)
+  if (body.length <= LINE_BYTES_MAX - LINK_BYTES_MAX) return body
+  const { time, event } = record
+  return asciiJson({ time, event, leftOutBytes: body.length })
+}
+
+/** @returns the line, without line end, that puts a record after `prev`; see encodeBody */
 export function encodeLine(
   prev: string,
-  record: Readonly<Record<string, unknown>> & { readonly seq: number; readonly event: string },
+  seq: number,
+  body: string,
 ): { readonly text: string; readonly head: ChainHead } {
-  const { seq, ...rest } = record
-  const covered = asciiJson({ seq, prev, ...rest }).slice(0, -1)
+  const covered = `{"seq":${seq},"prev":"${prev}",${body.slice(1, -1)}`
   const hash = hashOf(covered)
   return { text: `${covered},"hash":"${hash}"}`, head: { seq, hash } }
 }
@@ -49,7 +66,7 @@ export function encodeLine(
 export function decodeLine(text: string): ChainLine | undefined {
   const [, covered, seq, prev, hash] = LINE.exec(text) ?? []
   if (covered === undefined || prev === undefined || hash === undefined) return undefined
-  if (hashOf(covered) !== hash) return undefined
+  if (hashOf(covered) !== hash || !Number.isSafeInteger(Number(seq))) return undefined
   const record = parseObject(text)
   return record === undefined ? undefined : { seq: Number(seq), hash, prev, record }
 }

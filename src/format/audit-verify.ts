@@ -38,8 +38,13 @@ export interface Verdict {
   /** Records that the agent itself says it could not write. */
   readonly lost: number
   readonly checkpoints: number
-  /** The last record that a checkpoint signs; 0: none. Later ones could be cut off unseen. */
+  /** The last record of these files that a checkpoint signs; 0: none. */
   readonly signedUpTo: number
+  /**
+   * Records at the end that neither a checkpoint nor the expected head stands for: they could be
+   * anybody's, and others could have been cut off. The checkpoint itself is none of them.
+   */
+  readonly unsigned: number
   /** SPKI in base64 of the keys that signed, in order of appearance. */
   readonly keys: readonly string[]
   readonly broken: Break | undefined
@@ -70,6 +75,12 @@ interface Walk {
   lost: number
   checkpoints: number
   signedUpTo: number
+  /** The last record that somebody stands for: a checkpoint with what is signed by it, or an expected head. */
+  vouchedUpTo: number
+  /** The hash that the first record continues. */
+  before: string
+  /** The record that the last checkpoint names, in these files or before them. */
+  checkpointOf: number
   keys: string[]
   /** Hashes since the last checkpoint, which the next one may name. */
   unsigned: Map<number, string>
@@ -83,13 +94,18 @@ interface Walk {
 export function verifyAudit(files: readonly AuditFileText[], expected: Expected): Verdict {
   const walk: Walk = {
     ...{ records: 0, first: 0, head: CHAIN_ORIGIN, lost: 0, checkpoints: 0, signedUpTo: 0 },
+    ...{ vouchedUpTo: 0, before: CHAIN_ORIGIN.hash, checkpointOf: 0 },
     keys: [],
     unsigned: new Map(),
     sawExpected: false,
   }
-  const broken = walkFiles(walk, files, expected) ?? expectedHeadMissing(walk, files, expected)
+  const broken =
+    walkFiles(walk, files, expected) ??
+    expectedHeadMissing(walk, files, expected) ??
+    signatureMissing(walk, files, expected)
   const { records, first, head, lost, checkpoints, signedUpTo, keys } = walk
-  return { records, first, head, lost, checkpoints, signedUpTo, keys, broken }
+  const unsigned = head.seq - Math.max(walk.vouchedUpTo, first - 1)
+  return { records, first, head, lost, checkpoints, signedUpTo, unsigned, keys, broken }
 }
 
 function walkFiles(
@@ -126,15 +142,29 @@ function expectedHeadMissing(
   return { file: files.at(-1)?.name ?? '', line: walk.records, reason }
 }
 
+/** Whoever names a key says that the chain is signed: one without a signature is not the agent's. */
+function signatureMissing(
+  walk: Walk,
+  files: readonly AuditFileText[],
+  { key }: Expected,
+): Break | undefined {
+  if (key === undefined || walk.signedUpTo > 0) return undefined
+  const reason = 'no checkpoint signs a record of these files: anybody could have made them'
+  return { file: files.at(-1)?.name ?? '', line: walk.records, reason }
+}
+
 function take(walk: Walk, text: string, isFirstOfFile: boolean, expected: Expected): void {
   const line = decodeLine(text)
   if (line === undefined) throw new ChainBroken('not a whole record, or altered: its hash differs')
   requirePlace(walk, line, isFirstOfFile)
-  walk.first ||= line.seq
+  if (walk.records === 0) Object.assign(walk, { first: line.seq, before: line.prev })
   walk.records += 1
   walk.head = { seq: line.seq, hash: line.hash }
   walk.unsigned.set(line.seq, line.hash)
-  if (line.hash === expected.head?.hash) walk.sawExpected = true
+  if (line.hash === expected.head?.hash) {
+    walk.sawExpected = true
+    walk.vouchedUpTo = line.seq
+  }
   if (line.record.event === 'chain.checkpoint') takeCheckpoint(walk, line, expected)
 }
 
@@ -145,8 +175,8 @@ function requirePlace(walk: Walk, line: ChainLine, isFirstOfFile: boolean): void
       isFirstOfFile ? 'the beginning of the file is missing' : 'a second beginning in one file',
     )
   }
-  // What came before the first file given is not judged.
-  if (walk.records === 0) return
+  // What came before the first file given is not judged, but before the first record was nothing.
+  if (walk.records === 0 && line.seq > 1) return
   if (line.prev !== walk.head.hash) {
     throw new ChainBroken(
       'does not continue the record before: records are missing, moved or added',
@@ -167,16 +197,28 @@ function takeCheckpoint(walk: Walk, line: ChainLine, expected: Expected): void {
   const parsed = checkpointSchema.safeParse(line.record.checkpoint)
   if (!parsed.success) throw new ChainBroken('a checkpoint that is none')
   const { of, key, signature } = parsed.data
-  // The first file given may begin after the record that its first checkpoint names.
-  const isBefore = of.seq < walk.first
-  if (!isBefore && walk.unsigned.get(of.seq) !== of.hash) {
-    throw new ChainBroken('the checkpoint signs another record than the one with that number')
-  }
   requireSignature(of, key, signature, expected.key)
+  // One that is given again would stand for what was signed once already.
+  if (of.seq <= walk.checkpointOf) throw new ChainBroken('the checkpoint is older than the last')
+  walk.checkpointOf = of.seq
+  if (of.seq < walk.first) {
+    // Of a file that is not given: of that it shows only the record that the first one here continues.
+    if (of.seq !== walk.first - 1 || of.hash !== walk.before) return
+  } else {
+    signedHere(walk, of, line.seq)
+  }
   if (!walk.keys.includes(key)) walk.keys.push(key)
   walk.checkpoints += 1
-  if (isBefore) return
+}
+
+function signedHere(walk: Walk, of: ChainHead, checkpointSeq: number): void {
+  if (walk.unsigned.get(of.seq) !== of.hash) {
+    throw new ChainBroken('the checkpoint signs another record than the one with that number')
+  }
   walk.signedUpTo = of.seq
+  // The checkpoint is checked by itself; where it follows at once, nothing is between that is not signed.
+  walk.vouchedUpTo =
+    checkpointSeq === of.seq + 1 ? checkpointSeq : Math.max(walk.vouchedUpTo, of.seq)
   for (const seq of walk.unsigned.keys()) {
     if (seq > of.seq) break
     walk.unsigned.delete(seq)

@@ -6,6 +6,7 @@ import { type CanonicalTarget, canonicalTarget } from '../format/canonical-path.
 import { answerError, asMetabindError } from './answer-error.ts'
 import type { Audit, AuditRecord } from './audit.ts'
 import { type Caller, callerOf, uidOf } from './caller.ts'
+import { shownCaller } from './caller-shown.ts'
 import type { Counters, Route } from './counters.ts'
 import type { Dialect } from './dialect.ts'
 import { explainFor } from './explain.ts'
@@ -196,7 +197,7 @@ function readMetadata(
   if (asked.target.path === INSPECT_PATH) return reply.send(inspect(parts, asked, request))
   parts.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path.startsWith(EXPLAIN_PREFIX)) return reply.send(explainToCaller(parts, asked))
-  if (asked.target.path === WHOAMI_PATH) return reply.send(asked.caller)
+  if (asked.target.path === WHOAMI_PATH) return reply.send(shownCaller(asked.caller))
   if (asked.target.path === CREDENTIALS_URI_PATH) {
     if (parts.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
     return reply.type('text/plain').send(parts.credentialsUri(asked.caller))

@@ -23,7 +23,8 @@ const WEB = ['fastify', 'undici', 'zod']
 const RULES: readonly Rule[] = [
   { of: 'src/errors.ts', may: [] },
   { of: 'src/version.ts', may: ['package.json'] },
-  { of: 'src/log.ts', may: ['pino', 'node:*'] },
+  { of: 'src/shares.ts', may: [] },
+  { of: 'src/log.ts', may: ['src/shares.ts', 'pino', 'node:*'] },
   { of: 'src/config.ts', may: ['src/errors.ts', 'src/format/', 'node:fs', 'zod'] },
   // What the agent is put together from: the only place that knows boot and relay.
   { of: 'src/agent/', may: ['src/', 'tpm2-js/linux', 'node:*', 'fastify'] },
@@ -71,7 +72,15 @@ const RULES: readonly Rule[] = [
   },
   {
     of: 'src/relay/',
-    may: ['src/relay/', 'src/format/', 'src/errors.ts', 'src/log.ts', 'node:*', ...WEB],
+    may: [
+      'src/relay/',
+      'src/format/',
+      'src/errors.ts',
+      'src/log.ts',
+      'src/shares.ts',
+      'node:*',
+      ...WEB,
+    ],
   },
   {
     of: 'src/relay/caller.ts',

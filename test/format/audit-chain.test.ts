@@ -6,6 +6,7 @@ import {
   type ChainHead,
   checkpointMessage,
   decodeLine,
+  encodeBody,
   encodeLine,
 } from '../../src/format/audit-chain.ts'
 import { type Expected, type Verdict, verifyAudit } from '../../src/format/audit-verify.ts'
@@ -22,7 +23,7 @@ function chainOf(records: readonly (Fields | 'checkpoint')[], from: ChainHead = 
   for (const record of records) {
     const fields = record === 'checkpoint' ? checkpoint(head, privateKey) : record
     const seq = head.seq + 1 + (typeof fields.lost === 'number' ? fields.lost : 0)
-    const line = encodeLine(head.hash, { seq, ...fields })
+    const line = encodeLine(head.hash, seq, encodeBody(fields))
     lines.push(line.text)
     head = line.head
   }
@@ -54,7 +55,11 @@ const whole = chainOf([START, issued('/a'), issued('/b'), 'checkpoint', issued('
 
 describe('a line', () => {
   test('is the record between prev and hash, and hash is SHA-256 of what stands before it', () => {
-    const { text, head } = encodeLine('ab'.repeat(32), { seq: 7, event: 'x', path: '/ä' })
+    const { text, head } = encodeLine(
+      'ab'.repeat(32),
+      7,
+      encodeBody({ event: 'x', ...{ path: '/ä' } }),
+    )
     const covered = `{"seq":7,"prev":"${'ab'.repeat(32)}","event":"x","path":"/\\u00e4"`
     expect(text).toBe(`${covered},"hash":"${createHash('sha256').update(covered).digest('hex')}"}`)
     expect(decodeLine(text)).toEqual({
@@ -81,6 +86,7 @@ describe('a chain', () => {
       lost: 0,
       checkpoints: 1,
       signedUpTo: 3,
+      unsigned: 2,
       keys: [publicKey.export({ type: 'spki', format: 'der' }).toString('base64')],
       broken: undefined,
     })
@@ -195,6 +201,91 @@ describe('rotated files', () => {
   })
 })
 
+describe('with the key that must have signed', () => {
+  const key = publicKey
+  const reasonOf = (...files: (readonly string[])[]) => check(files, { key }).broken?.reason
+  const NONE = 'no checkpoint signs a record of these files: anybody could have made them'
+
+  test('a chain from which all checkpoints were cut, linked anew, is broken', () => {
+    const records = whole.lines.map((line): Fields => {
+      const { seq: _seq, prev: _prev, hash: _hash, ...fields } = JSON.parse(line)
+      return fields
+    })
+    const cut = chainOf(records.filter(({ event }) => event !== 'chain.checkpoint'))
+    expect(check([cut.lines]).broken).toBeUndefined()
+    expect(reasonOf(cut.lines)).toBe(NONE)
+  })
+
+  test('a chain of invented records alone is broken', () => {
+    expect(reasonOf(chainOf([START, issued('/invented')]).lines)).toBe(NONE)
+  })
+
+  test('invented records that begin anywhere, behind genuine checkpoints, are broken', () => {
+    const genuine = JSON.parse(whole.lines[3] ?? '')
+    const replayed = { event: 'chain.checkpoint', checkpoint: genuine.checkpoint }
+    const records = [START, issued('/invented'), replayed]
+    const anywhere = chainOf(records, { seq: 100_000, hash: 'ef'.repeat(32) })
+    expect(check([anywhere.lines], { key })).toMatchObject({
+      checkpoints: 0,
+      broken: { file: 'file0', line: 3, reason: NONE },
+    })
+    // Even where the first continues what was signed: that stands for nothing after it.
+    const behind = chainOf(records, genuine.checkpoint.of)
+    expect(check([behind.lines], { key })).toMatchObject({
+      checkpoints: 1,
+      broken: { reason: NONE },
+    })
+    const elsewhere = chainOf(records, { ...genuine.checkpoint.of, hash: 'ef'.repeat(32) })
+    expect(check([elsewhere.lines], { key })).toMatchObject({ checkpoints: 0 })
+  })
+
+  test('a file alone is whole when one of its own records is signed', () => {
+    const second = chainOf(
+      [START, checkpoint(whole.head, privateKey), issued('/e'), 'checkpoint'],
+      whole.head,
+    )
+    expect(check([second.lines], { key })).toMatchObject({
+      ...{ first: 7, checkpoints: 2, signedUpTo: 9, unsigned: 0, broken: undefined },
+    })
+  })
+
+  test('a checkpoint of a file that is not given counts only where the first record continues it', () => {
+    const earlier = checkpoint({ seq: 3, hash: 'ab'.repeat(32) }, privateKey)
+    const second = chainOf([START, earlier, issued('/e'), 'checkpoint'], whole.head)
+    expect(check([second.lines], { key })).toMatchObject({ checkpoints: 1, broken: undefined })
+  })
+
+  test('it is said how many records at the end are not signed', () => {
+    expect(check([whole.lines], { key })).toMatchObject({ unsigned: 2, broken: undefined })
+    expect(check([whole.lines.slice(0, 4)], { key })).toMatchObject({ unsigned: 0 })
+    const late = chainOf([START, issued('/a')])
+    const lines = [
+      ...late.lines,
+      ...chainOf([issued('/b'), checkpoint(late.head, privateKey)], late.head).lines,
+    ]
+    expect(check([lines], { key })).toMatchObject({ signedUpTo: 2, unsigned: 2 })
+  })
+
+  test('an expected head stands for the records before it as a signature does', () => {
+    const hash = JSON.parse(whole.lines[4] ?? '').hash
+    expect(check([whole.lines], { key, head: { hash, last: false } })).toMatchObject({
+      unsigned: 1,
+    })
+  })
+})
+
+describe('the first record of a chain', () => {
+  test('continues nothing', () => {
+    const { lines } = chainOf([START, issued('/a')], { seq: 0, hash: 'ef'.repeat(32) })
+    expect(check([lines]).broken).toMatchObject({ line: 1 })
+  })
+
+  test('beyond the numbers that can be told apart is none', () => {
+    const { lines } = chainOf([START], { seq: 2 ** 53 - 1, hash: 'ef'.repeat(32) })
+    expect(check([lines]).broken).toMatchObject({ line: 1 })
+  })
+})
+
 describe('a checkpoint', () => {
   const before = chainOf([START, issued('/a')])
   const withCheckpoint = (fields: Fields) => [
@@ -230,4 +321,41 @@ describe('a checkpoint', () => {
       expect(check([lines]).broken?.line).toBe(3)
     },
   )
+
+  test('that is given twice, or is older than the last, is found', () => {
+    const once = chainOf([START, issued('/a'), 'checkpoint', issued('/b')])
+    const again = chainOf([checkpoint(before.head, privateKey)], once.head)
+    expect(check([[...once.lines, ...again.lines]]).broken).toMatchObject({
+      line: 5,
+      reason: 'the checkpoint is older than the last',
+    })
+    const outside = checkpoint({ seq: 9, hash: 'ab'.repeat(32) }, privateKey)
+    const { lines } = chainOf([START, outside, outside], { seq: 9, hash: 'ab'.repeat(32) })
+    expect(check([lines]).broken).toMatchObject({ line: 3 })
+  })
+
+  test('of a record that is not there yet, or before the file with a wrong signature, is found', () => {
+    const ahead = withCheckpoint(checkpoint({ seq: 4, hash: 'ab'.repeat(32) }, privateKey))
+    expect(check([ahead]).broken?.reason).toMatch(/another record/)
+    const good = checkpoint({ seq: 2, hash: 'ab'.repeat(32) }, privateKey).checkpoint as object
+    const forged = { ...good, of: { seq: 3, hash: 'ab'.repeat(32) } }
+    const lines = chainOf([START, { event: 'chain.checkpoint', checkpoint: forged }], whole.head)
+    expect(check([lines.lines]).broken?.reason).toBe("the checkpoint's signature is wrong")
+  })
+
+  test.each([
+    ['RSA', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+    ['another curve', generateKeyPairSync('ec', { namedCurve: 'P-384' })],
+    ['Ed25519', generateKeyPairSync('ed25519')],
+  ])('of a key of another kind is none: %s', (_kind, pair) => {
+    const key = pair.publicKey.export({ type: 'spki', format: 'der' }).toString('base64')
+    const hash = pair.publicKey.asymmetricKeyType === 'ed25519' ? null : 'sha256'
+    const signing = { key: pair.privateKey, dsaEncoding: 'ieee-p1363' } as const
+    const signature = sign(hash, checkpointMessage(before.head), signing).toString('base64')
+    const fields = { of: before.head, key, signature }
+    const lines = withCheckpoint({ event: 'chain.checkpoint', checkpoint: fields })
+    const reason = 'the checkpoint names no P-256 key'
+    expect(check([lines]).broken).toMatchObject({ line: 3, reason })
+    expect(check([lines], { key: pair.publicKey }).broken).toMatchObject({ line: 3, reason })
+  })
 })
