@@ -316,7 +316,13 @@ export const ERRORS = {
   TPM_NV: {
     status: 503,
     sentence: 'What the NV memory of the TPM says of its endorsement key cannot be used.',
-    remedy: 'Ask the provider of the TPM; metabind doctor shows what it holds.',
+    remedy: 'Ask the provider of the TPM; tpm2_nvread shows what an index holds.',
+  },
+  TPM_NV_UNREADABLE: {
+    status: 503,
+    sentence: 'The NV memory of the TPM does not let its EK certificate be read.',
+    remedy:
+      'Ask the provider of the TPM, pin the EK with tpm.ek_pins, or do without: tpm.ek_certificate = "prefer".',
   },
   TPM_PCRS_MOVE: {
     status: 503,

@@ -194,6 +194,8 @@ export function startAgent(
 
 function sayReady(ready: ReadyState, log: Log, audit: Audit): void {
   const { iid, identity } = ready.tokenKeys
+  const { unreadable } = ready.keys.endorsement
+  if (unreadable.length > 0) log.warn({ unreadable }, 'taken for absent: not to be read in the TPM')
   log.info({ ...ready.selfTest }, 'self-test passed')
   if (isRemarkable(ready.change)) {
     audit({ event: 'instance.changed', detail: inWords(ready.change) })

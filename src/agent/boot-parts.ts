@@ -31,6 +31,7 @@ export function bootParts(
   return {
     tpm,
     dialect: dialect.name,
+    ekCertificate: config.tpm.ek_certificate,
     attestationOf: (keys, identity) => attestationOf(attestation, keys, identity),
     continuityOf: (identity) => continuityOf(tpm, identity, state),
     readInstanceId: () => readInstanceId(metadata, dialect),

@@ -1,4 +1,5 @@
 import type { BootState } from '../boot/boot.ts'
+import type { Endorsement } from '../boot/endorsement.ts'
 import type { Config } from '../config.ts'
 import { ERRORS, type MetabindError } from '../errors.ts'
 import type { ChainHead } from '../format/audit-chain.ts'
@@ -35,7 +36,7 @@ export function agentStatus(
     ...(identity === undefined ? {} : { identity: identityStatus(identity) }),
     tpm: {
       tcti: config.tpm.tcti,
-      ...('keys' in state ? { ek: state.keys.endorsement.kind } : {}),
+      ...('keys' in state ? endorsementStatus(state.keys.endorsement) : {}),
     },
     ...('selfTest' in state ? { selfTest: state.selfTest } : {}),
     source: {
@@ -54,6 +55,10 @@ export function agentStatus(
 function identityIn(state: BootState): InstanceIdentity | undefined {
   if (state.at === 'ready') return state.tokenKeys.identity
   return 'identity' in state ? state.identity : undefined
+}
+
+function endorsementStatus({ kind, unreadable }: Endorsement): Omit<AgentStatus['tpm'], 'tcti'> {
+  return { ek: kind, ...(unreadable.length === 0 ? {} : { unreadable }) }
 }
 
 function problemStatus(problem: MetabindError): NonNullable<AgentStatus['problem']> {

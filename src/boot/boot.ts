@@ -2,6 +2,7 @@ import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type InstanceIdentity, sealContext } from '../format/instance-identity.ts'
 import type { Attestation } from './attestation.ts'
 import type { Continuity } from './continuity.ts'
+import type { Demand } from './endorsement.ts'
 import type { InstanceChange } from './instance-record.ts'
 import type { Kept } from './kept.ts'
 import { deriveSeal, type Seal } from './seal.ts'
@@ -48,6 +49,7 @@ export interface ReadyState extends Omit<Tested, 'identity'> {
 export interface BootParts extends Omit<KeyBinding, 'identity' | 'derive'> {
   readonly tpm: InstanceTpm
   readonly dialect: string
+  readonly ekCertificate: Demand
   readonly attestationOf: (keys: InstanceKeys, identity: InstanceIdentity) => Attestation
   readonly continuityOf: (identity: InstanceIdentity) => Continuity
   /** Asks the source for the instance id. */
@@ -72,7 +74,7 @@ export async function advance(
 ): Promise<BootState> {
   switch (state.at) {
     case 'opening-tpm': {
-      const keys = await createInstanceKeys(parts.tpm)
+      const keys = await createInstanceKeys(parts.tpm, parts.ekCertificate)
       return { at: 'asking-source', keys, kept: await openKept(keys, parts) }
     }
     case 'asking-source':

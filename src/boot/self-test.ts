@@ -9,9 +9,8 @@ import { type ParsedTrust, parseTrust, type Trust } from '../verify/trust.ts'
 import type { Verified } from '../verify/verified.ts'
 import { type VerifyOptions, verifyEvidence } from '../verify/verify.ts'
 import { activate } from './activate.ts'
+import type { Demand } from './endorsement.ts'
 import type { InstanceKeys, InstanceTpm } from './tpm.ts'
-
-type Demand = 'require' | 'prefer' | 'ignore'
 
 /** What the self-test demands. */
 export interface SelfTestPolicy {
@@ -49,8 +48,7 @@ export async function selfTest(
   gather: (nonce: Buffer) => Promise<Evidence>,
 ): Promise<SelfTestResult> {
   const nonce = randomBytes(32)
-  const gathered = await gather(nonce)
-  const bytes = Buffer.from(encodeEvidence(withoutIgnored(gathered, policy)))
+  const bytes = Buffer.from(encodeEvidence(await gather(nonce)))
   const trust = parseTrust(policy.trust)
   const options = {
     nonce,
@@ -67,12 +65,6 @@ export async function selfTest(
   return describe(verified, anchored)
 }
 
-/** What is to be ignored is not shown to the checks. */
-function withoutIgnored(evidence: Evidence, policy: SelfTestPolicy): Evidence {
-  if (policy.ekCertificate !== 'ignore') return evidence
-  return { ...evidence, ek: { ...evidence.ek, certificates: [] } }
-}
-
 /** The configured anchors where they vouch for this TPM; else, where that may be, this EK itself. */
 function chooseAnchor(
   bytes: Buffer,
@@ -86,11 +78,19 @@ function chooseAnchor(
     return { options, anchored: true }
   } catch (error) {
     const mayBe = error instanceof MetabindError && UNVOUCHED.includes(error.code)
-    if (!mayBe || policy.ekCertificate === 'require') throw error
+    if (!mayBe) throw error
+    if (policy.ekCertificate === 'require') throw orUnreadable(error, keys)
     const own = spkiDigest(parsePublic(keys.ek.publicArea))
     const trust = { ...options.trust, ekPins: new Set([...options.trust.ekPins, own]) }
     return { options: { ...options, trust }, anchored: false }
   }
+}
+
+/** That nothing vouches for the EK is said with why, where there would be a certificate to read. */
+function orUnreadable(error: MetabindError, { endorsement }: InstanceKeys): MetabindError {
+  const { unreadable } = endorsement
+  if (error.code !== 'VERIFY_UNANCHORED' || unreadable.length === 0) return error
+  return new MetabindError('TPM_NV_UNREADABLE', `${unreadable.join('; ')}.`, error)
 }
 
 // What only somebody else can bring along: they are no lack of this platform.

@@ -1,7 +1,7 @@
 import { openTpm, type Tpm, type TpmCommands, TpmError, type TpmObject } from 'tpm2-js'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { AK_TEMPLATE, BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
-import { type Endorsement, findEndorsement } from './endorsement.ts'
+import { type Demand, type Endorsement, findEndorsement } from './endorsement.ts'
 import { isLackOfRoom, roomMaker } from './tpm-room.ts'
 
 /** The instance's TPM. A context that broke is thrown away, and the next call opens another. */
@@ -96,9 +96,12 @@ async function isBroken(connection: Promise<Tpm>): Promise<boolean> {
 }
 
 /** Makes the five primaries, one after the other: a bare TPM has three object slots. */
-export function createInstanceKeys(tpm: InstanceTpm): Promise<InstanceKeys> {
+export function createInstanceKeys(
+  tpm: InstanceTpm,
+  ekCertificate: Demand = 'prefer',
+): Promise<InstanceKeys> {
   return tpm.run(async (commands) => {
-    const endorsement = await findEndorsement(commands)
+    const endorsement = await findEndorsement(commands, ekCertificate)
     const make = async (hierarchy: 'endorsement' | 'null', template: Buffer) =>
       publicSide(commands, await commands.createPrimary(hierarchy, template))
     return {

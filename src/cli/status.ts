@@ -23,7 +23,11 @@ const answer = z.object({
       akName: z.string(),
     })
     .optional(),
-  tpm: z.object({ tcti: z.string(), ek: z.string().optional() }),
+  tpm: z.object({
+    tcti: z.string(),
+    ek: z.string().optional(),
+    unreadable: z.array(z.string()).optional(),
+  }),
   selfTest: z
     .object({ anchor: z.string(), proven: z.array(z.string()), lacked: z.array(z.string()) })
     .optional(),
@@ -101,6 +105,7 @@ function inWords(found: Answer): string {
     ['anchor', selfTest && (ANCHORS[selfTest.anchor] ?? selfTest.anchor)],
     ...sentences('proven', selfTest?.proven),
     ...sentences('lacked', selfTest?.lacked),
+    ...(tpm.unreadable ?? []).map((why): [string, string] => ['unread', why]),
     ['source', `${source.dialect} at ${source.endpoint}`],
     ...(source.refusedRoles ?? []).map((role): [string, string] => ['no role', roleInWords(role)]),
     ['policy', `${policy.mode}, ${policy.rules} rules, ${policy.from}`],

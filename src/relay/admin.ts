@@ -65,7 +65,12 @@ export interface AgentStatus {
     readonly ekName: string
     readonly akName: string
   }
-  readonly tpm: { readonly tcti: string; readonly ek?: string }
+  readonly tpm: {
+    readonly tcti: string
+    readonly ek?: string
+    /** NV indices of the EK that are there and could not be read, each with why. */
+    readonly unreadable?: readonly string[]
+  }
   /** What the self-test proved, and what this platform does not have. */
   readonly selfTest?: {
     readonly anchor: string

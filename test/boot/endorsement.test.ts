@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { COMMANDS, startFaultingProxy } from '../../native/test/faulting-proxy.ts'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import type { Endorsement } from '../../src/boot/endorsement.ts'
 import { createInstanceKeys, type InstanceTpm, instanceTpm } from '../../src/boot/tpm.ts'
@@ -7,10 +8,12 @@ import { EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { type Issuer, makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import {
+  defineNv,
   EK_CERTIFICATE_NV,
   EK_CHAIN_NV,
   EK_NONCE_NV,
   EK_TEMPLATE_NV,
+  fillNv,
   writeNv,
 } from '../harness/nv.ts'
 
@@ -98,6 +101,65 @@ describe('38: a certificate in NV is read', () => {
   ])('%s is refused', async (_what, bytes) => {
     await writeNv(swtpm, EK_CERTIFICATE_NV, bytes)
     await expect(endorsement()).rejects.toMatchObject({ code: 'VERIFY_CERTIFICATE' })
+  })
+})
+
+describe('an index that is there and cannot be read', () => {
+  const WRITER = 'ppwrite|ppread|platformcreate|no_da'
+  const filled =
+    (attributes: string, password = '') =>
+    async (index: number) => {
+      await defineNv(swtpm, index, 4, attributes, password)
+      await fillNv(swtpm, index, Buffer.from('text'))
+    }
+  const UNREADABLE: readonly (readonly [string, (index: number) => Promise<void>, string])[] = [
+    ['is not written', (index) => defineNv(swtpm, index, 4), 'TPM_RC_NV_UNINITIALIZED'],
+    ['is for its owner alone', filled(WRITER), 'TPM_RC_AUTH_UNAVAILABLE'],
+    ['has a password', filled(`${WRITER}|authread`, 'secret'), 'TPM_RC_BAD_AUTH'],
+    ['has a policy', filled(`${WRITER}|policyread`), 'TPM_RC_AUTH_UNAVAILABLE'],
+  ]
+
+  test.each(UNREADABLE)('and %s is taken for absent, and named', async (_how, make, says) => {
+    await make(EK_CERTIFICATE_NV)
+    const found = await endorsement()
+    expect(found).toMatchObject({ kind: 'P-256', certificates: [] })
+    expect(found.unreadable).toEqual([expect.stringContaining(`NV index 0x01c0000a: `)])
+    expect(found.unreadable[0]).toContain(says)
+  })
+
+  test('leaves the certificate of another kind of key', async () => {
+    await defineNv(swtpm, EK_CERTIFICATE_NV, 4)
+    await writeNv(swtpm, 0x01c00002, await genuineCertificate())
+    expect(await endorsement()).toMatchObject({
+      kind: 'RSA-2048',
+      unreadable: [expect.stringContaining('0x01c0000a')],
+    })
+  })
+
+  test.each([
+    ['nonce', EK_NONCE_NV],
+    ['template', EK_TEMPLATE_NV],
+    ['chain', EK_CHAIN_NV],
+  ])('and is of the %s is taken for absent, too', async (_what, index) => {
+    const der = await genuineCertificate()
+    await writeNv(swtpm, EK_CERTIFICATE_NV, der)
+    await defineNv(swtpm, index, 4)
+    expect(await endorsement()).toMatchObject({
+      template: EK_TEMPLATES[0]?.publicArea,
+      certificates: [der],
+      unreadable: [expect.stringContaining(`NV index 0x0${index.toString(16)}: `)],
+    })
+  })
+
+  test('is not even asked for where certificates are ignored', async () => {
+    await writeNv(swtpm, EK_CERTIFICATE_NV, await genuineCertificate())
+    await using proxy = await startFaultingProxy(swtpm)
+    const asked = instanceTpm(proxy.tcti, 10_000)
+    const { endorsement: found } = await createInstanceKeys(asked, 'ignore')
+    await asked.close()
+    expect(found).toMatchObject({ kind: 'P-256', certificates: [], unreadable: [] })
+    expect(proxy.seen).not.toContain(COMMANDS.NV_Read)
+    expect(proxy.seen).not.toContain(COMMANDS.NV_ReadPublic)
   })
 })
 

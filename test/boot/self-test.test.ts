@@ -64,7 +64,7 @@ interface Circumstances {
 async function tested(swtpm: Swtpm, circumstances: Circumstances = {}): Promise<SelfTestResult> {
   const tpm = instanceTpm(swtpm.tcti, 10_000)
   try {
-    const keys = await createInstanceKeys(tpm)
+    const keys = await createInstanceKeys(tpm, circumstances.policy?.ekCertificate)
     const { policy, trust = {}, akCertificates = [] } = circumstances
     const parts: AttestationParts = {
       tpm,

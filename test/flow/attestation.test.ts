@@ -20,7 +20,7 @@ import {
   scratch,
   statusOf,
 } from '../harness/metabind.ts'
-import { EK_CERTIFICATE_NV, writeNv } from '../harness/nv.ts'
+import { defineNv, EK_CERTIFICATE_NV, writeNv } from '../harness/nv.ts'
 import { requireRoot } from '../harness/root.ts'
 
 /** Agents that prove who they are: to themselves at start, and to a verifier elsewhere. */
@@ -205,6 +205,29 @@ describe('a self-test that fails', () => {
     await tpm2(instance.tpm, 'nvundefine', '-C', 'p', `0x${EK_CERTIFICATE_NV.toString(16)}`)
     await agent.ready()
     expect(await statusOf(instance, await newToken(instance))).toBe(200)
+  })
+
+  test('an EK certificate that cannot be read: require names it, prefer reports it', async () => {
+    const instance = await started()
+    await defineNv(instance.tpm, EK_CERTIFICATE_NV, 800)
+    const says = /NV index 0x01c0000a: .*TPM_RC_NV_UNINITIALIZED/
+    const agent = await startedWith(instance, `[tpm]\n${REQUIRE}`)
+    const waits = await agent.until(({ msg }) => msg === 'boot waits')
+    expect(waits).toMatchObject({ state: 'self-testing', code: 'TPM_NV_UNREADABLE' })
+    const shown = await metabind(instance, ['status'])
+    expect(shown.stdout).toMatch(/^problem +TPM_NV_UNREADABLE: .*NV index 0x01c0000a: /m)
+    await agent.stop()
+
+    const preferring = await startedWith(instance, '')
+    await preferring.ready()
+    expect((await metabind(instance, ['status'])).stdout).toMatch(/^unread +NV index 0x01c0000a: /m)
+    const warned = preferring.records.find(({ level }) => level === 'warn')
+    expect(warned).toMatchObject({ unreadable: [expect.stringMatching(says)] })
+    await preferring.stop()
+
+    const ignoring = await startedWith(instance, '[tpm]\nek_certificate = "ignore"\n')
+    await ignoring.ready()
+    expect((await metabind(instance, ['status'])).stdout).not.toMatch(/^unread/m)
   })
 
   test('anchors: a bad file keeps the old ones, the right one lets the agent start', async () => {

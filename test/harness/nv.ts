@@ -13,12 +13,29 @@ export const EK_CHAIN_NV = 0x01c00100
 const ATTRIBUTES = 'ppwrite|ppread|ownerread|authread|no_da|platformcreate'
 const WRITE_BYTES_MAX = 1024
 
+/** Defines an NV index, in place of one that was there, and does not write it. */
+export async function defineNv(
+  swtpm: Swtpm,
+  index: number,
+  bytes: number,
+  attributes: string = ATTRIBUTES,
+  password = '',
+): Promise<void> {
+  const at = `0x${index.toString(16)}`
+  await tpm2(swtpm, 'nvundefine', '-C', 'p', at).catch(() => undefined)
+  const asked = ['-C', 'p', '-s', String(bytes), '-a', attributes]
+  await tpm2(swtpm, 'nvdefine', ...asked, ...(password === '' ? [] : ['-p', password]), at)
+}
+
 /** Writes an NV index as the platform, in place of what it held. */
 export async function writeNv(swtpm: Swtpm, index: number, bytes: Uint8Array): Promise<void> {
+  await defineNv(swtpm, index, bytes.length)
+  await fillNv(swtpm, index, bytes)
+}
+
+/** Writes a defined NV index as the platform. */
+export async function fillNv(swtpm: Swtpm, index: number, bytes: Uint8Array): Promise<void> {
   const at = `0x${index.toString(16)}`
-  const size = String(bytes.length)
-  await tpm2(swtpm, 'nvundefine', '-C', 'p', at).catch(() => undefined)
-  await tpm2(swtpm, 'nvdefine', '-C', 'p', '-s', size, '-a', ATTRIBUTES, at)
   for (let offset = 0; offset < bytes.length; offset += WRITE_BYTES_MAX) {
     const file = join(swtpm.dir, 'nv-part')
     await writeFile(file, bytes.subarray(offset, offset + WRITE_BYTES_MAX))
