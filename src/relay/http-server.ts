@@ -190,6 +190,12 @@ function gatekeeper(admission: Admission): (socket: Socket) => boolean {
 
 /** Bodies mean nothing here: a small one is read and dropped, whatever its type says. */
 function dropBodies(app: FastifyInstance): void {
+  // Nor does what the type says have to be a type: clients send `json`, or nothing.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.raw.headers['content-type'] !== undefined)
+      delete request.raw.headers['content-type']
+    done()
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => {
     done(null, undefined)

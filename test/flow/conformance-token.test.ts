@@ -259,6 +259,20 @@ describe('T8 a body means nothing', () => {
     }
   })
 
+  test('what is no type is none', async () => {
+    for (const type of ['json', '', ';', 'a/b/c', 'text/plain; x', '"']) {
+      for (const body of ['', '{"a":']) {
+        const length = `Content-Length: ${body.length}`
+        const answered = await sendRaw(
+          socket,
+          putRaw([ttl, `Content-Type: ${type}`, length], body),
+          0,
+        )
+        expect([type, body, answered.body]).toEqual([type, body, expect.stringMatching(ANY_TOKEN)])
+      }
+    }
+  })
+
   test('more than 1024 are refused, and the connection ends', async () => {
     for (const bytes of [sized(1025), chunked(1025), sized(100_000)]) {
       const answered = await sendRaw(socket, bytes)
