@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Server, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
@@ -105,7 +106,7 @@ export function httpServer(
  * behind too many others is not answered at all.
  */
 function requireOrder(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  const { httpVersion, socket } = request.raw
+  const { httpVersion, socket, headers } = request.raw
   if (!mayBegin(socket, reply.raw)) {
     reply.hijack()
     return
@@ -115,7 +116,16 @@ function requireOrder(request: FastifyRequest, reply: FastifyReply, done: () => 
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
   }
+  // The offer itself may be ignored (RFC 9110, 7.8); but the parser takes the body behind it for a request.
+  if (headers.upgrade !== undefined && hasBody(headers)) {
+    throw new MetabindError('REQUEST_HEADERS', 'upgrade with a body')
+  }
   done()
+}
+
+function hasBody(headers: IncomingHttpHeaders): boolean {
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  return Number(length) !== 0 || coding !== undefined
 }
 
 /** Eight characters of this process and a counter: unique in the journal of an instance. */

@@ -30,7 +30,6 @@ export function judgeHeaders(rawHeaders: readonly string[], dialect: Dialect): R
   for (let at = 0; at < rawHeaders.length; at += 2) names.push((rawHeaders[at] ?? '').toLowerCase())
   if (names.some(isForwarding)) throw new MetabindError('REQUEST_FORWARDED')
   if (names.some(isBrowser)) throw new MetabindError('REQUEST_BROWSER')
-  if (names.includes('upgrade')) throw new MetabindError('REQUEST_HEADERS', 'upgrade')
   const only = (name: string): string | undefined => {
     const at = names.indexOf(name)
     if (at < 0) return undefined

@@ -126,12 +126,6 @@ describe('S2 what is not a plain request is refused, and the connection ends', (
     expect(answered.body).not.toContain(token)
   })
 
-  test.each(['h2c', 'websocket', 'x'])('Upgrade: %s', async (protocol) => {
-    const upgrade = ['Host: x', 'Connection: Upgrade', `Upgrade: ${protocol}`]
-    const answered = await sendRaw(socket, get(upgrade))
-    expect([refusal(answered), answered.closed]).toEqual(['400 REQUEST_HEADERS', true])
-  })
-
   const put = `PUT ${TOKEN_PATH} HTTP/1.1\r\nHost: x\r\n${TTL_HEADER}: 60\r\n`
   test.each([
     ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
@@ -166,6 +160,37 @@ describe('S2 what is not a plain request is refused, and the connection ends', (
     expect([refusal(answered), answered.closed]).toEqual(['400 REQUEST_MALFORMED', true])
     const issued = instance.agent.records.slice(from).filter((at) => at.event === 'token.issued')
     expect(issued).toEqual([])
+  })
+})
+
+// The JDK's HttpClient and curl --http2 ask for it with each request on plain http (RFC 9110, 7.8).
+describe('S2 an offer of another protocol is not taken up, and the request is answered', () => {
+  test.each(['h2c', 'websocket', 'x', ''])('Upgrade: %s', async (protocol) => {
+    const upgrade = ['Host: x', 'Connection: Upgrade, HTTP2-Settings', `Upgrade: ${protocol}`]
+    const offer = [...upgrade, 'HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA']
+    const put = [`PUT ${TOKEN_PATH} HTTP/1.1`, ...offer, `${TTL_HEADER}: 60`, '', ''].join('\r\n')
+    const sized = put.replace('\r\n\r\n', '\r\nContent-Length: 0\r\n\r\n')
+    const connection = await openRaw(socket)
+    for (const [bytes, status] of [
+      [get(offer), 200],
+      [get(offer, '/no-such'), 404],
+      [put, 200],
+      [sized, 200],
+      [get(['Host: x']), 200],
+    ] as const) {
+      connection.write(bytes)
+      expect((await connection.answer()).status).toBe(status)
+    }
+    connection.destroy()
+  })
+
+  test.each([
+    ['Content-Length: 3', 'GET'],
+    ['Transfer-Encoding: chunked', '3\r\nGET\r\n0\r\n\r\n'],
+  ])('but for one that comes with a body: %s', async (header, body) => {
+    const offer = ['Host: x', 'Connection: Upgrade', 'Upgrade: h2c', header]
+    const answered = await sendRaw(socket, get(offer) + body)
+    expect([refusal(answered), answered.closed]).toEqual(['400 REQUEST_HEADERS', true])
   })
 })
 
@@ -220,7 +245,7 @@ test('S3 a thousand idle connections hold up nobody, the limit holds, and all of
   const ended = await countClosed([...idle, ...more], 0)
   expect(ended).toBeGreaterThanOrEqual(1100 - CONNECTIONS_MAX)
   expect(ended).toBeLessThan(1100 - CONNECTIONS_MAX + 10)
-  await expect(read(socket, WHOAMI, token)).rejects.toThrow(/hang up|ECONNRESET|EPIPE/)
+  expect((await read(socket, WHOAMI, token)).status).toBe(503)
   // The deadline of a request frees them again.
   expect(await countClosed([...idle, ...more], 5000)).toBe(1100)
   const status = () => read(socket, WHOAMI, token).then((answered) => answered.status)
