@@ -151,6 +151,8 @@ export function guardConnections(
   const enter = (socket: Socket) => {
     if (!socket.destroyed && mayStay(socket)) Reflect.apply(serve, server, [socket])
   }
+  // Who has shut down its own side may still read (RFC 9112, 9.6): node:http would hang up instead.
+  Object.assign(server, { httpAllowHalfOpen: true })
   server.on('connection', (socket: Socket) => {
     const identified = identify(socket)
     if (identified === undefined) enter(socket)

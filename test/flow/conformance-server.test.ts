@@ -194,6 +194,54 @@ describe('S2 an offer of another protocol is not taken up, and the request is an
   })
 })
 
+describe('S2 a caller that shuts down its writing side before it reads is answered', () => {
+  const put = `PUT ${TOKEN_PATH} HTTP/1.1\r\nHost: x\r\n`
+  test.each([
+    ['a token', `${put}${TTL_HEADER}: 60\r\n\r\n`, 200],
+    ['what is cached', () => get(['Host: x'], INSTANCE_ID_PATH), 200],
+    ['what is not cached yet', () => get(['Host: x'], `/latest/meta-data/${Date.now()}`), 404],
+    ['a request without a token', `GET ${WHOAMI} HTTP/1.1\r\nHost: x\r\n\r\n`, 403],
+    ['a request with a wrong token', () => get(['Host: x']).replace(token, 'x'), 401],
+    ['a wrong method', 'DELETE / HTTP/1.1\r\nHost: x\r\n\r\n', 405],
+    ['a lifetime that is none', `${put}${TTL_HEADER}: x\r\n\r\n`, 400],
+    ['a target that is none', 'GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+    ['half a request', `${put}X`, 400],
+    ['no HTTP', 'hello\r\n\r\n', 400],
+  ])('%s', async (_, bytes, status) => {
+    const connection = await openRaw(socket)
+    connection.write(typeof bytes === 'string' ? bytes : bytes())
+    connection.endWriting()
+    expect((await connection.answer()).status).toBe(status)
+    expect(await connection.closed()).toBe(true)
+    connection.destroy()
+  })
+
+  test('several requests', async () => {
+    const connection = await openRaw(socket)
+    const miss = get(['Host: x'], `/latest/meta-data/a${Date.now()}`)
+    connection.write(miss + get(['Host: x']) + get(['Host: x'], '/no-such'))
+    connection.endWriting()
+    const statuses = []
+    for (let count = 0; count < 3; count += 1) statuses.push((await connection.answer()).status)
+    expect([statuses, await connection.closed()]).toEqual([[404, 200, 404], true])
+    connection.destroy()
+  })
+
+  test('on the admin socket', async () => {
+    const connection = await openRaw(instance.adminSocket)
+    connection.write('GET /metabind/v1/metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+    connection.endWriting()
+    expect((await connection.answer()).status).toBe(200)
+    connection.destroy()
+  })
+
+  test('one that says nothing is closed', async () => {
+    const connection = await openRaw(socket)
+    connection.endWriting()
+    expect(await connection.closed()).toBe(true)
+  })
+})
+
 describe.concurrent('S3 a slow caller is not waited for', () => {
   test.each([
     ['that says nothing', ''],

@@ -6,6 +6,8 @@ import { connect, type Socket } from 'node:net'
  */
 export interface RawConnection {
   write(bytes: string | Buffer): void
+  /** Shuts down its writing side (shutdown(2), SHUT_WR), and goes on reading. */
+  endWriting(): void
   /** The next answer; an error where the connection ends, or 5 s go by, before it is whole. */
   answer(): Promise<RawAnswer>
   /** Whether the other side ends the connection in that time. */
@@ -67,6 +69,7 @@ export async function openRaw(socketPath: string): Promise<RawConnection> {
   }
   return {
     write: (bytes) => void socket.write(bytes),
+    endWriting: () => void socket.end(),
     answer: async () => {
       const answer = await until(take, WAIT_MS)
       if (answer !== undefined && answer !== 'none') return answer
