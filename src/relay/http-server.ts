@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Server, Socket } from 'node:net'
+import type { Server as HttpServer, IncomingHttpHeaders } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { isClosing } from './answer-error.ts'
 import { identifyCaller, sharesOf, uidOf } from './caller.ts'
-import { mayBegin } from './pipelined.ts'
+import { guardRequests } from './pipelined.ts'
 import type { NamesExecutable } from './process.ts'
 
 /** Bounds that every connection is held to. */
@@ -73,7 +73,10 @@ export function httpServer(
     exposeHeadRoutes: false,
     http: {
       maxHeaderSize: bounds.headerBytesMax,
+      requestTimeout: bounds.requestTimeoutMs,
       headersTimeout: bounds.requestTimeoutMs,
+      // It would answer those without one by itself: requireOrder does.
+      requireHostHeader: false,
       connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
       insecureHTTPParser: false,
     },
@@ -89,6 +92,7 @@ export function httpServer(
   // Admission keeps to bounds.connections; what it refuses must not take the place of what it keeps.
   app.server.maxConnections = bounds.connections + (admission === undefined ? 0 : REFUSED_OPEN_MAX)
   guardConnections(app.server, identify, admission)
+  guardRequests(app.server)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
     // node:http has let go of the connection: a peer that has gone already would end the process.
@@ -101,20 +105,16 @@ export function httpServer(
   return app
 }
 
-/**
- * Refuses what is not HTTP/1, and what came behind a request that was refused as ambiguous. What came
- * behind too many others is not answered at all.
- */
-function requireOrder(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+/** Refuses what is not HTTP/1, or names no host, and what came behind a request that was refused as ambiguous. */
+function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
   const { httpVersion, socket, headers } = request.raw
-  if (!mayBegin(socket, reply.raw)) {
-    reply.hijack()
-    return
-  }
   if (isClosing(socket)) throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
   // The parser takes a target that a bare line feed ends for HTTP/0.9, and reads headers after it.
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
+  }
+  if (httpVersion === '1.1' && headers.host === undefined) {
+    throw new MetabindError('REQUEST_HEADERS', 'no host')
   }
   // The offer itself may be ignored (RFC 9110, 7.8); but the parser takes the body behind it for a request.
   if (headers.upgrade !== undefined && hasBody(headers)) {
@@ -140,7 +140,7 @@ function requestIds(): () => string {
 
 /** Asks who connected before node:http sees the connection; one that may not stay it never sees. */
 export function guardConnections(
-  server: Server,
+  server: HttpServer,
   identify: Identify,
   admission?: Admission | undefined,
 ): void {

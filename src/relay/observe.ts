@@ -1,6 +1,7 @@
 import { Agent, createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { parseCgroup } from '../format/cgroup.ts'
+import { rememberUid } from './caller.ts'
 import type { Cgroups } from './cgroup.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { ContainerNetworks } from './container-networks.ts'
@@ -8,7 +9,7 @@ import type { Dialect } from './dialect.ts'
 import { guardConnections, type HttpBounds } from './http-server.ts'
 import type { Limits } from './limits.ts'
 import { passOn, type Way } from './pass-on.ts'
-import { mayBegin } from './pipelined.ts'
+import { guardRequests } from './pipelined.ts'
 import {
   CONTAINED_CONNECTIONS_MAX,
   containedOf,
@@ -101,6 +102,8 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
     requestTimeout: parts.bounds.requestTimeoutMs,
     headersTimeout: parts.bounds.requestTimeoutMs,
     keepAliveTimeout: parts.bounds.idleTimeoutMs,
+    // It is the service that judges requests.
+    requireHostHeader: false,
   })
   server.maxConnections = parts.bounds.connections
   const admit = (socket: Socket, who: Who | undefined): void => {
@@ -114,7 +117,7 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
   })
   server.on('request', (incoming, response) => {
     const passage = passages.get(incoming.socket)
-    if (passage === undefined || !mayBegin(incoming.socket, response)) return
+    if (passage === undefined) return void response.destroy()
     table.add(passage.who, incoming)
     try {
       passOn(incoming, response, passage)
@@ -123,6 +126,7 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
       response.destroy()
     }
   })
+  guardRequests(server)
   return server
 }
 
@@ -131,6 +135,7 @@ function openPassage(socket: Socket, who: Who, parts: ObserverParts): Passage | 
   parts.onRedirected()
   const { uid } = who
   if (socket.destroyed || !parts.limits.admit(uid)) return undefined
+  if (uid !== undefined) rememberUid(socket, uid)
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()
   socket.once('close', () => {

@@ -33,7 +33,9 @@ export function passOn(
   const { method = 'GET', url = '/', rawHeaders } = incoming
   // As an object: an array would be written at once, with a chunked body announced for every PUT.
   const headers = grouped(endToEnd(rawHeaders))
-  const sent = request({ host: address, port, method, path: url, headers, agent, signal })
+  // A request without a Host stays one.
+  const how = { method, path: url, headers, agent, signal, setHost: false }
+  const sent = request({ host: address, port, ...how })
   // As if the service itself had gone: no answer is made up for it.
   const giveUp = () => response.destroy()
   sent.on('error', giveUp)
