@@ -17,3 +17,4 @@ export {
 export { openPidfd, processAlive } from './linux-pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './linux-process.ts'
 export { type SocketOwner, type TcpEnds, tcpSocketOwner } from './linux-sockdiag.ts'
+export { setReceiveBuffer, setSendBuffer } from './linux-socket.ts'

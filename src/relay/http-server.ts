@@ -8,6 +8,8 @@ import { isClosing } from './answer-error.ts'
 import { identifyCaller, sharesOf, uidOf } from './caller.ts'
 import { guardRequests } from './pipelined.ts'
 import type { NamesExecutable } from './process.ts'
+import { boundBuffers } from './socket-buffers.ts'
+import { closeUnread } from './unread.ts'
 
 /** Bounds that every connection is held to. */
 export interface HttpBounds {
@@ -91,7 +93,7 @@ export function httpServer(
   })
   // Admission keeps to bounds.connections; what it refuses must not take the place of what it keeps.
   app.server.maxConnections = bounds.connections + (admission === undefined ? 0 : REFUSED_OPEN_MAX)
-  guardConnections(app.server, identify, admission)
+  guardConnections(app.server, bounds, identify, admission)
   guardRequests(app.server)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
@@ -141,6 +143,7 @@ function requestIds(): () => string {
 /** Asks who connected before node:http sees the connection; one that may not stay it never sees. */
 export function guardConnections(
   server: HttpServer,
+  { requestTimeoutMs }: HttpBounds,
   identify: Identify,
   admission?: Admission | undefined,
 ): void {
@@ -148,12 +151,16 @@ export function guardConnections(
   if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
   server.removeAllListeners('connection')
   const mayStay = admission === undefined ? () => true : gatekeeper(admission)
+  const watch = closeUnread(server, requestTimeoutMs)
   const enter = (socket: Socket) => {
-    if (!socket.destroyed && mayStay(socket)) Reflect.apply(serve, server, [socket])
+    if (socket.destroyed || !mayStay(socket)) return
+    watch(socket)
+    Reflect.apply(serve, server, [socket])
   }
   // Who has shut down its own side may still read (RFC 9112, 9.6): node:http would hang up instead.
   Object.assign(server, { httpAllowHalfOpen: true })
   server.on('connection', (socket: Socket) => {
+    boundBuffers(socket)
     const identified = identify(socket)
     if (identified === undefined) enter(socket)
     else void enterLater(socket, identified, enter)

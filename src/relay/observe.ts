@@ -111,7 +111,7 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
     if (passage === undefined) socket.destroy()
     else passages.set(socket, passage)
   }
-  guardConnections(server, (socket) => {
+  guardConnections(server, parts.bounds, (socket) => {
     const named = name(socket)
     return named instanceof Promise ? named.then((who) => admit(socket, who)) : admit(socket, named)
   })

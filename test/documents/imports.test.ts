@@ -86,6 +86,7 @@ const RULES: readonly Rule[] = [
     of: 'src/relay/caller.ts',
     may: ['src/errors.ts', 'src/relay/process.ts', 'src/relay/rate.ts', 'tpm2-js/linux', 'node:*'],
   },
+  { of: 'src/relay/socket-buffers.ts', may: ['tpm2-js/linux', 'node:net'] },
   {
     of: 'src/relay/tcp-caller.ts',
     may: ['src/errors.ts', 'src/format/', 'src/relay/', 'tpm2-js/linux', 'node:*'],
