@@ -21,6 +21,8 @@ const NLM_F_REQUEST = 1
 const NLMSG_ERROR = 2
 const IPPROTO_TCP = 6
 const TCP_ESTABLISHED = 1
+/** The second and third are those of a socket that was shut for writing and still reads. */
+const OPEN_STATES = [TCP_ESTABLISHED, 4, 5]
 const INET_DIAG_CGROUP_ID = 21
 const ENOENT = 2
 
@@ -61,9 +63,9 @@ export interface SocketOwner {
  * IPv4 address are found as well.
  *
  * A socket that its owner has closed is not found: the kernel reports uid 0 for it, and a caller
- * that connects, sends and closes at once would pass for root.
+ * that connects, sends and closes at once would pass for root. One that was shut for writing only is.
  *
- * @returns undefined where there is no such socket, or it is not established, or has no owner
+ * @returns undefined where there is no such socket, or it is not open, or has no owner
  * @throws LinuxError where the kernel cannot be asked
  */
 export function tcpSocketOwner(ends: TcpEnds): SocketOwner | undefined {
@@ -137,8 +139,8 @@ function ownerIn(answer: Buffer, id: Buffer): SocketOwner | undefined {
   const uid = native.getUint32(ANSWER_ID + 60, LITTLE)
   const inode = native.getUint32(ANSWER_ID + 64, LITTLE)
   // Without an exact match the kernel names a listener; closed sockets have no inode, and uid 0.
-  const isEstablished = answer[HEADER_BYTES + 1] === TCP_ESTABLISHED
-  if (!isEstablished || inode === 0 || !hasEnds(answer, id)) return undefined
+  const isOpen = OPEN_STATES.includes(answer[HEADER_BYTES + 1] ?? 0)
+  if (!isOpen || inode === 0 || !hasEnds(answer, id)) return undefined
   return { uid, inode, cgroupId: cgroupIdIn(answer) }
 }
 

@@ -88,6 +88,31 @@ describe('the owner of the other end of a connection', () => {
     socket.destroy()
   })
 
+  test('is found after it was shut for writing: its owner waits for an answer', async () => {
+    const socket = await connectionOf('s.shutdown(socket.SHUT_WR)')
+    await once(socket, 'end')
+    expect(tcpSocketOwner(otherEnd(socket))?.uid).toBe(isRoot ? NOBODY : process.getuid?.())
+    socket.destroy()
+  })
+
+  test('is nobody, and not root, where nobody has accepted it yet', async () => {
+    const script = `import socket,sys
+s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(1)
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()`
+    child = spawn('/usr/bin/python3', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const [printed] = await once(child.stdout ?? child, 'data')
+    const client = connect(Number(printed), '127.0.0.1')
+    await once(client, 'connect')
+    const own = { localAddress: '127.0.0.1', localPort: client.localPort ?? 0 }
+    const itsEnd = { remoteAddress: '127.0.0.1', remotePort: Number(printed) }
+    expect(tcpSocketOwner({ ...own, ...itsEnd })?.uid).toBe(process.getuid?.())
+    const others = { localAddress: '127.0.0.1', localPort: Number(printed) }
+    const ownEnd = { remoteAddress: '127.0.0.1', remotePort: client.localPort ?? 0 }
+    expect(tcpSocketOwner({ ...others, ...ownEnd })).toBeUndefined()
+    client.destroy()
+  })
+
   test('is not the listener on the same port where there is no connection', () => {
     const ends = { localAddress: '127.0.0.1', localPort: port }
     expect(tcpSocketOwner({ ...ends, remoteAddress: '127.0.0.1', remotePort: 1 })).toBeUndefined()
