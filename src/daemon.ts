@@ -24,9 +24,6 @@ Signals: SIGHUP reads the configuration again, SIGUSR1 goes on in a new audit fi
 SIGINT end the agent.
 `
 
-// How long requests under way may take when the agent ends.
-const DRAIN_MS_MAX = 10_000
-
 /** Reads the command line. @returns the configuration files, or undefined where all has been said */
 function readArguments(): readonly string[] | undefined {
   const { values } = parseArgs({
@@ -58,17 +55,44 @@ function hardenProcess(): void {
   disableCoreDumps()
 }
 
-function endOn(signal: NodeJS.Signals, agent: Agent, log: Log, manager: ServiceManager): void {
-  process.once(signal, () => {
+/** Ends the process with a status, once: what comes after the first call changes nothing. */
+type End = (status: number, how: Parameters<Agent['end']>[0]) => void
+
+/**
+ * The one way out of a started agent; each of its steps is bounded. Not process.exit(): that waits for
+ * a TPM that never answers.
+ */
+function ender(agent: Agent, log: Log, manager: ServiceManager): End {
+  let isEnding = false
+  return (status, how) => {
+    if (isEnding) return
+    isEnding = true
     manager.stopping()
+    const said = agent.end(how).then(() => closeLog(log))
+    void said.finally(() => ('why' in how ? fail(how.why) : exitAtOnce(status)))
+  }
+}
+
+function endOn(signal: NodeJS.Signals, end: End, log: Log): void {
+  process.on(signal, () => {
     log.info({ signal }, 'ending')
-    // Not process.exit(): that waits for a TPM that never answers.
-    setTimeout(() => exitAtOnce(0), DRAIN_MS_MAX).unref()
-    void agent
-      .drain()
-      .then(() => closeLog(log))
-      .then(() => exitAtOnce(0))
+    end(0, { answering: true })
   })
+}
+
+/** A fault of the program: nobody knows what still holds, so nothing more is answered. */
+function endOnFault(end: End, log: Log): void {
+  let isFirst = true
+  // Rejections that nobody handles come here, too.
+  process.on('uncaughtException', (why: unknown) => {
+    if (isFirst) log.error({ cause: causeChain(why), stack: stackOf(why) }, 'fault of the program')
+    isFirst = false
+    end(1, { answering: false, why })
+  })
+}
+
+function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack : undefined
 }
 
 function reloadOnHangup(
@@ -113,14 +137,16 @@ function run(files: readonly string[], config: Config): void {
   feedWatchdog(process.env, process.pid, untold)
   const inherited = inheritedSockets(process.env, process.pid)
   const agent = startAgent(config, log, manager, counters, inherited)
-  endOn('SIGTERM', agent, log, manager)
-  endOn('SIGINT', agent, log, manager)
+  const end = ender(agent, log, manager)
+  endOnFault(end, log)
+  endOn('SIGTERM', end, log)
+  endOn('SIGINT', end, log)
   reloadOnHangup(files, agent, log, manager)
   process.on('SIGUSR1', () => agent.rotateAudit())
-  const cannotGoOn = (error: unknown): void => {
-    if (error instanceof Error && error.name === 'AbortError') return
-    log.error({ cause: causeChain(error) }, 'cannot go on')
-    void closeLog(log).then(() => fail(error))
+  const cannotGoOn = (why: unknown): void => {
+    if (why instanceof Error && why.name === 'AbortError') return
+    log.error({ cause: causeChain(why) }, 'cannot go on')
+    end(1, { answering: true, why })
   }
   agent.started.catch(cannotGoOn)
   agent.failed.catch(cannotGoOn)

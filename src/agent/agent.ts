@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'tpm2-js/linux'
-import type { ReadyState } from '../boot/boot.ts'
+import type { BootState, ReadyState } from '../boot/boot.ts'
 import { isRemarkable } from '../boot/instance-record.ts'
 import { instanceTpm } from '../boot/tpm.ts'
 import type { Config } from '../config.ts'
@@ -25,6 +25,7 @@ import { FATAL } from './boot-setback.ts'
 import { httpBounds, socketPlace, sourceBounds } from './bounds.ts'
 import { cachedMetadata } from './cached-metadata.ts'
 import { confirmInstance } from './confirm-instance.ts'
+import { type Ending, endInSteps } from './ending.ts'
 import { policyInForce } from './policy-in-force.ts'
 import { type Serving, serving, servingStatus } from './serving.ts'
 import { agentStatus } from './status.ts'
@@ -48,8 +49,11 @@ export interface Agent {
   /** Goes on in a new audit file, where there is one. */
   rotateAudit(): void
   readonly audit: Audit
-  /** Answers what is under way, then closes everything and wipes the keys. */
-  drain(): Promise<void>
+  /**
+   * Stops serving, writes the last records and wipes the keys: each step within its bound, whatever
+   * became of the one before.
+   */
+  end(how: Ending): Promise<void>
 }
 
 /**
@@ -83,7 +87,12 @@ export function startAgent(
     epochsHeld: () => (boot.state.at === 'ready' ? boot.state.tokenKeys.count : 0),
   })
   const source = meter.watch(openSource(dialect, endpoint, sourceBounds(config), bootTimeMs))
-  const tpm = instanceTpm(config.tpm.tcti, config.tpm.command_timeout_ms, meter.observeTpm)
+  const tpm = instanceTpm(
+    config.tpm.tcti,
+    config.tpm.command_timeout_ms,
+    meter.observeTpm,
+    failed.reject,
+  )
   const trail = openAuditTrail(config, log, counters)
   const { audit } = trail
   const lockdown = lockdownRecord(audit, Date.now)
@@ -175,21 +184,24 @@ export function startAgent(
     },
     rotateAudit: trail.rotate,
     audit,
-    drain: async () => {
+    end: async (how) => {
       ending.abort()
       served?.keeper.end()
       cached.stop()
-      await Promise.allSettled([...servers.map(closeGently), served?.close()])
-      cached.end()
-      audit({ event: 'agent.ended' })
-      await trail.close()
-      meter.end()
-      const { state } = boot
-      if (state.at === 'ready') state.tokenKeys.clear()
-      if ('kept' in state) state.kept.clear()
-      await Promise.allSettled([source.close(), tpm.close()])
+      await endInSteps(how, {
+        closeServers: () => Promise.allSettled([...servers.map(closeGently), served?.close()]),
+        trail,
+        ends: [cached.end, meter.end, () => clearKeys(boot.state)],
+        closes: [source.close, tpm.close],
+        onFault: (error) => log.error({ cause: causeChain(error) }, 'ending'),
+      })
     },
   }
+}
+
+function clearKeys(state: BootState): void {
+  if (state.at === 'ready') state.tokenKeys.clear()
+  if ('kept' in state) state.kept.clear()
 }
 
 function sayReady(ready: ReadyState, log: Log, audit: Audit): void {

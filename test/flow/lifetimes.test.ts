@@ -345,7 +345,7 @@ describe('a TPM that takes commands and never answers', () => {
     const exited = once(instance.agent.child, 'exit')
     instance.tpm.pause()
     stack.defer(() => instance.tpm.resume())
-    await instance.agent.until(({ msg, code }) => msg === 'agent.stopped' && code === 'TPM_STUCK')
+    await instance.agent.until(({ msg, code }) => msg === 'agent.ended' && code === 'TPM_STUCK')
     expect(await exited).toEqual([1, null])
     expect(instance.agent.output()).toContain('metabindd: The TPM has stopped answering')
   })
