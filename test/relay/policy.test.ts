@@ -297,6 +297,26 @@ describe('a file that is refused, with its line and reason', () => {
     })
   })
 
+  const ALLOW = '[[rule]]\neffect = "allow"\npaths = ["/a"]\n'
+  const list = (count: number) => Array.from({ length: count }, (_, at) => at).join(', ')
+  test.each([
+    ['rules', 'rule', (count: number) => ALLOW.repeat(count)],
+    ['users', 'rule 1: users', (count: number) => `${ALLOW}users = [${list(count)}]`],
+    ['groups', 'rule 1: groups', (count: number) => `${ALLOW}groups = [${list(count)}]`],
+    [
+      'paths',
+      'rule 1: paths',
+      (count: number) =>
+        `[[rule]]\neffect = "deny"\npaths = [${Array(count).fill('"/a"').join(', ')}]`,
+    ],
+  ])('more than a thousand %s', async (_what, where, of) => {
+    await expect(parse(of(1000))).resolves.toMatchObject({ mode: 'enforce' })
+    await expect(parse(of(1001))).rejects.toMatchObject({
+      code: 'POLICY_INVALID',
+      detail: expect.stringMatching(new RegExp(`^policy\\.toml:\\d+: ${where}: .*1000`)),
+    })
+  })
+
   test('executables that the agent cannot see', async () => {
     const text = `${GOOD}[[rule]]\neffect = "allow"\npaths = ["/a"]\nexecutables = ["/usr/bin/x"]`
     await expect(parse(text, { seesExecutables: false })).rejects.toMatchObject({
