@@ -1,4 +1,37 @@
 #!/bin/sh
-# Options for another Node must not reach this one.
-unset NODE_OPTIONS NODE_PATH
-exec /usr/lib/metabind/bin/node --max-semi-space-size=1 --max-old-space-size=96 /usr/lib/metabind/metabind.cjs "$@"
+# The command line, run by the Node of the package.
+
+# Names of settings for another Node or another OpenSSL, which must not reach this one.
+foreign() {
+  export -p | while IFS= read -r line; do
+    line=${line#export }
+    line=${line%%=*}
+    case $line in
+      *[!A-Za-z0-9_]*) ;;
+      NODE_* | OPENSSL_* | SSL_CERT_* | UV_*) echo "$line" ;;
+    esac
+  done
+}
+
+# Units may forbid a program to make code at run time (MemoryDenyWriteExecute=), and for most verbs it
+# does not pay either.
+jit() {
+  case $1 in
+    audit | simulate) ;;
+    *) echo --jitless ;;
+  esac
+}
+
+run() {
+  unset NODE_OPTIONS $(foreign)
+  exec /usr/lib/metabind/bin/node --max-semi-space-size=1 --max-old-space-size=96 $(jit "$1") \
+    /usr/lib/metabind/metabind.cjs "$@"
+}
+
+if [ "$1" = exec ] && [ "$2" != --help ]; then
+  shift
+  # This shell becomes the command, with the signals, limits, descriptors and environment that it was
+  # started with. Node has other ones, and only says what to add to the environment.
+  eval "$( (run exec --script "$@") || echo "exit $?")"
+fi
+run "$@"

@@ -1,3 +1,4 @@
+import { MetabindError } from '../errors.ts'
 import type { RamCredentials } from '../format/ram-credentials.ts'
 import type { Client } from '../sdk/client.ts'
 import { credentialsUrl } from './credentials-url.ts'
@@ -70,23 +71,51 @@ const VARIABLES: Readonly<Record<RamCredentials['dialect'], Variables>> = {
  * The environment that the SDKs of the instance's cloud know.
  *
  * @param how a credentials URL, or the credentials themselves
+ * @param from the environment so far
  * @param role the instance's own if absent
  * @throws MetabindError where the agent gives none
  */
 export async function environmentOf(
   client: Client,
   how: 'uri' | 'env',
+  from: Environment,
   role?: string,
 ): Promise<Environment> {
   const variables = VARIABLES[await client.dialect()]
   const cleared = Object.fromEntries(variables.earlierInChain.map((name) => [name, undefined]))
   const common = { ...cleared, ...variables.always }
-  if (how === 'uri') return { ...common, [variables.uri]: await credentialsUrl(client, role) }
+  if (how === 'uri') {
+    const url = await credentialsUrl(client, role)
+    return { ...common, ...withoutProxy(hostOf(url), from), [variables.uri]: url }
+  }
   const credentials = await client.credentials(role)
   return {
     ...common,
     [variables.keyId]: credentials.accessKeyId,
     [variables.keySecret]: credentials.accessKeySecret.reveal(),
     [variables.token]: credentials.securityToken.reveal(),
+  }
+}
+
+/** HTTP clients send what is for loopback to a proxy too, and the URL with its secret, unless told not to. */
+function withoutProxy(
+  host: string,
+  { no_proxy: lower, NO_PROXY: upper }: Environment,
+): Environment {
+  // Some clients read the one, some the other, and some the first that is set.
+  return { no_proxy: adding(host, lower ?? upper), NO_PROXY: adding(host, upper ?? lower) }
+}
+
+function adding(host: string, hosts = ''): string {
+  const named = hosts.split(',').map((name) => name.trim())
+  if (hosts.trim() === '*' || named.includes(host)) return hosts
+  return [...named.filter((name) => name !== ''), host].join(',')
+}
+
+function hostOf(url: string): string {
+  try {
+    return new URL(url).hostname
+  } catch (error) {
+    throw new MetabindError('SOCKET_BROKEN', 'It sent no URL.', error)
   }
 }

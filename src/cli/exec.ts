@@ -1,9 +1,10 @@
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { MetabindError, UsageError } from '../errors.ts'
 import { openClient } from '../sdk/client.ts'
 import { type Environment, environmentOf } from './exec-environment.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { complain, printBytes } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const OPTIONS = {
@@ -13,6 +14,9 @@ const OPTIONS = {
 } as const
 // For three reads: the token need not outlive this process by much.
 const TTL_SECONDS = 60
+// POSIX, XCU 2.8.2.
+const EXIT_NOT_EXECUTABLE = 126
+const EXIT_NOT_FOUND = 127
 
 export const exec: Verb = {
   summary: 'run a command with the environment that SDKs know',
@@ -23,27 +27,49 @@ those of AWS, get the role's credentials from the agent. Settings of other crede
 of its environment.
 
   --role ROLE          the role (default: the role of the instance)
-  --with uri           a credentials URL, which stays good as credentials are renewed (default);
-                       needs credentials_uri.enabled = true in the agent's configuration
+  --with uri           a credentials URL, which stays good as credentials are renewed (default), and
+                       is added to no_proxy; needs credentials_uri.enabled = true in the agent's
+                       configuration
   --with env           the credentials themselves, for a command that ends before they do
-${SOCKET_HELP}`,
+${SOCKET_HELP}
+Exit codes: those of COMMAND; 126 where it cannot be executed, 127 where it is not there.
+`,
   run: async (args) => {
-    const { options, command } = split(args)
+    // How the wrapper of the packages asks; see there.
+    const asScript = args[0] === '--script'
+    const { options, command } = split(asScript ? args.slice(1) : args)
     const { values } = parseVerb(options, OPTIONS, 0)
-    const [name, ...rest] = command
+    const [name] = command
     if (name === undefined) throw new UsageError('COMMAND is missing')
     const file = executableOf(name)
+    if (typeof file === 'number') return file
     const socket = socketsOf(values).metadata
     const how = wayOf(values.with ?? 'uri')
     const client = openClient({ socket, ttlSeconds: TTL_SECONDS })
-    const added = {
-      ...(await environmentOf(client, how, values.role)),
+    const environment = {
+      ...(await environmentOf(client, how, process.env, values.role)),
       METABIND_SOCKET: socket,
     }
-    if (process.execve === undefined) throw new MetabindError('INTERNAL', 'there is no execve')
-    process.execve(file, [name, ...rest], definedOf({ ...process.env, ...added }))
-    throw new MetabindError('INTERNAL', 'execve returned')
+    if (!asScript) return become(file, command, environment)
+    const words = args.length - 1 - command.length
+    printBytes(Buffer.from(scriptOf(environment, words)))
+    return 0
   },
+}
+
+/** For a shell that has the arguments of this verb as its own. */
+function scriptOf(environment: Environment, wordsBeforeCommand: number): string {
+  const lines = Object.entries(environment).map(([name, value]) =>
+    value === undefined ? `unset ${name}` : `export ${name}='${value.replaceAll("'", "'\\''")}'`,
+  )
+  return `${[...lines, `shift ${wordsBeforeCommand}`, 'exec "$@"'].join('\n')}\n`
+}
+
+/** Without the wrapper. The command has the signals and limits of Node, then. */
+function become(file: string, command: readonly string[], environment: Environment): never {
+  if (process.execve === undefined) throw new MetabindError('INTERNAL', 'there is no execve')
+  process.execve(file, [...command], definedOf({ ...process.env, ...environment }))
+  throw new MetabindError('INTERNAL', 'execve returned')
 }
 
 function wayOf(text: string): 'uri' | 'env' {
@@ -71,12 +97,20 @@ function definedOf(environment: Environment): Record<string, string> {
   )
 }
 
-/** As execvp(3) finds it. */
-function executableOf(name: string): string {
-  const places = name.includes('/') ? [''] : (process.env.PATH ?? '/usr/bin:/bin').split(delimiter)
-  const found = places.map((place) => (place === '' ? name : join(place, name))).find(isExecutable)
-  if (found === undefined) throw new UsageError(`there is no command '${name}'`)
-  return found
+/** As execvp(3) finds it; where it does not, the exit code that a shell has for that, which is said. */
+function executableOf(name: string): string | number {
+  const isPath = name.includes('/')
+  const places = isPath ? [''] : (process.env.PATH ?? '/usr/bin:/bin').split(delimiter)
+  const paths = places.map((place) => (place === '' ? name : join(place, name)))
+  const found = paths.find(isExecutable)
+  if (found !== undefined) return found
+  const isThere = paths.some((path) => (isPath ? existsSync(path) : isFile(path)))
+  complain(isThere ? `'${name}' cannot be executed` : `there is no command '${name}'`)
+  return isThere ? EXIT_NOT_EXECUTABLE : EXIT_NOT_FOUND
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
 }
 
 function isExecutable(path: string): boolean {

@@ -176,7 +176,6 @@ describe('metabind exec', () => {
 
   test.each([
     ['no command', [], /COMMAND is missing/],
-    ['a command that is not there', ['no-such-command'], /there is no command/],
     ['an unknown way', ['--with', 'magic', 'true'], /--with takes uri or env/],
   ])('%s is wrong usage', async (_what, args, message) => {
     await expect(metabind(undefined, ['exec', ...args])).rejects.toMatchObject({
@@ -184,6 +183,24 @@ describe('metabind exec', () => {
       stderr: expect.stringMatching(message),
     })
   })
+})
+
+test.each([
+  ['no-such-command', 127],
+  ['/etc/passwd', 126],
+])('a command that cannot be run has the exit code of a shell: %s', async (command, code) => {
+  await expect(metabind(undefined, ['exec', command])).rejects.toMatchObject({ code, stdout: '' })
+})
+
+test.each([
+  [{}, '127.0.0.1', '127.0.0.1'],
+  [{ no_proxy: 'a, b' }, 'a,b,127.0.0.1', 'a,b,127.0.0.1'],
+  [{ NO_PROXY: 'a' }, 'a,127.0.0.1', 'a,127.0.0.1'],
+  [{ no_proxy: 'a', NO_PROXY: 'b' }, 'a,127.0.0.1', 'b,127.0.0.1'],
+  [{ no_proxy: '*', NO_PROXY: '127.0.0.1,c' }, '*', '127.0.0.1,c'],
+])('the credentials URL goes to no proxy: %j', async (before, lower, upper) => {
+  const said = await metabind(undefined, ['exec', 'printenv', 'no_proxy', 'NO_PROXY'], before)
+  expect(said).toBe(`${lower}\n${upper}\n`)
 })
 
 test('without the listener the command line says how to go on', async () => {
