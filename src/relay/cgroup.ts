@@ -27,7 +27,7 @@ export interface Cgroups {
  *
  * @param clockMs monotonic
  */
-export function cgroups(clockMs: () => number): Cgroups {
+export function cgroups(clockMs: () => number, visitedMax = VISITED_MAX): Cgroups {
   const paths = new Map<bigint, string>()
   const missed = new Map<bigint, number>()
   const walks = ratePerUid(WALKS, clockMs)
@@ -39,15 +39,15 @@ export function cgroups(clockMs: () => number): Cgroups {
       for (const remembered of [paths, missed]) {
         if (remembered.size >= REMEMBERED_MAX) remembered.clear()
       }
-      walk(id, paths)
+      walk(id, paths, visitedMax)
       if (!paths.has(id)) missed.set(id, clockMs())
       return paths.get(id)
     },
   }
 }
 
-function walk(id: bigint, found: Map<bigint, string>): void {
-  for (const { path, directory } of cgroupTree()) {
+function walk(id: bigint, found: Map<bigint, string>, visitedMax: number): void {
+  for (const { path, directory } of cgroupTree(undefined, visitedMax)) {
     const stat = statSync(directory, { bigint: true, throwIfNoEntry: false })
     if (stat !== undefined) found.set(stat.ino, path)
     if (found.has(id)) return
@@ -61,16 +61,17 @@ interface CgroupDirectory {
 }
 
 /**
- * Level by level: what stands deep delays nothing that stands above it. 4096 of them at most.
+ * Level by level: what stands deep delays nothing that stands above it.
  *
  * @param descends asked after a cgroup was given: whether to go on to those below it
  */
 export function* cgroupTree(
   descends: (path: string) => boolean = () => true,
+  visitedMax = VISITED_MAX,
 ): Generator<CgroupDirectory> {
   const root = ROOTS.find((path) => statSync(`${path}/cgroup.procs`, { throwIfNoEntry: false }))
   const paths = root === undefined ? [] : ['/']
-  for (let at = 0; at < Math.min(paths.length, VISITED_MAX); at += 1) {
+  for (let at = 0; at < Math.min(paths.length, visitedMax); at += 1) {
     const path = paths[at] ?? '/'
     const directory = `${root}${path}`
     yield { path, directory }

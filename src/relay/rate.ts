@@ -65,7 +65,8 @@ export function ratePerUid(rate: Rate, clockMs: () => number, uidsMax = UIDS_MAX
       const nowMs = clockMs()
       const bucket = bucketOf(uid, nowMs)
       refill(bucket, rate, nowMs)
-      if (bucket.left < 1 - ROUNDING) return Math.ceil((1 - bucket.left) / rate.perSecond)
+      const missing = 1 - ROUNDING - bucket.left
+      if (missing > 0) return Math.ceil(missing / rate.perSecond)
       bucket.left -= 1
       return 0
     },

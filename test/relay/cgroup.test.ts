@@ -28,3 +28,35 @@ test('a user whose connections come from ever new cgroups keeps nobody else from
     await unit.remove()
   }
 })
+
+test('a cgroup that is not in the tree is looked for once a second, however often it is asked for', async (context) => {
+  const name = `metabind-test-missed-${process.pid}.service`
+  const time = { nowMs: 0 }
+  const places = cgroups(() => time.nowMs)
+  for (let asked = 0; asked < 200; asked += 1)
+    expect(places.pathOf(1n << 40n, 1000)).toBeUndefined()
+  const unit = await makeCgroup(name)
+  if (unit === undefined) return context.skip('no cgroup can be made here')
+  try {
+    // Its user may still have the tree looked through.
+    expect(places.pathOf(idOf(name), 1000)).toBe(`/${name}`)
+  } finally {
+    await unit.remove()
+  }
+})
+
+test('so many are looked at and no more, those near the root first', async (context) => {
+  const name = `metabind-test-deep-${process.pid}.service`
+  const unit = await makeCgroup(name)
+  if (unit === undefined) return context.skip('no cgroup can be made here')
+  const below = await makeCgroup(`${name}/below`)
+  try {
+    // Above the one within the unit there are the root, and the unit beside others maybe.
+    expect(cgroups(() => 0).pathOf(idOf(`${name}/below`), 0)).toBe(`/${name}/below`)
+    expect(cgroups(() => 0, 2).pathOf(idOf(`${name}/below`), 0)).toBeUndefined()
+    expect(cgroups(() => 0, 1).pathOf(idOf('.'), 0)).toBe('/')
+  } finally {
+    await below?.remove()
+    await unit.remove()
+  }
+})

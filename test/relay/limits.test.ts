@@ -128,6 +128,35 @@ describe('remembered uids', () => {
     expect(perUid.size).toBe(1)
   })
 
+  test('are 4096 besides root where nothing else is said', () => {
+    const perUid = ratePerUid(rate, clock().read)
+    for (let uid = 0; uid < 6000; uid += 1) perUid.take(uid)
+    expect(perUid.size).toBe(4096)
+  })
+
+  test('are looked through once a second at most, as that takes time', () => {
+    const time = clock()
+    const perUid = ratePerUid({ perSecond: 4, burst: 2 }, time.read, 1)
+    perUid.take(1)
+    for (const _ of [1, 2]) perUid.take(2)
+    time.pass(0.4)
+    // The bucket of uid 1 is full again and not yet forgotten; what the others share has 1.6.
+    expect([perUid.take(3), perUid.take(4)]).toEqual([0, 1])
+    time.pass(0.6)
+    expect([perUid.take(3), perUid.take(3), perUid.take(3)]).toEqual([0, 0, 1])
+  })
+
+  test('a bucket that is asked often while it fills loses nothing by rounding', () => {
+    const time = clock()
+    const perUid = ratePerUid({ perSecond: 0.1, burst: 1 }, time.read)
+    perUid.take(1)
+    const taken = Array.from({ length: 10 }, () => {
+      time.pass(1)
+      return perUid.take(1)
+    })
+    expect(taken).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+  })
+
   test('whatever happens, nobody gets more than burst and rate allow', () => {
     const steps = fc.array(
       fc.record({ uid: fc.integer({ min: 1, max: 5 }), pauseMs: fc.nat(900) }),
@@ -171,6 +200,18 @@ describe('connections', () => {
     limited.leave(7)
     expect([limited.admit(7), limited.admit(7)]).toEqual([true, false])
     expect(refused).toEqual(['connections', 'connections'])
+  })
+
+  test("a refusal says whose share was used up: the user's, or that of all", () => {
+    const { limited, refused } = newLimits()
+    const admitted = [7, 7, 7, 8, 8, 9, 9].map((uid) => limited.admit(uid))
+    expect(admitted).toEqual([true, true, false, true, true, true, false])
+    expect(refused).toEqual(['connections', 'total'])
+  })
+
+  test('those whose user is not named have no more than one user', () => {
+    const { limited } = newLimits()
+    expect([1, 2, 3].map(() => limited.admit(undefined))).toEqual([true, true, false])
   })
 
   const many = { ...BOUNDS, connections: 800, connectionsPerUid: 300 }
