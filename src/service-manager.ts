@@ -8,18 +8,36 @@ export interface ServiceManager extends Supervisor {
   stopping(): void
 }
 
+// A manager that does not read is asked again this often. What a reload and a stop say fits several times.
+const RESEND_MS = 1000
+const UNSENT_MAX = 8
+
 /**
- * @param tell what could not be sent; a manager that misses the watchdog acts by itself
+ * What the manager does not take is sent again, in order, until it does: a lost READY=1 would have it end
+ * an agent that serves.
+ *
+ * @param tell what could not be sent, once until something is; a manager that misses the watchdog acts by itself
  */
 export function serviceManager(tell: (error: unknown) => void): ServiceManager {
   let started = false
   let ready = false
-  const send = (...lines: string[]): void => {
+  let unsent: string[] = []
+  let resend: NodeJS.Timeout | undefined
+  const sendAll = (): void => {
     try {
-      notify(lines.join('\n'))
+      for (let [message] = unsent; message !== undefined; [message] = unsent) {
+        notify(message)
+        unsent.shift()
+      }
+      resend = undefined
     } catch (error) {
-      tell(error)
+      if (resend === undefined) tell(error)
+      resend = setTimeout(sendAll, RESEND_MS).unref()
     }
+  }
+  const send = (...lines: string[]): void => {
+    unsent = [...unsent, lines.join('\n')].slice(-UNSENT_MAX)
+    if (resend === undefined) sendAll()
   }
   // The time in the same message tells systemd which reload this is (sd_notify(3), MONOTONIC_USEC).
   const sendReloading = (...lines: string[]): void =>

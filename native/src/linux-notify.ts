@@ -11,6 +11,7 @@ import { LinuxError, lastError } from './linux-error.ts'
 const AF_UNIX = 1
 const SOCK_DGRAM = 2
 const SOCK_CLOEXEC = 0o2000000
+const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const SUN_PATH_BYTES = 108
 
@@ -21,10 +22,10 @@ const sendto = libc.func(
 )
 
 /**
- * Tells the service manager, for example `READY=1`.
+ * Tells the service manager, for example `READY=1`. Never waits for it.
  *
  * @returns false where NOTIFY_SOCKET is unset, that is, where nobody asked
- * @throws LinuxError when the message could not be sent
+ * @throws LinuxError when the message could not be sent; EAGAIN where the manager does not read
  */
 export function notify(state: string): boolean {
   const path = process.env.NOTIFY_SOCKET
@@ -34,7 +35,8 @@ export function notify(state: string): boolean {
   const fd: number = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
   if (fd < 0) throw lastError('socket')
   try {
-    const sent: number = sendto(fd, message, message.length, MSG_NOSIGNAL, address, address.length)
+    const flags = MSG_DONTWAIT | MSG_NOSIGNAL
+    const sent: number = sendto(fd, message, message.length, flags, address, address.length)
     if (sent !== message.length) throw lastError('sendto NOTIFY_SOCKET')
   } finally {
     closeSync(fd)

@@ -5,6 +5,7 @@ import { inheritedSockets } from '../../src/inherited-sockets.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { listenForNotify, type NotifySocket } from '../harness/notify-socket.ts'
 
+const UNTOLD = 'systemd could not be told'
 const INSTANCE_ID = 'i-notify00000000000000'
 
 interface Watched {
@@ -39,6 +40,29 @@ test('systemd is told each step, that the agent serves, and that it ends', async
     `READY=1 STATUS=serving ${INSTANCE_ID}`,
     'STOPPING=1 STATUS=answering what is under way, then ending',
   ])
+})
+
+test('systemd that does not read keeps nobody waiting, and is told what it missed', async () => {
+  const directory = await mkdtemp('/tmp/metabind-notify-')
+  const path = join(directory, 'notify')
+  const systemd = await listenForNotify(path)
+  onTestFinished(() => systemd.close())
+  systemd.stall()
+  const agent = { env: { NOTIFY_SOCKET: path, WATCHDOG_USEC: '200000' } }
+  // Ready by its own word, while nothing of it has arrived.
+  const instance = await startInstance(directory, { instanceId: INSTANCE_ID, agent })
+  onTestFinished(async () => {
+    await instance.stop()
+    await rm(directory, { recursive: true, force: true })
+  })
+  expect(systemd.messages.filter((message) => message !== 'FILL=1')).toEqual([])
+  expect(instance.agent.records.filter(({ msg }) => msg === UNTOLD)).not.toEqual([])
+  systemd.goOn()
+  await systemd.until(/^READY=1/)
+  await systemd.until(/^WATCHDOG=1/)
+  const told = systemd.messages.filter((message) => /^(?:STATUS|READY)/.test(message))
+  expect(told.at(-1)).toBe(`READY=1 STATUS=serving ${INSTANCE_ID}`)
+  expect(told).toHaveLength(5)
 })
 
 test('a reload stands between RELOADING=1 with its time and READY=1', async () => {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
@@ -8,6 +8,10 @@ export interface NotifySocket {
   readonly messages: readonly string[]
   /** The first message, past or future, after the first `skip` ones. */
   until(fits: RegExp, skip?: number): Promise<string>
+  /** Reads no more, and lets the kernel's queue be full. */
+  stall(): void
+  /** Reads again. */
+  goOn(): void
   close(): void
 }
 
@@ -17,6 +21,13 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 print('bound', flush=True)
 while True: print(s.recv(4096).decode().replace('\\n', ' '), flush=True)`
+
+const FILL = `import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.setblocking(False)
+try:
+  while True: s.sendto(b'FILL=1', sys.argv[1])
+except BlockingIOError: pass`
 
 export async function listenForNotify(path: string): Promise<NotifySocket> {
   const receiver = spawn('python3', ['-c', RECEIVE, path], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -36,6 +47,11 @@ export async function listenForNotify(path: string): Promise<NotifySocket> {
         })
       }
     },
-    close: () => void receiver.kill(),
+    stall: () => {
+      receiver.kill('SIGSTOP')
+      execFileSync('python3', ['-c', FILL, path], { timeout: WAIT_MS })
+    },
+    goOn: () => void receiver.kill('SIGCONT'),
+    close: () => void receiver.kill('SIGKILL'),
   }
 }
