@@ -4,8 +4,8 @@ import { CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX } from './evidence.ts'
 /**
  * The certificates in the bytes of NV indices: one EK certificate, or the issuers' chain, which is
  * DER after DER over several indices that are read as one (EK credential profile 2.5, 2.2.1.5).
- * Some TPMs put the five-byte PC Client header `10 01 00`, u16 length in front; NV space that is not
- * used follows as 00 or FF.
+ * Some TPMs put a PC Client header in front of one certificate; NV space that is not used follows as 00
+ * or FF.
  *
  * @throws MetabindError VERIFY_CERTIFICATE where the bytes are something else
  */
@@ -27,10 +27,15 @@ export function certificatesOfNv(bytes: Uint8Array): Buffer[] {
   return found
 }
 
-/** TCG PC Client header: tag 0x1001, type 0 (full certificate), u16 length of what follows. */
+/**
+ * TCG_PCCLIENT_STORED_CERT: tag 0x1001, type 0 (full certificate), u16 length of what follows; then, from
+ * some makers, the tag 0x1002 of TCG_FULL_CERT, which the length may count or not (TCG PC Client Specific
+ * Implementation Specification). The certificate says its own length.
+ */
 function withoutHeader(bytes: Buffer): Buffer {
-  const has = bytes.length >= 5 && bytes.readUIntBE(0, 3) === 0x100100
-  return has ? bytes.subarray(5, 5 + bytes.readUInt16BE(3)) : bytes
+  if (bytes.length < 7 || bytes.readUIntBE(0, 3) !== 0x100100) return bytes
+  const certificate = bytes.subarray(bytes.readUInt16BE(5) === 0x1002 ? 7 : 5)
+  return certificate.subarray(0, derLength(certificate))
 }
 
 function isPadding(bytes: Buffer): boolean {

@@ -1,4 +1,5 @@
 import type { Anchor } from './endorsement.ts'
+import { coversFirmware } from './firmware-log.ts'
 import type { Subject } from './subject.ts'
 
 /** What evidence can prove. Each is either proven or not; the verifier says which. */
@@ -27,7 +28,8 @@ export const CLAIMS = {
   },
   'event-log': {
     proven: 'The event log leads to the quoted PCRs 0 to 7.',
-    notProven: 'There is no event log: what the PCR values stand for is not shown.',
+    notProven:
+      'No event log leads to quoted PCRs 0 to 7: what their values stand for is not shown.',
   },
   clock: {
     proven: 'The counters of the TPM went on from the last record.',
@@ -43,14 +45,15 @@ export function provenClaims(
   anchor: Anchor,
   ekNamesInstance: boolean,
 ): ReadonlySet<Claim> {
-  const { evidence, ak, demands } = subject
+  const { evidence, ak, demands, shownPcrs } = subject
+  const { eventLog } = evidence
   const proven: Record<Claim, boolean> = {
     'ek-genuine': anchor.kind !== 'ak-certificate',
     'ak-in-tpm': isAkInTpm(subject, anchor),
     'instance-from-cloud': evidence.identityDocument !== undefined,
     'instance-from-ek': ekNamesInstance,
     'pcr-policy': demands.pcrPolicy !== undefined,
-    'event-log': evidence.eventLog !== undefined,
+    'event-log': eventLog !== undefined && coversFirmware(eventLog, shownPcrs),
     clock: demands.lastClock?.akName === ak.name.toString('hex'),
   }
   return new Set(claimNames().filter((claim) => proven[claim]))

@@ -7,6 +7,7 @@ import { tpm2 } from '../../native/test/tools.ts'
 import { type Attestation, attestationOf } from '../../src/boot/attestation.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/boot/tpm.ts'
 import { EVENT_LOG_BYTES_MAX } from '../../src/format/evidence.ts'
+import { makeSha1Log } from '../harness/event-log.ts'
 
 /** The firmware's log of a real TPM's PCRs, in evidence and self-test. */
 
@@ -86,6 +87,14 @@ test.each([
 ])('a log %s is refused', async (_what, log) => {
   const made = await attestation(await fileWith(log()))
   await expect(made.selfTest()).rejects.toMatchObject({ code: 'VERIFY_EVENT_LOG' })
+})
+
+test.each([
+  ['empty', () => Buffer.alloc(0)],
+  ['in the form of TPM 1.2', () => makeSha1Log([{ pcr: 0, data: 'firmware' }])],
+])('a log that is %s does not stop the agent, and is said to be lacking', async (_what, log) => {
+  const made = await attestation(await fileWith(log()))
+  expect((await made.selfTest()).lacked).toContain('event-log')
 })
 
 test('one that is missing, a directory or too long is left out, and said to be lacking', async () => {

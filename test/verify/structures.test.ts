@@ -160,6 +160,17 @@ describe('38: certificates in NV', () => {
     expect(found).toEqual([[der()], [der()], [der()], [der()]])
   })
 
+  test.each([
+    ['counts its own tag', 2],
+    ['counts the certificate alone', 0],
+  ])('with a header of seven bytes, whose length %s', (_, more) => {
+    const header = Buffer.from('100100 0000 1002'.replaceAll(' ', ''), 'hex')
+    header.writeUInt16BE(der().length + more, 3)
+    for (const behind of [Buffer.alloc(0), Buffer.alloc(100, 0xff)]) {
+      expect(certificatesOfNv(Buffer.concat([header, der(), behind]))).toEqual([der()])
+    }
+  })
+
   test('a chain of several', () => {
     expect(certificatesOfNv(Buffer.concat([der(), der()]))).toEqual([der(), der()])
   })
@@ -168,6 +179,8 @@ describe('38: certificates in NV', () => {
     ['text', Buffer.from('no certificate')],
     ['a length beyond the end', Buffer.from('3082ffff00', 'hex')],
     ['an indefinite length', Buffer.from('30800000', 'hex')],
+    ['a header of seven bytes and text', Buffer.from('1001000004100274657874', 'hex')],
+    ['a header and half a certificate', Buffer.from('10010000103082100000', 'hex')],
     ['mixed padding', Buffer.from('00ff00ff', 'hex')],
   ])('refused: %s', (_, bytes) => {
     expect(refusalOf(() => certificatesOfNv(bytes)).code).toBe('VERIFY_CERTIFICATE')
