@@ -152,7 +152,7 @@ function applies(fault: Fault, method: string, path: string): boolean {
 }
 
 function isCredentialPath(path: string): boolean {
-  return /\/ram\/security-credentials\/[^/]+$/.test(path)
+  return /\/(ram|iam)\/security-credentials\/[^/]+$/.test(path)
 }
 
 function countDown(fault: Fault): Fault[] {

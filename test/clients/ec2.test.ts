@@ -91,7 +91,7 @@ describe.skipIf(!isRoot)('clients of EC2', () => {
     expect(new Set(got.map(({ sessionToken }) => sessionToken)).size).toBe(1)
     await aws.guarded.cloud.fault(undefined)
     const reads = (await aws.guarded.cloud.requests()).filter(({ method }) => method === 'GET')
-    expect(reads.map(({ target }) => target).sort()).toEqual([ROLES, `${ROLES}/app-role`])
+    expect(reads.map(({ target }) => target).sort()).toEqual([`${ROLES}/`, `${ROLES}/app-role`])
   })
 
   test('the path with two slashes is answered, and curl', async () => {

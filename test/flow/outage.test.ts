@@ -40,8 +40,11 @@ afterEach(async () => {
   await rm(directory, { recursive: true })
 })
 
+/** A directory may have been asked for with its slash. */
 function readsOf(path: string): number {
-  return cloud.requests.filter(({ method, target }) => method === 'GET' && target === path).length
+  const targets = [path, `${path}/`]
+  return cloud.requests.filter(({ method, target }) => method === 'GET' && targets.includes(target))
+    .length
 }
 
 async function readAll(from: Client = client): Promise<Map<string, string>> {
@@ -206,6 +209,25 @@ describe('a restart during an outage', () => {
     expect(role.headers['x-metabind-cache']).toBe('miss')
     expect((await newcomer.get(ID)).body).toBe(cloud.instanceId)
     newcomer.close()
+  })
+})
+
+describe('a role that is taken from the instance', () => {
+  test('while no agent runs is not served by the next, nor by one in an outage after it', async () => {
+    await readAll()
+    await sleep(KEPT_MS)
+    cloud.setRole(undefined)
+    const agent = await restartLater(61, 'SIGKILL')
+    await agent.ready()
+    await expect.poll(async () => (await client.get(ROLE)).status).toBe(404)
+    await sleep(KEPT_MS)
+    cloud.faults.set({ kind: 'reset' })
+    await agent.stop('SIGKILL')
+    const next = startAgentProcess([join(directory, 'instance.toml')])
+    others.push(next)
+    await next.ready()
+    expect((await client.get(ROLE)).status).toBe(503)
+    expect((await client.get('/latest/meta-data/mac')).status).toBe(200)
   })
 })
 

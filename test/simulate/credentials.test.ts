@@ -52,6 +52,21 @@ test('the same bytes come until 30 minutes before the end, then new ones', async
   expect(second.SecurityToken).not.toBe(JSON.parse(first).SecurityToken)
 })
 
+test('the role can be exchanged and taken away while it runs', async () => {
+  const list = ROLE.slice(0, ROLE.lastIndexOf('/'))
+  const first = await members()
+  simulator.setRole('Other')
+  expect((await get(simulator.url, list)).body).toBe('Other')
+  expect((await get(simulator.url, ROLE)).status).toBe(404)
+  const other = JSON.parse((await get(simulator.url, `${list}/Other`)).body)
+  expect(other.AccessKeyId).not.toBe(first.AccessKeyId)
+  simulator.setRole(undefined)
+  expect((await get(simulator.url, list)).status).toBe(404)
+  expect(() => simulator.setRole('a/b')).toThrow('not a name')
+  simulator.setRole('EcsRole')
+  expect((await members()).Code).toBe('Success')
+})
+
 test('they rotate on demand', async () => {
   const first = await members()
   simulator.rotateCredentials()

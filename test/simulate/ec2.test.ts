@@ -60,6 +60,16 @@ test('a leaf answers with a slash after it too, as botocore asks for the zone', 
   expect(await (await get(path, headers)).text()).toBe('eu-central-1a')
 })
 
+test('a directory without its slash leads to itself with it', async () => {
+  const headers = { 'X-aws-ec2-metadata-token': await makeToken() }
+  const path = '/latest/meta-data/iam/security-credentials'
+  const answer = await fetch(`${cloud.url}${path}`, { headers, redirect: 'manual' })
+  expect([answer.status, answer.headers.get('location')]).toEqual([
+    301,
+    `http://169.254.169.254${path}/`,
+  ])
+})
+
 test('every listed path answers', async () => {
   const headers = { 'X-aws-ec2-metadata-token': await makeToken() }
   const walk = async (path: string): Promise<number> => {

@@ -116,6 +116,14 @@ test('reset ends the connection without a byte', async () => {
   expect(await rawAnswer()).toBe('')
 })
 
+test('reset by rst is one of TCP', async () => {
+  set({ kind: 'reset', by: 'rst' })
+  await expect(get(simulator.url, ID)).rejects.toMatchObject({
+    code: 'ECONNRESET',
+    errno: expect.any(Number),
+  })
+})
+
 describe('garbage', () => {
   test('as response is not HTTP', async () => {
     set({ kind: 'garbage' })

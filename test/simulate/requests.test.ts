@@ -70,6 +70,18 @@ describe('/_simulator/', () => {
     expect(simulator.requests).toHaveLength(before)
   })
 
+  test('exchanges the role, and takes it away', async () => {
+    const list = '/latest/meta-data/ram/security-credentials/'
+    const role = async () => (await get(simulator.url, list)).body
+    const before = await role()
+    expect((await post('role', 'Other')).status).toBe(204)
+    expect(await role()).toBe('Other')
+    expect((await post('role', 'a/b')).status).toBe(400)
+    expect((await send(simulator.url, 'DELETE', '/_simulator/role')).status).toBe(204)
+    expect(await role()).toBe('Not Found')
+    await post('role', before)
+  })
+
   test('rotates credentials', async () => {
     const path = '/latest/meta-data/ram/security-credentials/EcsRole'
     const before = (await get(simulator.url, path)).body
