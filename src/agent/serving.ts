@@ -17,6 +17,7 @@ import type { Dialect } from '../relay/dialect.ts'
 import { closeGently } from '../relay/gentle-close.ts'
 import { identityIssuer } from '../relay/identity.ts'
 import { inspectOwnToken } from '../relay/inspection.ts'
+import { knowsPath } from '../relay/known-path.ts'
 import { type Limits, limits } from '../relay/limits.ts'
 import { listenAt } from '../relay/listen.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
@@ -84,7 +85,7 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
   const app: FastifyInstance = relay(relayParts)
   let loopback: Loopback | undefined
   return {
-    running: runningAgent(ready, tokens, parts.requireRunning),
+    running: runningAgent(ready, tokens, parts),
     keeper: keeperOf(ready, parts),
     listen: async () => {
       await listenAt(app, socketPlace(config(), 'metadata', inherited.metadata))
@@ -158,7 +159,7 @@ function limitsOf({ config, counters }: ServingParts): Limits {
 function runningAgent(
   { tokenKeys, attestation }: ReadyState,
   tokens: TokenAuthority,
-  requireRunning: () => void,
+  parts: ServingParts,
 ): RunningAgent {
   return {
     ...tokenKeys,
@@ -169,7 +170,8 @@ function runningAgent(
       const challenge = decodeChallenge(Buffer.from(text))
       return encodeAnswer(await attestation.activate(challenge))
     },
-    requireRunning,
+    knows: (path) => knowsPath(parts, path),
+    requireRunning: parts.requireRunning,
   }
 }
 

@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import { z } from 'zod'
 import { askAdmin, askOfSelf, isNotForUs, makeToken, type Sockets } from '../client.ts'
 import { UsageError } from '../errors.ts'
-import { absolute } from './get.ts'
+import { wholePath } from '../format/whole-path.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
@@ -21,6 +21,7 @@ const answer = z.object({
   why: z.string(),
   mode: z.string(),
   path: z.string(),
+  known: z.boolean().optional(),
   /** Only administrators are told. */
   passedOver: z
     .array(z.object({ rule: z.number(), name: z.string(), mismatch: z.string() }))
@@ -34,7 +35,8 @@ export const explain: Verb = {
 
 Says whether the policy in force lets USER (a name or a uid) read PATH, and which rule decides.
 Without USER it is about whoever runs the command, as the agent sees them, and anybody may ask.
-PATH is absolute (/latest/user-data) or below /latest/meta-data/ (instance-id).
+PATH is absolute (/latest/user-data) or short: user-data, vendor-data and dynamic/... are below /latest/,
+all others (instance-id) below /latest/meta-data/. A path where nothing is, is said to be unknown.
 
   --unit UNIT          as a process of this systemd unit
   --executable FILE    as a process that runs this file
@@ -49,7 +51,7 @@ Exit codes: 0 allowed, 3 refused.
     if (path === undefined) throw new UsageError('PATH is missing')
     const [user] = positionals.slice(0, -1)
     const { unit, executable, container } = values
-    const of = { path: absolute(path), unit, executable, container }
+    const of = { path: wholePath(path), unit, executable, container }
     const raw = await ask(socketsOf(values), user, of)
     const found = answer.parse(raw)
     if (values.json) printJson(raw)
@@ -75,7 +77,7 @@ async function ask(sockets: Sockets, user: string | undefined, of: AskedOf): Pro
   }
   const ids = await idsOf(user)
   try {
-    return await askAdmin(sockets, 'POST', 'explain', { ...ids, ...of })
+    return await askAdmin(sockets, 'POST', 'explain', { ...ids, ...of, look: true })
   } catch (error) {
     if (!isNotForUs(error) || isDescribed || ids.uid !== process.getuid?.()) throw error
     return askSelf(sockets, path)
@@ -113,10 +115,13 @@ async function idsOf(user: string): Promise<{ uid: number; gid: number; groups: 
   }
 }
 
-function inWords({ allowed, why, mode, path, passedOver }: Answer): string {
+function inWords({ allowed, why, mode, path, known, passedOver }: Answer): string {
   const lines = passedOver.map(
     ({ rule, name, mismatch }) => `rule ${rule} (${name}) is not about it: ${mismatch}`,
   )
   const verdict = allowed ? 'allowed' : mode === 'audit' ? 'allowed, but recorded' : 'refused'
-  return [`${path}: ${verdict}: ${why}`, ...lines].map((line) => `${oneLine(line)}\n`).join('')
+  const unknown = known === false ? 'unknown: there is no such path here; it would be ' : ''
+  return [`${path}: ${unknown}${verdict}: ${why}`, ...lines]
+    .map((line) => `${oneLine(line)}\n`)
+    .join('')
 }

@@ -1,6 +1,7 @@
 import { makeToken, readMetadata, type Sockets } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { Secret } from '../format/secret.ts'
+import { wholePath } from '../format/whole-path.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { printBytes } from './output.ts'
@@ -15,7 +16,8 @@ export const get: Verb = {
   help: `Usage: metabind get PATH [--token-file FILE]
 
 Reads metadata of this instance and writes it to standard output, byte by byte.
-PATH is absolute (/latest/user-data) or below /latest/meta-data/ (instance-id).
+PATH is absolute (/latest/user-data) or short: user-data, vendor-data and dynamic/... are below /latest/,
+all others (instance-id) below /latest/meta-data/.
 
   --token-file FILE    use the token in FILE ('-': standard input); without it, one is made
 ${SOCKET_HELP}`,
@@ -26,7 +28,7 @@ ${SOCKET_HELP}`,
     if (path === undefined) throw new UsageError('PATH is missing')
     const sockets = socketsOf(values)
     const token = await tokenFor(sockets, values['token-file'])
-    const answer = await readMetadata(sockets, absolute(path), token)
+    const answer = await readMetadata(sockets, wholePath(path), token)
     printBytes(answer.body)
     return 0
   },
@@ -38,9 +40,4 @@ async function tokenFor(sockets: Sockets, file: string | undefined): Promise<Sec
   // Anything else cannot stand in a header; the agent would only say the same.
   if (!/^[\x21-\x7e]*$/.test(content)) throw new UsageError(`${file} does not hold a token`)
   return new Secret(content)
-}
-
-/** A path as a person writes it: absolute, or below the metadata of the latest version. */
-export function absolute(path: string): string {
-  return path.startsWith('/') ? path : `/latest/meta-data/${path}`
 }

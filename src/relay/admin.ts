@@ -35,6 +35,8 @@ export interface RunningAgent extends InspectionDeps {
   readonly evidence: (nonce: Buffer) => Promise<string>
   /** The answer to a verifier's challenge, both as JSON. */
   readonly activate: (challenge: string) => Promise<string>
+  /** Whether there is anything at a canonical path; undefined where the source does not say. */
+  readonly knows: (path: string) => Promise<boolean | undefined>
   /** @throws MetabindError AGENT_STOPPED */
   readonly requireRunning: () => void
   revokeAll(): Promise<void>
@@ -135,9 +137,12 @@ export function admin(parts: AdminParts): FastifyInstance {
     parts.audit({ event: 'challenge.answered', caller: callerOf(request.raw.socket) })
     return reply.type('application/json').send(answer)
   })
-  app.post('/metabind/v1/explain', (request) =>
-    explain(parts.policy(), parse(explainBody, request.body)),
-  )
+  app.post('/metabind/v1/explain', async (request) => {
+    const asked = parse(explainBody, request.body)
+    const found = explain(parts.policy(), asked)
+    const known = asked.look ? await parts.running()?.knows(found.path) : undefined
+    return { ...found, ...(known === undefined ? {} : { known }) }
+  })
   app.post('/metabind/v1/lockdown', (request) => {
     const change = parse(lockdownBody, request.body)
     parts.lockdown.told(change, callerOf(request.raw.socket))

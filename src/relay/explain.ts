@@ -15,12 +15,16 @@ export const explainBody = z.strictObject({
   unit: name.optional(),
   executable: name.optional(),
   container: name.optional(),
+  /** Whether to look for the path as well. */
+  look: z.boolean().optional(),
 })
 
 /** The answer of /metabind/v1/explain. */
 export interface Explanation extends Decision {
   readonly mode: Policy['mode']
   readonly path: string
+  /** Whether there is anything at the path; left out where nobody looked, or the source does not say. */
+  readonly known?: boolean
   /** The rules before the one that decided, and what in each does not match. */
   readonly passedOver: readonly {
     readonly rule: number
@@ -35,7 +39,7 @@ export interface Explanation extends Decision {
  * @throws MetabindError REQUEST_PATH
  */
 export function explain(policy: Policy, asked: z.infer<typeof explainBody>): Explanation {
-  const { path: target, unit, executable, container, ...ids } = asked
+  const { path: target, unit, executable, container, look: _look, ...ids } = asked
   const caller: Caller = {
     ...ids,
     pid: 0,

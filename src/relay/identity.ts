@@ -4,7 +4,6 @@ import { identityTokenInput, identityTokenOf } from '../format/identity-token.ts
 import { Secret } from '../format/secret.ts'
 
 /** Where identity tokens are asked for. */
-export const IDENTITY_PATH = '/metabind/v1/identity'
 
 /** Issues identity tokens: JWTs that say to services elsewhere which instance this is. */
 export interface IdentityIssuer {

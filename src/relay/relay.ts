@@ -9,12 +9,20 @@ import { type Caller, callerOf, uidOf } from './caller.ts'
 import { shownCaller } from './caller-shown.ts'
 import type { Counters, Route } from './counters.ts'
 import type { Dialect } from './dialect.ts'
-import { explainFor } from './explain.ts'
+import { type Explanation, explainFor } from './explain.ts'
 import { type Admission, type HttpBounds, httpServer, type Identify } from './http-server.ts'
-import { IDENTITY_PATH, type IdentityIssuer, parseAudience } from './identity.ts'
+import { type IdentityIssuer, parseAudience } from './identity.ts'
 import { auditForeign, type Inspection } from './inspection.ts'
+import { isRelayed, knowsPath } from './known-path.ts'
 import type { Limits } from './limits.ts'
 import type { Answered, Metadata } from './metadata.ts'
+import {
+  CREDENTIALS_URI_PATH,
+  EXPLAIN_PREFIX,
+  IDENTITY_PATH,
+  INSPECT_PATH,
+  WHOAMI_PATH,
+} from './own-paths.ts'
 import { type Gate, gate } from './permit.ts'
 import { executablesNamed, isSecret, type Policy } from './policy.ts'
 import {
@@ -68,11 +76,6 @@ declare module 'fastify' {
 
 // Answers that say nothing against whoever asked: an absent path is an answer like any other.
 const NOT_OF_THE_CALLER = /^(METADATA|SOURCE|AGENT|INTERNAL)/
-const WHOAMI_PATH = '/metabind/v1/whoami'
-const INSPECT_PATH = '/metabind/v1/inspect'
-// What follows is the path that is asked about.
-const EXPLAIN_PREFIX = '/metabind/v1/explain/'
-const CREDENTIALS_URI_PATH = '/metabind/v1/credentials-uri'
 // A credentials URL is a secret of its caller; the log gets the rest of the path.
 const URI_SECRET = /(\/metabind\/+v1\/+credentials\/+)[^/]+/i
 
@@ -196,7 +199,9 @@ function readMetadata(
   parts.requireRunning()
   if (asked.target.path === INSPECT_PATH) return reply.send(inspect(parts, asked, request))
   parts.tokens.redeem(asked.headers.token, asked.caller)
-  if (asked.target.path.startsWith(EXPLAIN_PREFIX)) return reply.send(explainToCaller(parts, asked))
+  if (asked.target.path.startsWith(EXPLAIN_PREFIX)) {
+    return explainToCaller(parts, asked).then((found) => reply.send(found))
+  }
   if (asked.target.path === WHOAMI_PATH) return reply.send(shownCaller(asked.caller))
   if (asked.target.path === CREDENTIALS_URI_PATH) {
     if (parts.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
@@ -204,7 +209,7 @@ function readMetadata(
   }
   parts.gate.permit(asked.caller, asked.target.path)
   if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, request, reply)
-  requireVersion(asked.target.path, parts.dialect)
+  if (!isRelayed(asked.target.path, parts.dialect)) throw new MetabindError('METADATA_ABSENT')
   const { path, query } = asked.target
   const answered = parts.metadata.read(path, query, {
     fresh: asksForFresh(request.headers['cache-control'], asked.caller.uid),
@@ -227,10 +232,16 @@ function inspect(
 }
 
 /** Of the rules that do not decide callers learn nothing: their names may speak of others. */
-function explainToCaller({ policy }: RelayParts, { caller, target }: Asked): object {
+async function explainToCaller(
+  parts: RelayParts,
+  { caller, target }: Asked,
+): Promise<Omit<Explanation, 'passedOver'>> {
   const asked = target.path.slice(EXPLAIN_PREFIX.length - 1)
-  const { passedOver: _others, ...own } = explainFor(policy(), caller, asked)
-  return own
+  const { passedOver: _others, ...own } = explainFor(parts.policy(), caller, asked)
+  // Nor whether there is anything where they may not read.
+  if (!own.allowed && own.mode === 'enforce') return own
+  const known = await knowsPath(parts, own.path, () => parts.limits.requireMiss(caller.uid))
+  return { ...own, ...(known === undefined ? {} : { known }) }
 }
 
 function sendMetadata(
@@ -272,14 +283,6 @@ function requireMethod(
   if (allowed.includes(request.method)) return
   reply.header('Allow', allowed.join(', '))
   throw new MetabindError('REQUEST_METHOD')
-}
-
-/** Only the versions of the dialect are relayed, and the root, which lists them. */
-function requireVersion(path: string, dialect: Dialect): void {
-  const first = path.split('/', 2)[1]
-  if (path !== '/' && !dialect.versions.includes(first ?? '')) {
-    throw new MetabindError('METADATA_ABSENT')
-  }
 }
 
 const REFUSED_REQUESTS = new Set<ErrorCode>([

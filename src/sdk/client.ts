@@ -8,6 +8,7 @@ import {
 } from '../format/ram-credentials.ts'
 import type { Secret } from '../format/secret.ts'
 import { TTL_SECONDS_MAX } from '../format/token-claims.ts'
+import { wholePath } from '../format/whole-path.ts'
 
 /**
  * The package export `metabind/client`: instance metadata for a Node application, over the agent's
@@ -38,7 +39,7 @@ export interface WatchOptions {
 export interface Client {
   /** The session token in use, a new one where that is about to end. */
   token(): Promise<Secret<string>>
-  /** @param path absolute (`/latest/user-data`), or below `/latest/meta-data/` (`instance-id`) */
+  /** @param path absolute (`/latest/user-data`), or short (`instance-id`, `user-data`) */
   get(path: string): Promise<Buffer>
   /** The cloud whose words the agent speaks. */
   dialect(): Promise<'aliyun' | 'ec2'>
@@ -76,7 +77,7 @@ export function openClient(options: ClientOptions = {}): Client {
 
   const get = async (path: string): Promise<Buffer> => {
     const used = await tokens.current()
-    const target = path.startsWith('/') ? path : `/latest/meta-data/${path}`
+    const target = wholePath(path)
     try {
       return (await readMetadata(sockets, target, used.text)).body
     } catch (error) {

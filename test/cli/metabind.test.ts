@@ -274,11 +274,21 @@ describe('get', () => {
     expect(whole).toMatchObject({ code: 0, stdout: 'i-cli', stderr: '' })
   })
 
-  test('passes bytes through unchanged', async () => {
-    const { code, bytes } = await run(['get', '/latest/user-data'])
-    expect(code).toBe(0)
-    expect(bytes.equals(USER_DATA)).toBe(true)
-  })
+  test.each(['/latest/user-data', 'user-data'])(
+    'passes bytes through unchanged: %s',
+    async (path) => {
+      const { code, bytes } = await run(['get', path])
+      expect(code).toBe(0)
+      expect(bytes.equals(USER_DATA)).toBe(true)
+    },
+  )
+
+  test.each(['dynamic/instance-identity/document', 'meta-data/instance-id'])(
+    'completes what stands beside meta-data: %s',
+    async (path) => {
+      expect(await run(['get', path])).toMatchObject({ code: 0, stderr: '' })
+    },
+  )
 
   test('works for another user', async () => {
     const { code, stdout } = await run(['get', '/metabind/v1/whoami'], { uid: NOBODY })

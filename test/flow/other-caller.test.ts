@@ -149,6 +149,8 @@ describe('another user, to whom the admin socket is closed', () => {
       path: SECRET_PATH,
     })
     expect(await metabindAsOther(['explain', 'instance-id'])).toMatchObject({ code: 0 })
+    const absent = await metabindAsOther(['explain', 'no-such'])
+    expect(absent.out).toMatch(/^\/latest\/meta-data\/no-such: unknown: .* it would be allowed: /)
   })
 
   test('is told nothing about others', async () => {

@@ -311,8 +311,57 @@ rule 1 (ci) is not about it: containers
 rule 2 (unnamed) is not about it: units
 `,
     ],
+    [
+      ['1001', 'dynamic/instance-identity/document'],
+      0,
+      `/latest/dynamic/instance-identity/document: allowed: no rule speaks of it, and it is not secret
+rule 1 (ci) is not about it: paths
+rule 2 (unnamed) is not about it: units
+`,
+    ],
   ])('%j', async (args, code, out) => {
     expect(await metabind(['explain', ...args])).toEqual({ code, out, error: '' })
+  })
+
+  test.each([
+    [
+      '1002',
+      'user-data',
+      '/latest/user-data',
+      3,
+      'refused: no rule speaks of it, and it is secret',
+    ],
+    ['1002', 'no-such', '/latest/meta-data/no-such', 0, 'allowed: no rule speaks of it'],
+    ['root', '/latest/user-dat', '/latest/user-dat', 0, 'allowed: no rule speaks of it'],
+    ['root', '/1999-01-01/meta-data', '/1999-01-01/meta-data', 0, 'allowed: no rule'],
+    ['root', '/metabind/v1/no-such', '/metabind/v1/no-such', 0, 'allowed: no rule'],
+  ])(
+    'a path that nobody knows is said to be unknown: %s %s',
+    async (user, path, whole, code, says) => {
+      const said = await metabind(['explain', user, path])
+      expect(said).toMatchObject({ code, error: '' })
+      expect(said.out).toMatch(
+        new RegExp(`^${whole}: unknown: there is no such path here; it would be ${says}`),
+      )
+      const { out } = await metabind(['explain', user, path, '--json'])
+      expect(JSON.parse(out)).toMatchObject({ known: false, path: whole })
+    },
+  )
+
+  test.each(['/metabind/v1/whoami', '/latest/api/token', '/latest', '/', 'meta-data/mac'])(
+    'a path that is there is known: %s',
+    async (path) => {
+      const { out } = await metabind(['explain', 'root', path, '--json'])
+      expect(JSON.parse(out)).toMatchObject({ known: true })
+    },
+  )
+
+  test('whether a path is there is not known while the source does not say', async () => {
+    instance.cloud?.faults.set({ kind: 'status', code: 500 })
+    const { code, out } = await metabind(['explain', 'root', 'zone-id', '--json'])
+    instance.cloud?.faults.clear()
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).not.toHaveProperty('known')
   })
 
   test('as JSON', async () => {
@@ -323,6 +372,7 @@ rule 2 (unnamed) is not about it: units
       why: 'rule 1 (ci) allows it',
       mode: 'enforce',
       path: ROLE,
+      known: true,
       passedOver: [],
     })
   })
