@@ -138,10 +138,10 @@ const directories = z.strictObject({
 })
 
 const limits = z.strictObject({
-  /** Connections open at once on the metadata socket. */
-  connections: z.int().min(1).max(65_536).default(4096),
+  /** Connections open at once on all sockets but the admin socket; one over TCP counts for several. */
+  connections: z.int().min(1).max(65_536).default(2048),
   /** Of these, connections of one uid. */
-  connections_per_uid: z.int().min(1).max(65_536).default(2048),
+  connections_per_uid: z.int().min(1).max(65_536).default(1024),
   /** Tokens that one uid may make: so many at once, and so many a second in the long run. */
   mint_burst: z.int().min(1).max(1_000_000).default(20_000),
   mints_per_second: z.number().min(0.01).max(1_000_000).default(1000),
@@ -149,7 +149,7 @@ const limits = z.strictObject({
   miss_burst: z.int().min(1).max(1_000_000).default(200),
   misses_per_second: z.number().min(0.01).max(1_000_000).default(20),
   /** Request line and headers together. */
-  header_bytes_max: z.int().min(1024).max(65_536).default(16_384),
+  header_bytes_max: z.int().min(1024).max(65_536).default(8192),
   /** Bodies are not used; a smaller one is read and dropped, a larger one refused. */
   body_bytes_max: z.int().min(1).max(65_536).default(1024),
   /** From the first byte of a request to the last of its headers, and to the end of its body. */

@@ -18,7 +18,7 @@ import { closeGently } from '../relay/gentle-close.ts'
 import { identityIssuer } from '../relay/identity.ts'
 import { inspectOwnToken } from '../relay/inspection.ts'
 import { knowsPath } from '../relay/known-path.ts'
-import { type Limits, limits } from '../relay/limits.ts'
+import { type Limits, limits, type OpenShares } from '../relay/limits.ts'
 import { listenAt } from '../relay/listen.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
 import { credentialsUris, type Loopback, openLoopback } from '../relay/loopback.ts'
@@ -78,8 +78,10 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
   parts.trail.signWith(signer, ready.keys.sk)
   const tokens = tokenAuthority(ready.tokenKeys, bootTimeMs, () => config().token.bind)
   const uris = urisOf(ready, tokens, parts)
+  const open: OpenShares = { count: 0 }
   const relayParts: RelayParts = {
     ...relayPartsOf(ready, signer, tokens, parts),
+    limits: limitsOf(parts, open),
     credentialsUri: uris?.uriOf,
   }
   const app: FastifyInstance = relay(relayParts)
@@ -92,7 +94,7 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
       const openParts = {
         config: config(),
         relay: relayParts,
-        containersLimits: limitsOf(parts),
+        containersLimits: limitsOf(parts, open),
         endpoint,
         inherited,
         onRedirected: parts.lockdown.redirected,
@@ -125,7 +127,7 @@ function relayPartsOf(
   signer: SkSigner,
   tokens: TokenAuthority,
   parts: ServingParts,
-): RelayParts {
+): Omit<RelayParts, 'limits'> {
   const config = parts.config()
   return {
     dialect: parts.dialect,
@@ -140,7 +142,6 @@ function relayPartsOf(
     }),
     audit: parts.trail.audit,
     bounds: httpBounds(config),
-    limits: limitsOf(parts),
     counters: parts.counters,
     inspect: (token, caller) =>
       inspectOwnToken({ iid: tokenKeys.iid, tokens, bootTimeMs }, token, caller),
@@ -151,8 +152,8 @@ function relayPartsOf(
   }
 }
 
-function limitsOf({ config, counters }: ServingParts): Limits {
-  return limits(limitBounds(config()), bootTimeMs, counters.limited)
+function limitsOf({ config, counters }: ServingParts, open: OpenShares): Limits {
+  return limits(limitBounds(config()), bootTimeMs, counters.limited, open)
 }
 
 /** What the admin socket works with. */

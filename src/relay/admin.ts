@@ -106,13 +106,16 @@ const activateBody = z.strictObject({ challenge: z.string().max(16_384) })
 // Of a file that holds no token, the command sends the beginning, and learns that it is none.
 const TEXT_CHARACTERS_MAX = 8192
 // Each of those may be escaped in JSON, as \uXXXX. limits.body_bytes_max is for the other socket.
-const BODY_BYTES_MAX = 65_536
+export const BODY_BYTES_MAX = 65_536
+/** Of all who may connect; they are not counted with those of the other sockets. */
+export const ADMIN_CONNECTIONS_MAX = 64
 const tokenBody = z.strictObject({ token: z.string().max(TEXT_CHARACTERS_MAX) })
 const revokeBody = z.union([z.strictObject({ all: z.literal(true) }), tokenBody])
 
 /** The admin socket: what the command line asks, metrics and healthz. */
 export function admin(parts: AdminParts): FastifyInstance {
-  const app = httpServer({ ...parts.bounds, bodyBytesMax: BODY_BYTES_MAX }, 'json')
+  const own = { connections: ADMIN_CONNECTIONS_MAX, bodyBytesMax: BODY_BYTES_MAX }
+  const app = httpServer({ ...parts.bounds, ...own }, 'json')
   app.get('/metabind/v1/status', () => parts.status())
   app.get('/metabind/v1/healthz', (_request, reply) => healthz(parts, reply))
   app.get('/metabind/v1/metrics', async (_request, reply) =>

@@ -111,14 +111,19 @@ export function uidOf(socket: Duplex): number | undefined {
   return uids.get(socket)
 }
 
+/** What one over TCP counts for: the kernel holds more for it, of requests as well as of answers. */
+export const SHARES_OF_TCP = 4
+
 /**
- * How many connections one counts for: more than one where its caller is in so many groups that what
- * is remembered of it would fill the memory.
+ * How many connections one counts for: more than one over TCP, and where its caller is in so many groups
+ * that what is remembered of it would fill the memory.
  */
 export function sharesOf(socket: Socket): number {
+  // A Unix socket has no address.
+  const shares = socket.remoteAddress === undefined ? 1 : SHARES_OF_TCP
   const caller = callers.get(socket)
-  if (caller === undefined || caller instanceof MetabindError) return 1
-  return 1 + Math.floor(caller.groups.length / GROUPS_PER_SHARE)
+  if (caller === undefined || caller instanceof MetabindError) return shares
+  return shares + Math.floor(caller.groups.length / GROUPS_PER_SHARE)
 }
 
 /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Server as HttpServer, IncomingHttpHeaders } from 'node:http'
+import type { Server as HttpServer, IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
@@ -40,6 +40,11 @@ export interface Admission {
  * time, nothing is read from the connection before.
  */
 export type Identify = (socket: Socket) => void | Promise<void>
+
+/** Headers of a request. Each takes ten times of the heap what it is long, if it is short. */
+export const HEADERS_MAX = 64
+/** Node hands over 32 at a time. */
+export const HEADERS_READ_MAX = HEADERS_MAX + 32
 
 // How long a refused connection may take to send the request that is not answered.
 const UNREAD_MS_MAX = 100
@@ -91,6 +96,8 @@ export function httpServer(
       refuseRaw(socket, code)
     },
   })
+  // What comes beyond it Node leaves out silently, so it gets to see more than is let through.
+  app.server.maxHeadersCount = HEADERS_READ_MAX
   // Admission keeps to bounds.connections; what it refuses must not take the place of what it keeps.
   app.server.maxConnections = bounds.connections + (admission === undefined ? 0 : REFUSED_OPEN_MAX)
   guardConnections(app.server, bounds, identify, admission)
@@ -115,6 +122,7 @@ function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () =>
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
   }
+  if (hasTooManyHeaders(request.raw)) throw new MetabindError('REQUEST_TOO_LARGE', 'headers')
   if (httpVersion === '1.1' && headers.host === undefined) {
     throw new MetabindError('REQUEST_HEADERS', 'no host')
   }
@@ -123,6 +131,11 @@ function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () =>
     throw new MetabindError('REQUEST_HEADERS', 'upgrade with a body')
   }
   done()
+}
+
+/** Of such a request some may not have been read. */
+export function hasTooManyHeaders({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.length > 2 * HEADERS_MAX
 }
 
 function hasBody(headers: IncomingHttpHeaders): boolean {

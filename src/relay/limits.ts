@@ -15,6 +15,11 @@ export const LIMIT_KINDS = ['mint', 'miss', 'connections', 'total'] as const
 /** Which limit was met: three of a uid, and `total` for the connections of all together. */
 export type LimitKind = (typeof LIMIT_KINDS)[number]
 
+/** Connections of all users together, on all sockets: the memory of the agent is one. */
+export interface OpenShares {
+  count: number
+}
+
 /** Limits per uid. One that floods is refused; nobody else notices. */
 export interface Limits {
   /** Call before a token is made. @throws RateError */
@@ -49,11 +54,13 @@ export function keptForRoot(connections: number): number {
 /**
  * @param clockMs a clock that never jumps
  * @param onRefused told of each refusal
+ * @param open shared by all limits that are of one process
  */
 export function limits(
   bounds: LimitBounds,
   clockMs: () => number,
   onRefused: (kind: LimitKind) => void,
+  open: OpenShares = { count: 0 },
 ): Limits {
   const mints = ratePerUid(bounds.mints, clockMs)
   const misses = ratePerUid(bounds.misses, clockMs)
@@ -67,34 +74,34 @@ export function limits(
     requireMint: (uid) => requireOne(mints.take(uid), 'mint'),
     requireMiss: (uid) => requireOne(misses.take(uid), 'miss'),
     pauseMs: (uid) => (refusals.take(uid) === 0 ? 0 : PAUSE_MS),
-    ...connectionLimits(bounds, onRefused),
+    ...connectionLimits(bounds, onRefused, open),
   }
 }
 
 function connectionLimits(
   { connections, connectionsPerUid }: LimitBounds,
   onRefused: (kind: LimitKind) => void,
+  open: OpenShares,
 ): Pick<Limits, 'admit' | 'leave'> {
   // Of whoever has a connection, so bounded by all of these.
   const ofUid = openCounts<number | undefined>()
-  let ofAll = 0
   const namelessMax = Math.min(NAMELESS_CONNECTIONS_MAX, connectionsPerUid)
   const othersMax = connections - keptForRoot(connections)
   return {
     admit: (uid, shares = 1) => {
       const ownMax = uid === undefined ? namelessMax : connectionsPerUid
       const isBeyondOwn = ofUid.of(uid) + shares > ownMax
-      if (isBeyondOwn || ofAll + shares > (uid === 0 ? connections : othersMax)) {
+      if (isBeyondOwn || open.count + shares > (uid === 0 ? connections : othersMax)) {
         onRefused(isBeyondOwn ? 'connections' : 'total')
         return false
       }
       ofUid.add(uid, shares)
-      ofAll += shares
+      open.count += shares
       return true
     },
     leave: (uid, shares = 1) => {
       ofUid.remove(uid, shares)
-      ofAll -= shares
+      open.count -= shares
     },
   }
 }

@@ -6,7 +6,12 @@ import type { Cgroups } from './cgroup.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { ContainerNetworks } from './container-networks.ts'
 import type { Dialect } from './dialect.ts'
-import { guardConnections, type HttpBounds } from './http-server.ts'
+import {
+  guardConnections,
+  HEADERS_READ_MAX,
+  type HttpBounds,
+  hasTooManyHeaders,
+} from './http-server.ts'
 import type { Limits } from './limits.ts'
 import { passOn, type Way } from './pass-on.ts'
 import { guardRequests } from './pipelined.ts'
@@ -76,6 +81,8 @@ interface Passage extends Way {
 /** Names who is on the other end; undefined where the connection may not stay. */
 type Name = (socket: Socket) => Who | undefined | Promise<Who | undefined>
 
+/** What one counts for: two connections over TCP, and what is on its way between them in both directions. */
+export const SHARES_OF_PASSAGE = 16
 /** In a container, and in which cannot be told. */
 const NO_CONTAINER = 'none'
 
@@ -106,6 +113,7 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
     requireHostHeader: false,
   })
   server.maxConnections = parts.bounds.connections
+  server.maxHeadersCount = HEADERS_READ_MAX
   const admit = (socket: Socket, who: Who | undefined): void => {
     const passage = who && openPassage(socket, who, parts)
     if (passage === undefined) socket.destroy()
@@ -117,7 +125,7 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
   })
   server.on('request', (incoming, response) => {
     const passage = passages.get(incoming.socket)
-    if (passage === undefined) return void response.destroy()
+    if (passage === undefined || hasTooManyHeaders(incoming)) return void response.destroy()
     table.add(passage.who, incoming)
     try {
       passOn(incoming, response, passage)
@@ -134,12 +142,12 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
 function openPassage(socket: Socket, who: Who, parts: ObserverParts): Passage | undefined {
   parts.onRedirected()
   const { uid } = who
-  if (socket.destroyed || !parts.limits.admit(uid)) return undefined
+  if (socket.destroyed || !parts.limits.admit(uid, SHARES_OF_PASSAGE)) return undefined
   if (uid !== undefined) rememberUid(socket, uid)
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()
   socket.once('close', () => {
-    parts.limits.leave(uid)
+    parts.limits.leave(uid, SHARES_OF_PASSAGE)
     gone.abort()
     upstream.destroy()
   })

@@ -1,4 +1,5 @@
 import { type Agent, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { boundBuffers } from './socket-buffers.ts'
 import type { Destination } from './tcp-caller.ts'
 
 /** How requests of one caller's connection reach the metadata service. */
@@ -36,6 +37,7 @@ export function passOn(
   // A request without a Host stays one.
   const how = { method, path: url, headers, agent, signal, setHost: false }
   const sent = request({ host: address, port, ...how })
+  sent.on('socket', (socket) => socket.once('connect', () => boundBuffers(socket)))
   // As if the service itself had gone: no answer is made up for it.
   const giveUp = () => response.destroy()
   sent.on('error', giveUp)

@@ -9,7 +9,7 @@ import { setReceiveBuffer, setSendBuffer, socketFd } from 'tpm2-js/linux'
  */
 export const SEND_BUFFER_BYTES = 3840
 /** Of requests that are not read, on TCP. On a Unix socket they are charged to whoever sends them. */
-export const RECEIVE_BUFFER_BYTES = 4096
+export const RECEIVE_BUFFER_BYTES = 8192
 
 /** Bounds what the kernel holds for an accepted connection. */
 export function boundBuffers(socket: Socket): void {

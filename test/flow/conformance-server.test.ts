@@ -31,6 +31,7 @@ beforeAll(async () => {
   directory = await mkdtemp('/tmp/mb-')
   const config = `[limits]
 connections = ${CONNECTIONS_MAX}
+connections_per_uid = ${CONNECTIONS_MAX}
 request_timeout_ms = ${REQUEST_MS}
 idle_timeout_ms = ${IDLE_MS}
 
@@ -242,6 +243,27 @@ describe('S2 a caller that shuts down its writing side before it reads is answer
   })
 })
 
+describe('S2 a request of many headers', () => {
+  const many = (count: number) => Array.from({ length: count }, (_, at) => `X${at % 7}: `)
+
+  test('has 64 at most: one of them that says who forwarded it is seen at every place', async () => {
+    // Two of them are the token and the Host.
+    expect((await sendRaw(socket, get(['Host: x', ...many(62)]), 0)).status).toBe(200)
+    for (const count of [31, 61]) {
+      const answered = await sendRaw(socket, get(['Host: x', ...many(count), 'Via: 1']), 0)
+      expect(refusal(answered)).toBe('403 REQUEST_FORWARDED')
+    }
+  })
+
+  test.each([63, 64, 94, 95, 96, 130, 500])(
+    'is refused with %i besides, and the connection ends',
+    async (count) => {
+      const answered = await sendRaw(socket, get(['Host: x', ...many(count)]))
+      expect([refusal(answered), answered.closed]).toEqual(['431 REQUEST_TOO_LARGE', true])
+    },
+  )
+})
+
 describe.concurrent('S3 a slow caller is not waited for', () => {
   test.each([
     ['that says nothing', ''],
@@ -401,7 +423,7 @@ describe('S4 the log', () => {
     ['escapes of a line end', '/%0d%0a{"msg":"planted"}'],
     ['escapes of terminal controls', '/%1b[31m%9b31m%07'],
     ['a backslash', '/\\u001b[31m\\n'],
-    ['a very long path', `/${'x'.repeat(9000)}`],
+    ['a very long path', `/${'x'.repeat(7000)}`],
   ])('holds %s as text', async (_, path) => {
     const from = instance.agent.records.length
     await sendRaw(socket, `GET ${path} HTTP/1.1\r\nHost: x\r\nVia: 1\r\n\r\n`, 0)

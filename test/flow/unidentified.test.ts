@@ -15,8 +15,8 @@ const FIRST = 1001
 const SECOND = 1002
 const OTHER = 1003
 /** The defaults of the configuration, and what of them is root's. */
-const CONNECTIONS = 4096
-const CONNECTIONS_PER_UID = 2048
+const CONNECTIONS = 2048
+const CONNECTIONS_PER_UID = 1024
 const KEPT_FOR_ROOT = 64
 
 let packaged: Packaged

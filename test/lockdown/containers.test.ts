@@ -55,7 +55,7 @@ describe.skipIf(!canMakeCgroups)('lockdown and containers', { timeout: LONG_MS }
       holdsContainers: true,
       rules: RULES,
       tokens: 'optional',
-      config: `${LISTENERS}[limits]\nconnections_per_uid = 64\n`,
+      config: `${LISTENERS}[limits]\nconnections_per_uid = 256\n`,
     })
     container = await container64(CONTAINER)
     allowed = await container64(ALLOWED)
