@@ -29,7 +29,10 @@ export interface ClientOptions {
 
 /** How a value is watched. */
 export interface WatchOptions {
-  /** Milliseconds from one look to the next; 30,000 if absent. The agent answers from its cache. */
+  /**
+   * Milliseconds from one look to the next, 1 to 2^31 - 1; 30,000 if absent. The agent answers from
+   * its cache.
+   */
   readonly everyMs?: number
   /** Ends the watching. */
   readonly signal?: AbortSignal
@@ -49,7 +52,8 @@ export interface Client {
   credentials(role?: string): Promise<RamCredentials>
   /**
    * The value at `path` now, and again whenever it has changed; undefined while there is none. Waits
-   * out an agent or a source that is down; other failures end it.
+   * out an agent or a source that is down; other failures end it. Its first step throws a RangeError
+   * where `everyMs` is out of bounds.
    */
   watch(path: string, options?: WatchOptions): AsyncGenerator<Buffer | undefined, void>
 }
@@ -57,6 +61,8 @@ export interface Client {
 const SOCKET = '/run/metabind/metadata.sock'
 const ADMIN_SOCKET = '/run/metabind/admin.sock'
 const WATCH_MS = 30_000
+// Timers take everything else, NaN among it, for one millisecond.
+const TIMER_MS_MAX = 2 ** 31 - 1
 // A token is replaced when a tenth of its life is left.
 const RENEW_AFTER = 0.9
 const PASSING: readonly ErrorCode[] = [
@@ -137,6 +143,8 @@ async function* watch(
   path: string,
   { everyMs = WATCH_MS, signal }: WatchOptions = {},
 ): AsyncGenerator<Buffer | undefined, void> {
+  const isWait = everyMs >= 1 && everyMs <= TIMER_MS_MAX
+  if (!isWait) throw new RangeError(`everyMs is 1 to ${TIMER_MS_MAX}`)
   let last: { readonly value: Buffer | undefined } | undefined
   while (!signal?.aborted) {
     const seen = await look(get, path)

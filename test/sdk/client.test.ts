@@ -107,6 +107,14 @@ test('watch tells a value once, then its changes, and rides out a reboot and its
   expect(await last).toEqual({ value: undefined, done: true })
 })
 
+test.each([Number.NaN, 0, -1, 2 ** 31, Number.POSITIVE_INFINITY])(
+  'watch refuses a wait of %d milliseconds, which timers take for one',
+  async (everyMs) => {
+    const values = open().watch('instance-id', { everyMs })
+    await expect(values.next()).rejects.toBeInstanceOf(RangeError)
+  },
+)
+
 test('watch says undefined for what is not there yet', async () => {
   const values = open().watch('instance/spot/termination-time', { everyMs: 50 })
   expect(await values.next()).toEqual({ value: undefined, done: false })
