@@ -29,7 +29,7 @@ import { makeChallenge, verifyEvidence, verifyIdentityToken } from '../../src/ve
 import { parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
 import { codeOf, genuineCase, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
 
-/** Any bytes: a value or a refusal with a code, in bounded time. */
+/** Any bytes: a value or a refusal with a code. */
 
 let swtpm: Swtpm
 let tpm: Tpm
@@ -46,13 +46,11 @@ afterAll(async () => {
 
 /** Runs a parser. Whatever it throws must be a refusal. */
 function survive(parse: (bytes: Buffer) => unknown, bytes: Buffer): void {
-  const start = performance.now()
   try {
     parse(bytes)
   } catch (error) {
     codeOf(error)
   }
-  expect(performance.now() - start).toBeLessThan(10_000)
 }
 
 const readCertificate = (bytes: Buffer) => {
