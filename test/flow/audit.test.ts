@@ -1,11 +1,14 @@
 import { type ExecFileException, execFile } from 'node:child_process'
 import { closeSync, openSync, statSync } from 'node:fs'
-import { appendFile, readFile, rename, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, copyFile, readFile, rename, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { encodeBody, encodeLine } from '../../src/format/audit-chain.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { requireRoot } from '../harness/root.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
+import { askAs } from '../harness/unix-http.ts'
 import { get, openSession, send } from '../simulate/request.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
@@ -97,6 +100,23 @@ describe('the records', () => {
     expect(record.id).toBe(answer.headers['x-metabind-request-id'])
   })
 
+  test('of a caller in thousands of groups are as short as others; so is what whoami says', async (context) => {
+    requireRoot(context, 'a process of another user is put into groups')
+    const groups = Array.from({ length: 8000 }, (_, at) => 100_000 + at)
+    const [put, whoami] = await askAs({ uid: 1001, gid: 1001, groups }, instance.metadataSocket, [
+      ['PUT', '/latest/api/token', { 'x-aliyun-ecs-metadata-token-ttl-seconds': '60' }],
+      ['GET', '/metabind/v1/whoami', {}],
+    ])
+    expect(put?.status).toBe(200)
+    const { caller } = await recorded(file, event('token.issued'))
+    for (const shown of [caller, JSON.parse(whoami?.body ?? '')]) {
+      expect(shown).toMatchObject({ uid: 1001, groups: groups.slice(0, 16), groupCount: 8000 })
+    }
+    for (const line of (await readFile(file, 'utf8')).split('\n')) {
+      expect(line.length).toBeLessThan(1000)
+    }
+  })
+
   test('of the agent itself: start, reload, refused reload', async () => {
     instance.agent.child.kill('SIGHUP')
     await recorded(file, event('config.reloaded'))
@@ -175,6 +195,45 @@ describe('the file', () => {
     expect(await verify(`${file}.1`, `${file}.2`, file)).toMatchObject({ code: 0 })
     const swapped = await verify(`${file}.2`, `${file}.1`, file)
     expect(swapped).toMatchObject({ code: 1, output: expect.stringContaining('audit.log.1:1: ') })
+  })
+
+  test('goes on where the last agent ended, killed after a rename and before its next record', async () => {
+    await openSession(base)
+    await recorded(file, event('token.issued'))
+    await rename(file, `${file}.1`)
+    await instance.restartAgent('SIGKILL')
+    await instance.agent.stop()
+    const [first] = await recordsOf(file)
+    const last = (await recordsOf(`${file}.1`)).at(-1)
+    expect(first).toMatchObject({ event: 'chain.start', prev: last?.hash })
+    expect(await verify(`${file}.1`, file)).toMatchObject({ code: 0 })
+  })
+
+  test('with the key of its checkpoints is whole, unsigned at its end, or nobody’s', async () => {
+    await openSession(base)
+    await recorded(file, event('token.issued'))
+    const copy = join(scratch.path, 'copy.log')
+    await copyFile(file, copy)
+    await instance.agent.stop()
+    const signed = (await recordsOf(file)).at(-1)
+    const pem = join(scratch.path, 'sk.pem')
+    const spki = (signed?.checkpoint as { key: string }).key
+    await writeFile(pem, `-----BEGIN PUBLIC KEY-----\n${spki}\n-----END PUBLIC KEY-----\n`)
+    expect(await verify(file, '--key', pem)).toMatchObject({ code: 0 })
+    // What it held before it was signed, which anybody could have written.
+    expect(await verify(copy)).toMatchObject({ code: 0 })
+    expect(await verify(copy, '--key', pem)).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('no checkpoint signs a record of these files'),
+    })
+    const head = { seq: Number(signed?.seq), hash: String(signed?.hash) }
+    const { text } = encodeLine(head.hash, head.seq + 1, encodeBody({ event: 'token.issued' }))
+    await appendFile(file, `${text}\n`)
+    expect(await verify(file, '--key', pem)).toMatchObject({
+      code: 3,
+      output: expect.stringContaining(`records after ${head.seq} are not signed`),
+    })
+    expect((await verify(file, '--key', pem, '--json')).code).toBe(3)
   })
 
   test('that is asked to rotate without having been moved stays whole', async () => {
