@@ -8,7 +8,7 @@ import type { ChainHead } from '../format/audit-chain.ts'
 import { es256Signature } from '../format/identity-token.ts'
 import { parsePublic } from '../format/tpm-public.ts'
 import type { Log } from '../log.ts'
-import type { Audit } from '../relay/audit.ts'
+import type { Audit, AuditRecord } from '../relay/audit.ts'
 import {
   type CheckpointSigner,
   type Checkpoints,
@@ -28,8 +28,8 @@ export interface AuditTrail {
   rotate(): void
   /** From here on the end of the chain is signed at intervals. */
   signWith(signer: SkSigner, sk: PublicKey): void
-  /** Signs the end once more and closes the file. */
-  close(): Promise<void>
+  /** Writes what was only counted, then the last record; signs the end once more and closes the file. */
+  close(last: AuditRecord): Promise<void>
 }
 
 // The TPM may be what the agent ends for.
@@ -68,8 +68,9 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
       const everyMs = config.audit.checkpoint_seconds * 1000
       checkpoints = keepCheckpoints(file, checkpointSigner(signer, sk), audit, everyMs, logFault)
     },
-    close: async () => {
+    close: async (last) => {
       writer.end()
+      audit(last)
       checkpoints?.end()
       const giveUp = new Promise((resolve) => setTimeout(resolve, LAST_CHECKPOINT_MS_MAX).unref())
       // One that is under way does not cover what was recorded since it began.

@@ -48,6 +48,5 @@ export async function endInSteps({ answering, why }: Ending, parts: EndingParts)
 function closeTrail(trail: AuditTrail, why: unknown): Promise<void> {
   const code = why instanceof MetabindError ? why.code : 'INTERNAL'
   const cause = why === undefined ? {} : { code, detail: causeChain(why) }
-  trail.audit({ event: 'agent.ended', ...cause })
-  return trail.close()
+  return trail.close({ event: 'agent.ended', ...cause })
 }

@@ -140,6 +140,19 @@ describe('the records', () => {
     expect(inLog).toMatchObject({ audit: true, seq: inFile.seq, id: inFile.id, level: 'notice' })
   })
 
+  test('of a flood of tokens are bounded, and add up to their number before the agent ends', async () => {
+    for (let round = 0; round < 30; round += 1) {
+      await Promise.all(Array.from({ length: 10 }, () => openSession(base)))
+    }
+    await instance.agent.stop()
+    const records = await recordsOf(file)
+    const issued = records.filter(event('token.issued'))
+    expect(issued.length).toBeLessThan(300)
+    expect(issued.reduce((sum, { count }) => sum + Number(count ?? 1), 0)).toBe(300)
+    const last = records.slice(-2).map((record) => record.event)
+    expect(last).toEqual(['agent.ended', 'chain.checkpoint'])
+  })
+
   test('of a flood of refusals are bounded, and the rest is counted', async () => {
     for (let round = 0; round < 30; round += 1) {
       await Promise.all(Array.from({ length: 10 }, () => get(base, '/', 'no token')))
