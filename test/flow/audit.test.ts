@@ -228,9 +228,9 @@ describe('the file', () => {
     const copy = join(scratch.path, 'copy.log')
     await copyFile(file, copy)
     await instance.agent.stop()
-    const signed = (await recordsOf(file)).at(-1)
+    const signed = await recorded(file, event('chain.checkpoint'))
     const pem = join(scratch.path, 'sk.pem')
-    const spki = (signed?.checkpoint as { key: string }).key
+    const spki = (signed.checkpoint as { key: string }).key
     await writeFile(pem, `-----BEGIN PUBLIC KEY-----\n${spki}\n-----END PUBLIC KEY-----\n`)
     expect(await verify(file, '--key', pem)).toMatchObject({ code: 0 })
     // What it held before it was signed, which anybody could have written.
@@ -239,7 +239,7 @@ describe('the file', () => {
       code: 1,
       output: expect.stringContaining('no checkpoint signs a record of these files'),
     })
-    const head = { seq: Number(signed?.seq), hash: String(signed?.hash) }
+    const head = { seq: Number(signed.seq), hash: String(signed.hash) }
     const { text } = encodeLine(head.hash, head.seq + 1, encodeBody({ event: 'token.issued' }))
     await appendFile(file, `${text}\n`)
     expect(await verify(file, '--key', pem)).toMatchObject({
