@@ -31,8 +31,12 @@ export interface Cache<Value> {
   delete(key: string): void
   /** Drops what has ended. */
   sweep(): void
-  /** What is kept: higher ranks first, within a rank the most recently used first. */
-  entries(): [key: string, value: Value][]
+  /**
+   * What is kept: higher ranks first, within a rank the most recently used first.
+   *
+   * @param least the lowest rank that is wanted; 0 if absent
+   */
+  entries(least?: Rank): [key: string, value: Value][]
   readonly count: number
   readonly bytes: number
 }
@@ -101,13 +105,16 @@ export function boundedCache<Value>(bounds: CacheBounds, nowMs: () => number): C
         for (const [key, slot] of shelf) if (nowMs() >= slot.endsAtMs) remove(key)
       }
     },
-    entries: () =>
-      shelves.toReversed().flatMap((shelf) =>
-        [...shelf]
-          .reverse()
-          .filter(([, slot]) => nowMs() < slot.endsAtMs)
-          .map(([key, slot]): [string, Value] => [key, slot.value]),
-      ),
+    entries: (least = 0) =>
+      shelves
+        .slice(least)
+        .toReversed()
+        .flatMap((shelf) =>
+          [...shelf]
+            .reverse()
+            .filter(([, slot]) => nowMs() < slot.endsAtMs)
+            .map(([key, slot]): [string, Value] => [key, slot.value]),
+        ),
     get count() {
       return count()
     },

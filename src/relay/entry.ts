@@ -154,6 +154,9 @@ function conditionOfCredentials(held: HeldCredentials, clocks: Clocks): Conditio
   return left > SDK_STALE_MS ? 'due' : 'urgent'
 }
 
+/** What the cache holds credentials as: with the values that are missed most. */
+export const CREDENTIALS_RANK = 2
+
 /** How the cache holds it; undefined where it is for its askers only. */
 export function holdingOf(entry: Entry): Holding | undefined {
   if (entry.lifetime === 'once') return undefined
@@ -163,7 +166,7 @@ export function holdingOf(entry: Entry): Holding | undefined {
     return { bytes, rank: 0, endsAtMs: entry.fetchedAtMs + entry.staleMs }
   if (entry.credentials !== undefined) {
     const { seenAtMs, times } = entry.credentials
-    return { bytes, rank: 2, endsAtMs: seenAtMs + times.lifeMs }
+    return { bytes, rank: CREDENTIALS_RANK, endsAtMs: seenAtMs + times.lifeMs }
   }
   const rank = entry.lifetime === 'boot' ? 2 : 1
   return { bytes, rank, endsAtMs: entry.fetchedAtMs + entry.staleMs }

@@ -57,7 +57,7 @@ export function openExchange(endpoint: string, bounds: ExchangeBounds): Exchange
       try {
         return await askOn(kept, asking)
       } catch (error) {
-        if (!isLost(error) || asking.signal.aborted) throw error
+        if (!isLost(error)) throw error
         return askOn(fresh, asking)
       }
     },

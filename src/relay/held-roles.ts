@@ -8,7 +8,7 @@ import type { LifetimeOf } from './lifetimes.ts'
  *
  * @param target what was asked for
  * @param answer what the source said
- * @param held everything in memory
+ * @param held what is in memory, credentials among it
  */
 export function contradictedBy(
   target: string,
@@ -41,7 +41,7 @@ function goneBy(
     return (path) => inVersion(roleListOf(path)) === place && !named.has(inVersion(path))
   }
   if (item !== undefined || lifetimeOf(target, undefined) !== 'credentials') return undefined
-  return (path) => path !== target && inVersion(path) === place
+  return (path) => inVersion(path) === place
 }
 
 function inVersion(path: string): string {

@@ -1,5 +1,12 @@
 import { boundedCache, type CacheBounds } from './cache.ts'
-import { type Admitting, admit, conditionOf, type Entry, holdingOf } from './entry.ts'
+import {
+  type Admitting,
+  admit,
+  CREDENTIALS_RANK,
+  conditionOf,
+  type Entry,
+  holdingOf,
+} from './entry.ts'
 import { type FirstSeenRow, firstSeen } from './first-seen.ts'
 import { roleListOf } from './held-roles.ts'
 import type { RefusedRole } from './role-refusals.ts'
@@ -147,7 +154,7 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     },
     turn: () => {
       store.sweep()
-      for (const [path, entry] of store.entries()) {
+      for (const [path, entry] of store.entries(CREDENTIALS_RANK)) {
         if (entry.credentials !== undefined) upkeep(path, entry)
       }
     },

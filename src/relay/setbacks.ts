@@ -13,8 +13,11 @@ export interface Setbacks {
   reason(target: string): MetabindError
   /** The source spoke: with a value, with 404, or with an error of this target alone. */
   answered(target: string): void
-  /** @param silent whether nothing came at all: no connection, or no answer in time */
-  failed(target: string, error: MetabindError, silent: boolean): void
+  /**
+   * @param silent whether nothing came at all: no connection, or no answer in time
+   * @returns what the target had failed with before, if it has not been answered since
+   */
+  failed(target: string, error: MetabindError, silent: boolean): MetabindError | undefined
   /** Whether the source as a whole is held to be down. */
   readonly isDown: boolean
 }
@@ -73,15 +76,16 @@ export function setbacks(nowMs: () => number, random: () => number): Setbacks {
       isProbing = false
     },
     failed: (target, error, silent) => {
-      const setback = next(targets.get(target), error)
+      const before = targets.get(target)
       targets.delete(target)
-      targets.set(target, setback)
+      targets.set(target, next(before, error))
       if (targets.size > TARGETS_MAX) targets.delete(targets.keys().next().value ?? target)
       isProbing = false
       const isDown = silent && (source !== undefined || (silentTarget ?? target) !== target)
       if (isDown) source = next(source, error)
       else if (!silent) source = undefined
       silentTarget = silent ? target : undefined
+      return before?.error
     },
     get isDown() {
       return source !== undefined

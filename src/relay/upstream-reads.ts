@@ -1,6 +1,6 @@
 import { MetabindError, RoleError } from '../errors.ts'
 import type { Cache } from './cache.ts'
-import { type Admitting, admit, doubted, type Entry, holdingOf } from './entry.ts'
+import { type Admitting, admit, CREDENTIALS_RANK, doubted, type Entry, holdingOf } from './entry.ts'
 import { type Flight, flights } from './flights.ts'
 import { contradictedBy } from './held-roles.ts'
 import type { LifetimeOf } from './lifetimes.ts'
@@ -22,7 +22,7 @@ export interface UpstreamEvents {
   readonly onSource: (isDown: boolean) => void
   /** Credentials that are held could not be refreshed; up to once a second. */
   readonly onRefreshFailed: (path: string, error: unknown) => void
-  /** The source spoke, and not what can be used; up to once a second for each path. */
+  /** The source spoke, and not what can be used; once, until the path fares otherwise. */
   readonly onUnusable: (path: string, error: unknown) => void
   /** The cloud gives no credentials for a role, but a Code: once. Undefined: it gives them again. */
   readonly onRole: (path: string, code: string | undefined) => void
@@ -64,11 +64,14 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
   const roles = roleRefusals()
   let [reads, failures] = [0, 0]
 
-  const noting = (change: () => void): void => {
+  const noting = <T>(change: () => T): T => {
     const wasDown = troubles.isDown
-    change()
+    const result = change()
     if (troubles.isDown !== wasDown) parts.onSource(troubles.isDown)
+    return result
   }
+  // Not of every rank: anybody can ask for roles that do not exist, and there may be a million entries.
+  const credentialsHeld = () => store.entries(CREDENTIALS_RANK)
   const keep = ({ target, path }: Question, entry: Entry, before: Entry | undefined): Entry => {
     noting(() => troubles.answered(target))
     const holding = holdingOf(entry)
@@ -76,7 +79,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     store.set(target, entry, holding)
     if (entry.item !== undefined || before?.item !== undefined) parts.onKept()
     if (roles.over(path)) parts.onRole(path, undefined)
-    for (const doubtful of contradictedBy(target, entry, lifetimeOf, store.entries)) doubt(doubtful)
+    for (const gone of contradictedBy(target, entry, lifetimeOf, credentialsHeld)) doubt(gone)
     return entry
   }
   const read = async (question: Question): Promise<Entry> => {
@@ -89,7 +92,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     failures += 1
     const error =
       thrown instanceof MetabindError ? thrown : new MetabindError('INTERNAL', '', thrown)
-    noting(() => troubles.failed(target, error, isSilence(error)))
+    const before = noting(() => troubles.failed(target, error, isSilence(error)))
     const held = store.get(target)?.credentials
     if (held?.isDoubted && isRefusal(error)) {
       store.delete(target)
@@ -98,7 +101,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     if (error instanceof RoleError) {
       if (roles.refused(path, error.roleCode)) parts.onRole(path, error.roleCode)
     } else if (held !== undefined) parts.onRefreshFailed(path, error)
-    else if (!isSilence(error)) parts.onUnusable(path, error)
+    else if (!isSilence(error) && before?.code !== error.code) parts.onUnusable(path, error)
   }
   const launch = (question: Question): Flight<Entry> => {
     reads += 1

@@ -40,6 +40,15 @@ describe('end of a value', () => {
     expect(cache.count).toBe(2)
   })
 
+  test('a listing has all ranks, or those from one on', () => {
+    const { cache } = clocked()
+    for (const rank of [0, 2, 1] as const) {
+      cache.set(`r${rank}`, '', { bytes: 1, rank, endsAtMs: forEver })
+    }
+    const keys = (least?: Rank) => cache.entries(least).map(([key]) => key)
+    expect([keys(), keys(1), keys(2)]).toEqual([['r2', 'r1', 'r0'], ['r2', 'r1'], ['r2']])
+  })
+
   test('a value that has ended already is not kept', () => {
     const { clock, cache } = clocked()
     clock.ms = 10

@@ -638,6 +638,17 @@ describe('a role that is taken from the instance or exchanged', () => {
     expect(await read(ROLE)).toMatchObject({ body: undefined })
   })
 
+  test('not: a list in other lines that names it, and an answer for it under another version', async () => {
+    await read(ROLE)
+    await read(OLD_VERSION)
+    const body = 'first\r\n app \r\nlast'
+    world.simulator.faults.set({ kind: 'status', code: 200, body, path: ROLES, times: 1 })
+    await read(ROLES)
+    await read(ROLE, undefined, true)
+    await settled()
+    expect([world.reads(ROLE), world.reads(OLD_VERSION)]).toEqual([2, 1])
+  })
+
   test('is written down: a new process has none of them', async () => {
     await read(ROLE)
     const before = world.keptCount()
@@ -804,8 +815,17 @@ describe('a role that the cloud gives no credentials for', () => {
 test('other answers that cannot be used are told of, with their path; silence is the source’s', async () => {
   world.simulator.faults.set({ kind: 'garbage', path: HOSTNAME })
   world.simulator.faults.set({ kind: 'reset', path: SPOT })
-  for (const path of [HOSTNAME, SPOT, ABSENT]) await read(path)
+  for (let minutes = 0; minutes < 10; minutes += 1) {
+    for (const path of [HOSTNAME, SPOT, ABSENT]) await read(path)
+    world.clocks.pass(MINUTE)
+  }
   expect(world.unusable).toEqual([HOSTNAME])
+  world.simulator.faults.clear()
+  await read(HOSTNAME)
+  world.simulator.faults.set({ kind: 'status', code: 500, path: HOSTNAME })
+  world.clocks.pass(25 * HOUR)
+  await read(HOSTNAME)
+  expect(world.unusable).toEqual([HOSTNAME, HOSTNAME])
 })
 
 describe('a wall clock that is set', () => {
