@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CONTAINED_CONNECTIONS_MAX, destinationOf } from '../../src/relay/tcp-caller.ts'
 import { asUser, type Networks, openNetworks } from '../harness/networks.ts'
 import {
@@ -197,9 +198,19 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
     const bridge = '10.78.0.1'
     const contained = () => listen('contained', bridge, 8080, bridge, 8080)
     const inPod = (uid: number) => [...networks.podPrefix, ...asUser(uid)]
-    const container = () => {
+    beforeEach(() => {
       cgroups = makeCgroups()
-      return cgroups.make(`system.slice/docker-${CONTAINER}.scope`, cgroup2)
+    })
+    const container = (id = CONTAINER, below = 'system.slice') =>
+      cgroups.make(`${below}/docker-${id}.scope`, cgroup2)
+    /** A process that does nothing there. */
+    const stay = async (where: readonly string[], cgroup: string) => {
+      const script = `echo $$ > ${cgroup}/cgroup.procs; echo there; exec "$@"`
+      const child = spawn('sh', ['-c', script, 'sh', ...where, 'sleep', '60'])
+      started.push(child)
+      await once(child.stdout, 'data')
+      // It enters the network of the pod a moment later.
+      await expect.poll(() => readFileSync(`/proc/${child.pid}/comm`, 'utf8')).toBe('sleep\n')
     }
 
     test.each([APP, 0])(
@@ -215,6 +226,26 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
         })
       },
     )
+
+    test('are of no container where several share the network', async () => {
+      const listener = await contained()
+      await stay(networks.podPrefix, container('a'.repeat(64)))
+      const [seen] = await listener.seenOf(inPod(APP), bridge, 8080, { cgroup: container() })
+      expect(seen?.caller).toEqual({ ...NOBODYS, uid: APP, namespaces: ['network'] })
+    })
+
+    test('are nobody in a container that only its own user says to be one', async () => {
+      const listener = await contained()
+      const cgroup = container(CONTAINER, `user.slice/user-${APP}.slice/user@${APP}.service`)
+      const [seen] = await listener.seenOf(inPod(APP), bridge, 8080, { cgroup })
+      expect(seen).toEqual({ isRedirected: true, isOpen: true })
+    })
+
+    test('are nobody in a container that is in the network of the host', async () => {
+      const listener = await contained()
+      const [seen] = await listener.seenOf(from(APP), bridge, 8080, { cgroup: container() })
+      expect(seen).toEqual({ isRedirected: true, isOpen: true })
+    })
 
     test('are nobody where no container has the connection, as another machine', async () => {
       const [seen] = await (await contained()).seenOf(inPod(APP), bridge, 8080)
