@@ -88,6 +88,21 @@ describe('connections that were handed on by processes that have ended', () => {
     expect(await taken.burst(20, 16)).toBeGreaterThanOrEqual(100)
     await rootReads()
   }, 60_000)
+
+  test('fill no log: their user has its records, the rest are counted, and root has its own', async () => {
+    const taken = await takeAs(FIRST, 300)
+    for (let round = 0; round < 3; round += 1) await taken.burst(300, 1)
+    const base = `unix:${socketPath()}`
+    expect(await get(base, '/latest/meta-data/', 'wrong')).toMatchObject({ status: 401 })
+    const { agent } = packaged.instance
+    const roots = await agent.until(({ event }) => event === 'token.refused')
+    expect(roots).toMatchObject({ audit: true, caller: { uid: 0 } })
+    const counted = await agent.until(({ event }) => event === 'audit.suppressed')
+    expect(counted).toMatchObject({ uid: FIRST, suppressed: expect.any(Number) })
+    // Of 900; 200 are written at once, and 20 a second.
+    const written = agent.records.filter(({ event }) => event === 'request.refused')
+    expect(written.length).toBeLessThan(900)
+  }, 60_000)
 })
 
 describe('a process in 65,536 groups', () => {
