@@ -24,9 +24,10 @@ export type Command = keyof typeof COMMANDS
 
 /**
  * How a command fails: a response code instead of carrying it out, or a connection that ends before
- * the TPM has heard it, or after, so that what it made stays behind without anybody knowing of it.
+ * the TPM has heard it, or after, so that what it made stays behind without anybody knowing of it;
+ * or an answer that never comes; or what happens as soon as it is answered.
  */
-export type Fault = number | 'lost before' | 'lost after'
+export type Fault = number | 'lost before' | 'lost after' | 'unanswered' | (() => Promise<void>)
 
 /** Somebody between the agent and a real TPM, who lets commands fail. */
 export interface FaultingProxy extends AsyncDisposable {
@@ -36,7 +37,7 @@ export interface FaultingProxy extends AsyncDisposable {
   /** From now on it fails so until `heal`. */
   failForEver(command: Command, fault: Fault): void
   heal(): void
-  /** How many commands have failed since the last `fail`. */
+  /** How many commands have failed since the last `heal`. */
   readonly failed: () => number
   /** Which commands have passed or failed so far, by their code. */
   readonly seen: ReadonlySet<number>
@@ -45,13 +46,12 @@ export interface FaultingProxy extends AsyncDisposable {
 export async function startFaultingProxy(swtpm: Swtpm): Promise<FaultingProxy> {
   const path = join(swtpm.dir, 'f')
   const seen = new Set<number>()
-  let failing: number | undefined
-  let next: () => Fault | undefined = () => undefined
+  const failing = new Map<number, () => Fault | undefined>()
   let failed = 0
   const faultOf = (command: Buffer): Fault | undefined => {
     const code = command.length < 10 ? 0 : command.readUInt32BE(6)
     seen.add(code)
-    const fault = code === failing ? next() : undefined
+    const fault = failing.get(code)?.()
     if (fault !== undefined) failed += 1
     return fault
   }
@@ -60,20 +60,16 @@ export async function startFaultingProxy(swtpm: Swtpm): Promise<FaultingProxy> {
   data.listen(path)
   control.listen(`${path}.ctrl`)
   await Promise.all([once(data, 'listening'), once(control, 'listening')])
-  const failBy = (command: Command, faults: () => Fault | undefined): void => {
-    failing = COMMANDS[command]
-    next = faults
-    failed = 0
-  }
   return {
     tcti: `swtpm:path=${path}`,
     fail: (command, faults) => {
       const left = [...faults]
-      failBy(command, () => left.shift())
+      failing.set(COMMANDS[command], () => left.shift())
     },
-    failForEver: (command, fault) => failBy(command, () => fault),
+    failForEver: (command, fault) => void failing.set(COMMANDS[command], () => fault),
     heal: () => {
-      failing = undefined
+      failing.clear()
+      failed = 0
     },
     failed: () => failed,
     seen,
@@ -102,10 +98,11 @@ async function serve(
         client.write(refusal(fault))
         continue
       }
-      tpm ??= createConnection(to)
+      tpm ??= connected(to, client)
       const answer = await exchange(tpm, command)
       if (fault === 'lost after') return
-      client.write(answer)
+      if (fault !== 'unanswered') client.write(answer)
+      if (typeof fault === 'function') await fault()
     }
   } catch {
     // The TPM is gone, or the client: the other side learns it by the end of its connection.
@@ -115,11 +112,20 @@ async function serve(
   }
 }
 
+/** A connection to the TPM; where that ends, so does the client's. */
+function connected(to: string, client: Socket): Socket {
+  const tpm = createConnection(to)
+  tpm.on('error', () => undefined)
+  tpm.on('close', () => client.end())
+  return tpm
+}
+
 /** @throws where the TPM ends the connection instead */
 async function exchange(tpm: Socket, command: Buffer): Promise<Buffer> {
-  tpm.write(command)
   const gone = new AbortController()
   tpm.once('close', () => gone.abort())
+  if (tpm.destroyed) gone.abort()
+  tpm.write(command)
   const [answer] = await once(tpm, 'data', { signal: gone.signal })
   return answer
 }

@@ -57,7 +57,7 @@ export function bootRun(
       logWait(log, setback)
       supervisor.notReady(`${STEPS[at]}, waiting: ${setback.problem.message}`)
       await pause(backoffMs(setback.failuresBefore))
-      state = afterFailure(before)
+      state = afterFailure(before, setback.problem)
     }
   }
   return {

@@ -39,10 +39,15 @@ export function nextSetback(
 
 /**
  * The same step is taken again, but for the self-test: what it found wrong is mended in the TPM, its
- * NV memory or the source, so nothing that was taken from them before is kept.
+ * NV memory or the source, so nothing that was taken from them before is kept. Nor is it where
+ * another TPM answers than the one that the keys were made in, or the same after a reset.
  */
-export function afterFailure(state: Exclude<BootState, ReadyState>): BootState {
-  if (state.at !== 'self-testing') return state
+export function afterFailure(
+  state: Exclude<BootState, ReadyState>,
+  { code }: MetabindError,
+): BootState {
+  const isOver = state.at === 'self-testing' || code === 'TPM_OTHER'
+  if (!isOver || state.at === 'opening-tpm') return state
   state.kept.clear()
   return { at: 'opening-tpm' }
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import {
   COMMANDS,
   type Command,
@@ -6,8 +6,12 @@ import {
   type FaultingProxy,
   startFaultingProxy,
 } from '../../native/test/faulting-proxy.ts'
-import { startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { watched } from '../../src/agent/watched-keys.ts'
+import type { ReadyState } from '../../src/boot/boot.ts'
+import { skSigner } from '../../src/boot/sk-signer.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/boot/tpm.ts'
+import { MetabindError } from '../../src/errors.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { startSimulator } from '../../src/simulate/simulator.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
@@ -30,6 +34,11 @@ const FAULTS: readonly Fault[] = [
   ...(['lost before', 'lost after'] as const),
 ]
 
+// More than any row of the table needs.
+const TRIES_MAX = 100
+// What an unlucky moment leaves loaded is flushed at the second lack of room.
+const FLUSHED_WITHIN = 2
+
 const BOOT_COMMANDS: readonly Command[] = [
   ...(['GetCapability', 'NV_ReadPublic', 'NV_Read', 'CreatePrimary', 'FlushContext'] as const),
   ...(['StartAuthSession', 'HMAC', 'PCR_Read', 'Quote', 'Certify'] as const),
@@ -37,22 +46,24 @@ const BOOT_COMMANDS: readonly Command[] = [
 ]
 
 let stack: AsyncDisposableStack
+let swtpm: Swtpm
 let proxy: FaultingProxy
 let bench: BootBench
 beforeAll(async () => {
   stack = new AsyncDisposableStack()
-  const swtpm = await startSwtpm()
+  swtpm = await startSwtpm()
   stack.defer(() => swtpm.stop())
-  await certify(swtpm)
+  await certify()
   proxy = stack.use(await startFaultingProxy(swtpm))
   const cloud = stack.use(await startSimulator())
   const { path } = stack.use(await scratchDirectory())
   bench = stack.use(await bootBench(path, proxy.tcti, cloud.url))
 })
+afterEach(() => proxy.heal())
 afterAll(() => stack.disposeAsync())
 
 /** An EK certificate and its issuer in NV, so that reading them can fail. */
-async function certify(swtpm: Awaited<ReturnType<typeof startSwtpm>>): Promise<void> {
+async function certify(): Promise<void> {
   const tpm = instanceTpm(swtpm.tcti, 10_000)
   const { ek } = await createInstanceKeys(tpm)
   await tpm.close()
@@ -63,11 +74,14 @@ async function certify(swtpm: Awaited<ReturnType<typeof startSwtpm>>): Promise<v
 }
 
 /** Boots, and says what each try that failed was waited for with. */
-async function waitsOfBoot(onWait: (count: number) => void = () => undefined): Promise<string[]> {
+async function waitsOfBoot(
+  onWait: (count: number) => unknown = () => undefined,
+): Promise<string[]> {
   const waits: string[] = []
-  await bench.boot(({ waitsFor }) => {
+  await bench.boot(async ({ waitsFor }) => {
     waits.push(`${waitsFor?.code}: ${waitsFor?.message}`)
-    onWait(waits.length)
+    if (waits.length > TRIES_MAX) throw new Error(`not ready: ${waits.at(-1)}`)
+    await onWait(waits.length)
   })
   return waits
 }
@@ -104,11 +118,82 @@ describe('boot is ready as soon as the TPM is', () => {
     for (const [fault, says] of LASTING) {
       proxy.failForEver(command, fault)
       const waits = await waitsOfBoot((count) => count === 4 && proxy.heal())
-      // What stays loaded meanwhile is flushed at the second lack of room.
-      expect(waits.length).toBeLessThanOrEqual(6)
+      expect(waits.length).toBeLessThanOrEqual(4 + FLUSHED_WITHIN)
       expect(waits[0]).toContain(says)
     }
   })
+})
+
+describe('a ready agent', () => {
+  let ready: ReadyState
+  let steps: Readonly<Record<string, () => Promise<unknown>>>
+  beforeAll(async () => {
+    ready = await bench.boot(() => undefined)
+    const keys = watched(ready, () => undefined)
+    const signer = skSigner(bench.tpm, ready.keys)
+    steps = {
+      recheck: () => keys.refresh(),
+      evidence: () => ready.attestation.evidence(Buffer.alloc(32, 7)),
+      'self-test': () => ready.attestation.selfTest(),
+      signing: () => signer.sign('a message'),
+    }
+  })
+
+  const RUNNING: readonly (readonly [string, Command])[] = [
+    ...(['CreatePrimary', 'StartAuthSession', 'HMAC', 'ReadClock', 'FlushContext'] as const).map(
+      (command) => ['recheck', command] as const,
+    ),
+    ...(['CreatePrimary', 'PCR_Read', 'Quote', 'Certify', 'FlushContext'] as const).map(
+      (command) => ['evidence', command] as const,
+    ),
+    ...(['PolicySecret', 'ActivateCredential'] as const).map(
+      (command) => ['self-test', command] as const,
+    ),
+    ...(['CreatePrimary', 'Sign', 'FlushContext'] as const).map(
+      (command) => ['signing', command] as const,
+    ),
+  ]
+
+  /** Takes the step until it succeeds and has met so many faults. @returns what its tries failed with */
+  async function failuresOf(step: string, faults: number): Promise<MetabindError[]> {
+    const failures: MetabindError[] = []
+    while (failures.length <= faults + FLUSHED_WITHIN) {
+      try {
+        await steps[step]?.()
+        if (proxy.failed() === faults) return failures
+      } catch (error) {
+        if (!(error instanceof MetabindError)) throw error
+        failures.push(error)
+      }
+    }
+    throw failures.at(-1)
+  }
+
+  test.each(RUNNING)('takes the step %s again after each fault of %s', async (step, command) => {
+    proxy.fail(command, FAULTS)
+    const failures = await failuresOf(step, FAULTS.length)
+    for (const { code } of failures) expect(code).toMatch(/^TPM_(FAULT|FULL)$/)
+  })
+
+  test.each(['recheck', 'evidence', 'signing'])(
+    'takes the step %s again after a lost connection that is hard to open again',
+    async (step) => {
+      proxy.fail('CreatePrimary', ['lost before'])
+      proxy.fail('GetCapability', FAULTS)
+      await failuresOf(step, 1 + FAULTS.length)
+    },
+  )
+})
+
+test('a TPM that is reset in the middle of boot is taken as it is then', async () => {
+  for (const command of ['NV_Read', 'Quote', 'ReadClock'] as const) {
+    let isBack: Promise<void> | undefined
+    proxy.fail(command, [() => (isBack = swtpm.reset())])
+    const waits = await waitsOfBoot(() => isBack)
+    expect(proxy.failed(), command).toBe(1)
+    expect(waits.length, command).toBeLessThanOrEqual(3)
+    proxy.heal()
+  }
 })
 
 const LASTING: readonly (readonly [Fault, string])[] = [

@@ -18,12 +18,14 @@ const UNSUPERVISED = { ready: () => undefined, notReady: () => undefined }
 
 /** The agent's way to ready in this process, without its sockets and without waiting. */
 export interface BootBench extends AsyncDisposable {
+  /** The one that the last boot has opened. */
+  readonly tpm: InstanceTpm
   /**
    * Boots from nothing, on what earlier boots have left in the directory.
    *
    * @param onWait told of each try that failed, in place of the pause before the next
    */
-  boot(onWait: (run: BootRun) => void): Promise<ReadyState>
+  boot(onWait: (run: BootRun) => unknown): Promise<ReadyState>
 }
 
 /** @param endpoint of a metadata service whose documents are not looked at */
@@ -45,20 +47,23 @@ directories.state = ${JSON.stringify(at('state'))}
   const source = openSource(dialect, endpoint, sourceBounds(config), bootTimeMs)
   const cached = cachedMetadata(config, dialect, source, SILENT)
   const trust = readTrust(config)
-  let tpm: InstanceTpm | undefined
+  const open = () => instanceTpm(tcti, config.tpm.command_timeout_ms)
+  let tpm = open()
   return {
+    get tpm() {
+      return tpm
+    },
     boot: async (onWait) => {
-      await tpm?.close()
-      tpm = instanceTpm(tcti, config.tpm.command_timeout_ms)
+      await tpm.close()
+      tpm = open()
       const parts = bootParts(config, dialect, tpm, cached.metadata, () => trust, SILENT)
-      const run = bootRun(UNSUPERVISED, SILENT, new AbortController().signal, async () =>
-        onWait(run),
-      )
+      const pause = async (): Promise<void> => void (await onWait(run))
+      const run = bootRun(UNSUPERVISED, SILENT, new AbortController().signal, pause)
       return run.toReady(parts)
     },
     [Symbol.asyncDispose]: async () => {
       cached.stop()
-      await Promise.all([source.close(), tpm?.close()])
+      await Promise.all([source.close(), tpm.close()])
     },
   }
 }
