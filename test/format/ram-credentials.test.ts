@@ -43,6 +43,17 @@ describe('credentials of a role', () => {
     expect(() => parse(theirs)).toThrow(/lack AccessKeySecret/)
   })
 
+  test('are refused with the Code that is there instead', () => {
+    for (const value of [{ ...WHOLE, Code: 'Failed' }, { Code: 'Failed' }]) {
+      expect(() => parse(value)).toThrow(
+        expect.objectContaining({
+          ...{ code: 'SOURCE_ROLE', roleCode: 'Failed' },
+          message: expect.not.stringContaining('key-secret'),
+        }),
+      )
+    }
+  })
+
   test('do not print their secrets', () => {
     expect(JSON.stringify(parse(WHOLE))).not.toMatch(/key-secret|token-secret/)
   })
@@ -62,7 +73,6 @@ describe('credentials of a role', () => {
 
   test.each([
     ['an empty member', { ...WHOLE, SecurityToken: '' }],
-    ['another Code', { ...WHOLE, Code: 'Failed' }],
     ['a time that is none', { ...WHOLE, Expiration: 'soon' }],
     ['no JSON, whose text may be the secret', '{"AccessKeySecret":"key-secret"'],
   ])('are refused with %s', (_what, value) => {
