@@ -72,3 +72,9 @@ test('callers keep their uids and their /proc: what would hide them is off', () 
     expect(unit('metabindd.service')).not.toMatch(new RegExp(`^${directive}=`, 'm'))
   }
 })
+
+test('keys in memory reach no disk: neither by a core file nor by swapping', () => {
+  for (const line of ['LimitCORE=0', 'MemorySwapMax=0']) {
+    expect(unit('metabindd.service').split('\n')).toContain(line)
+  }
+})
