@@ -1,5 +1,6 @@
 import type { EsysFunction } from './esys-prototypes.ts'
 import { fromStruct, type Struct, unsized } from './marshal.ts'
+import { freeCleared } from './native-memory.ts'
 import type { Output } from './output.ts'
 import { makeQueue } from './queue.ts'
 import type { Tcti } from './tcti.ts'
@@ -28,7 +29,10 @@ interface Held {
 export interface EsysContext {
   /** Why the context accepts no more calls, or undefined while it does. */
   failure(): TpmError | undefined
-  /** Runs one command. `null` among the inputs or outputs is a NULL pointer. */
+  /**
+   * Runs one command. `null` among the inputs or outputs is a NULL pointer. Structures among the inputs
+   * are cleared when it has returned.
+   */
   call(
     name: EsysFunction,
     inputs: readonly (number | Struct | null)[],
@@ -93,10 +97,14 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     collect: () => void = () => undefined,
   ) {
     if (failure !== undefined) throw failure
-    const returned = callOnWorker(native, ...parameters).then((rc) => {
-      if (rc === 0) collect()
-      return rc
-    })
+    const returned = callOnWorker(native, ...parameters)
+      .then((rc) => {
+        if (rc === 0) collect()
+        return rc
+      })
+      .finally(() => {
+        for (const parameter of parameters) if (Buffer.isBuffer(parameter)) parameter.fill(0)
+      })
     running = returned.catch(() => undefined)
     try {
       const rc = await withDeadline(name, returned, timeoutMs)
@@ -128,6 +136,8 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
         // Handles first: a structure that cannot be converted must not hide what was created.
         for (const output of outputs) if (output !== null) hold(output)
         for (const output of outputs) output?.collect()
+        // An answer that came too late is nobody's.
+        if (failure !== undefined) for (const output of outputs) output?.wipe()
       }),
     )
   }
@@ -149,7 +159,7 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     try {
       return unsized(fromStruct('TPM2B_NAME', cell[0]))
     } finally {
-      tss.esysFree(cell[0])
+      freeCleared(cell[0])
     }
   }
 

@@ -45,22 +45,34 @@ export function toStruct(type: StructType, wire: Uint8Array, argument: string): 
 }
 
 function isWireFormOf(type: StructType, struct: Struct, wire: Uint8Array): boolean {
-  const scratch = Buffer.alloc(STRUCT_BYTES)
-  const offset: [number] = [0]
-  const rc: number = tssLibraries().marshal(type)(struct, scratch, scratch.length, offset)
-  return rc === 0 && scratch.subarray(0, offset[0]).equals(wire)
+  return marshalled(type, struct, (written) => written?.equals(wire) === true)
 }
 
-/** Converts a structure at a native address. The result is a copy. */
+/** Converts a structure at a native address. The result is a copy, and the only one. */
 export function fromStruct(type: StructType, source: bigint): Uint8Array {
+  return marshalled(type, source, (written, rc) => {
+    if (written === undefined) throw new TpmError('TPM_LIBRARY', `cannot marshal ${type}`, { rc })
+    // Outside of V8's heap, which leaves copies of what it moves.
+    const copy = new Uint8Array(new ArrayBuffer(written.length))
+    copy.set(written)
+    return copy
+  })
+}
+
+/** Lends the wire form to `use`, and clears it: structures carry key material. */
+function marshalled<T>(
+  type: StructType,
+  source: Struct | bigint,
+  use: (written: Buffer | undefined, rc: number) => T,
+): T {
   const scratch = Buffer.alloc(STRUCT_BYTES)
   const offset: [number] = [0]
-  const rc: number = tssLibraries().marshal(type)(source, scratch, scratch.length, offset)
-  if (rc !== 0) throw new TpmError('TPM_LIBRARY', `cannot marshal ${type}`, { rc })
-  const wire = Uint8Array.from(scratch.subarray(0, offset[0]))
-  // Responses carry key material (TPM2_HMAC, TPM2_ActivateCredential).
-  scratch.fill(0)
-  return wire
+  try {
+    const rc: number = tssLibraries().marshal(type)(source, scratch, scratch.length, offset)
+    return use(rc === 0 ? scratch.subarray(0, offset[0]) : undefined, rc)
+  } finally {
+    scratch.fill(0)
+  }
 }
 
 /** A TPM2B: u16 size and the bytes. */
@@ -70,7 +82,7 @@ export function sized(bytes: Uint8Array): Uint8Array {
   return Buffer.concat([size, bytes])
 }
 
-/** The contents of a TPM2B that the marshalling library has written. */
+/** The contents of a TPM2B that the marshalling library has written: the same memory, so that it can be wiped. */
 export function unsized(wire: Uint8Array): Uint8Array {
-  return wire.slice(2)
+  return wire.subarray(2)
 }

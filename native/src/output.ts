@@ -1,5 +1,5 @@
 import { fromStruct, type StructType } from './marshal.ts'
-import { tssLibraries } from './tss-libraries.ts'
+import { freeCleared } from './native-memory.ts'
 
 /** An output parameter of an ESAPI function, in the order of its prototype. */
 export interface Output<T = unknown> {
@@ -7,8 +7,10 @@ export interface Output<T = unknown> {
   readonly kind: 'structure' | 'handle' | 'reference' | 'number'
   /** Where koffi writes what the function returned through its pointer. */
   readonly cell: [bigint | number | null]
-  /** Takes the value out of `cell` and frees native memory. Once, after success only. */
+  /** Takes the value out of `cell`, clears native memory and frees it. Once, after success only. */
   collect(): void
+  /** Clears the value: nobody waits for it any more. */
+  wipe(): void
   /** The value, after `collect`. */
   value(): T
 }
@@ -23,10 +25,10 @@ export function structureOutput(type: StructType): Output<Uint8Array> {
     try {
       wire = fromStruct(type, pointer)
     } finally {
-      tssLibraries().esysFree(pointer)
+      freeCleared(pointer)
     }
   }
-  return { kind: 'structure', cell, collect, value: () => present(wire) }
+  return { kind: 'structure', cell, collect, wipe: () => wire?.fill(0), value: () => present(wire) }
 }
 
 export const handleOutput = () => scalarOutput('handle')
@@ -35,7 +37,8 @@ export const numberOutput = () => scalarOutput('number')
 
 function scalarOutput(kind: 'handle' | 'reference' | 'number'): Output<number> {
   const cell: [number] = [0]
-  return { kind, cell, collect: () => undefined, value: () => cell[0] }
+  const nothing = () => undefined
+  return { kind, cell, collect: nothing, wipe: nothing, value: () => cell[0] }
 }
 
 function present<T>(value: T | undefined): T {

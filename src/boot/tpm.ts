@@ -144,7 +144,9 @@ export function rootHmacs(
     const under = async (key: TpmObject): Promise<Buffer[]> => {
       const macs: Buffer[] = []
       for (const message of messages) {
-        macs.push(Buffer.from(await commands.hmac(key, message, session)))
+        const mac = await commands.hmac(key, message, session)
+        // No copy: who uses the value wipes it.
+        macs.push(Buffer.from(mac.buffer, mac.byteOffset, mac.byteLength))
       }
       await commands.flushContext(key)
       return macs
