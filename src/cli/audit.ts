@@ -5,6 +5,7 @@ import { askAdmin } from '../client.ts'
 import { MetabindError, UsageError } from '../errors.ts'
 import { LINE_READ_BYTES_MAX } from '../format/audit-chain.ts'
 import { type Expected, type Verdict, verifyAudit } from '../format/audit-verify.ts'
+import { answerOf } from './answer.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print, printJson } from './output.ts'
@@ -87,7 +88,7 @@ function lastHead(hash: string | undefined): Expected['head'] {
 
 /** The agent goes on writing: its record must be there, not be the last. */
 async function runningHead(values: Values): Promise<Expected['head']> {
-  const found = status.parse(await askAdmin(socketsOf(values), 'GET', 'status'))
+  const found = answerOf(status, await askAdmin(socketsOf(values), 'GET', 'status'))
   if (found.audit === undefined) {
     throw new MetabindError('FILE_UNUSABLE', 'The running agent writes no audit file.')
   }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { askAdmin, makeToken } from '../client.ts'
 import { ERRORS, MetabindError } from '../errors.ts'
+import { answerOf } from './answer.ts'
 import { type Finding, findingOf, type Installation } from './doctor-finding.ts'
 import { refusedRole, roleInWords } from './refused-role.ts'
 
@@ -14,7 +15,10 @@ const status = z.object({
 /** Whether the agent runs and is ready; its own words where it is not. */
 export async function checkAgent({ sockets }: Installation): Promise<Finding[]> {
   try {
-    const { ready, state, problem, source } = status.parse(await askAdmin(sockets, 'GET', 'status'))
+    const { ready, state, problem, source } = answerOf(
+      status,
+      await askAdmin(sockets, 'GET', 'status'),
+    )
     if (ready) return (source?.refusedRoles ?? []).map(roleFinding)
     const says = `The agent is not ready (${state}). ${problem?.sentence ?? ''}`.trim()
     const remedy = problem?.remedy ?? 'Wait a moment; metabind status says what it waits for.'

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { askAdmin, askOfSelf, isNotForUs, makeToken, type Sockets } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { wholePath } from '../format/whole-path.ts'
+import { answerOf } from './answer.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
@@ -53,7 +54,7 @@ Exit codes: 0 allowed, 3 refused.
     const { unit, executable, container } = values
     const of = { path: wholePath(path), unit, executable, container }
     const raw = await ask(socketsOf(values), user, of)
-    const found = answer.parse(raw)
+    const found = answerOf(answer, raw)
     if (values.json) printJson(raw)
     else print(inWords(found))
     return found.allowed ? 0 : EXIT_REFUSED

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { askAdmin, askOfSelf, isNotForUs, type Sockets } from '../client.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
 import { Secret } from '../format/secret.ts'
+import { answerOf } from './answer.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
@@ -48,7 +49,7 @@ Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed 
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values, positionals } = parseVerb(args, options, 1)
     const token = (await readSmallFile(positionals[0] ?? '-', TOKEN_FILE_BYTES_MAX)).trim()
-    const found = answer.parse(await ask(socketsOf(values), token))
+    const found = answerOf(answer, await ask(socketsOf(values), token))
     if (values.json) printJson(found)
     else print(`${oneLine(inWords(found))}\n`)
     return found.valid ? 0 : (EXIT[found.code] ?? EXIT_FORGED)

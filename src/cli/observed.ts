@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { askAdmin, type Sockets } from '../client.ts'
+import { answerOf } from './answer.ts'
 
 const answer = z.array(
   z.object({
@@ -21,5 +22,5 @@ export type ObservedRow = z.infer<typeof answer>[number]
 
 /** Who spoke to the metadata service directly while lockdown was observing. @throws MetabindError */
 export async function observedBy(sockets: Sockets): Promise<ObservedRow[]> {
-  return answer.parse(await askAdmin(sockets, 'GET', 'observed'))
+  return answerOf(answer, await askAdmin(sockets, 'GET', 'observed'))
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { askAdmin } from '../client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
+import { answerOf } from './answer.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print, printJson } from './output.ts'
 import { refusedRole, roleInWords } from './refused-role.ts'
@@ -57,7 +58,7 @@ ${SOCKET_HELP}`,
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values } = parseVerb(args, options, 0)
     const raw = await askAdmin(socketsOf(values), 'GET', 'status')
-    const found = answer.parse(raw)
+    const found = answerOf(answer, raw)
     if (values.json) printJson(raw)
     else print(inWords(found))
     return found.ready ? 0 : EXIT_NOT_READY

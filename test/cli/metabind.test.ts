@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSimulator } from '../../src/simulate/simulator.ts'
@@ -150,6 +151,25 @@ describe('status', () => {
       tpm: { tcti: instance.tpm.tcti, ek: 'P-256' },
       sockets: { metadata: instance.metadataSocket, admin: instance.adminSocket },
     })
+  })
+
+  test('a deeply nested question is refused, and the agent goes on', async () => {
+    const deep = ['['.repeat(60_000), `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`]
+    for (const body of deep) {
+      const asked = {
+        socketPath: instance.adminSocket,
+        method: 'POST',
+        path: '/metabind/v1/explain',
+      }
+      const headers = { 'content-type': 'application/json' }
+      const status = await new Promise((resolve, reject) => {
+        request({ ...asked, headers }, (answer) => resolve(answer.resume().statusCode))
+          .on('error', reject)
+          .end(body)
+      })
+      expect(status).toBe(400)
+    }
+    expect(await run(['status'])).toMatchObject({ code: 0 })
   })
 
   test('--admin-socket wins over the environment', async () => {

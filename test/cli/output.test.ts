@@ -315,6 +315,23 @@ describe('a false agent', () => {
     body = undefined
   })
 
+  test('that says something else is told apart in a sentence', async () => {
+    body = JSON.stringify({ [HOSTILE]: 1 })
+    for (const args of [
+      ['status'],
+      ['explain', 'root', 'x'],
+      ['inspect', at('token')],
+      ['observe'],
+    ]) {
+      const { code, stderr } = await metabind(sockets, args)
+      expect(stderr).toMatch(
+        /^metabind: SOCKET_BROKEN: .* Its answer is not that of an agent\. .*\n$/,
+      )
+      expect(code).toBe(1)
+    }
+    body = undefined
+  })
+
   test('is read byte by byte by get, but shown on a terminal', async () => {
     expect((await metabind(sockets, ['get', 'x'])).stdout).toBe(HOSTILE)
     const env = { METABIND_SOCKET: sockets.metadataSocket, PATH: process.env.PATH }
@@ -327,6 +344,18 @@ describe('a false agent', () => {
     expect(shown).toContain('\\u{1b}[2J\\u{9b}2J')
     expect(shown).not.toMatch(LIVE)
   })
+})
+
+test('every verb writes files through the one place that follows no link', async () => {
+  const { readdir } = await import('node:fs/promises')
+  const folder = fileURLToPath(new URL('../../src/cli', import.meta.url))
+  for (const name of (await readdir(folder)).filter((file) => file !== 'files.ts')) {
+    const imported = (await readFile(join(folder, name), 'utf8')).match(
+      /^import \{[^}]*\} from 'node:fs(\/promises)?'$/gm,
+    )
+    const writing = /\b(writeFile|appendFile|createWriteStream|rename|copyFile|cp|mkdir|unlink|rm)/
+    expect(imported?.join('\n') ?? '', name).not.toMatch(writing)
+  }
 })
 
 test('every verb prints through the one place that makes text safe', async () => {

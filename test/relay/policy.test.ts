@@ -373,3 +373,7 @@ test.each([
   )
   expect(await parsed).toBe(taken)
 })
+
+test('a byte order mark before a policy is read over', async () => {
+  expect(await parse('\uFEFFmode = "audit"\n')).toMatchObject({ mode: 'audit', rules: [] })
+})
