@@ -114,6 +114,13 @@ export function uidOf(socket: Duplex): number | undefined {
 /** What one over TCP counts for: the kernel holds more for it, of requests as well as of answers. */
 export const SHARES_OF_TCP = 4
 
+/** Whether a connection is root's. Root of a container, or who may be in one, is another. */
+export function isHostRoot(socket: Socket): boolean {
+  const caller = callers.get(socket)
+  if (caller === undefined || caller instanceof MetabindError) return false
+  return caller.uid === 0 && caller.container === undefined && caller.namespaces.length === 0
+}
+
 /**
  * How many connections one counts for: more than one over TCP, and where its caller is in so many groups
  * that what is remembered of it would fill the memory.

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import { isClosing } from './answer-error.ts'
-import { identifyCaller, sharesOf, uidOf } from './caller.ts'
+import { identifyCaller, isHostRoot, sharesOf, uidOf } from './caller.ts'
 import { guardRequests } from './pipelined.ts'
 import type { NamesExecutable } from './process.ts'
 import { boundBuffers } from './socket-buffers.ts'
@@ -25,10 +25,11 @@ export interface Admission {
   /**
    * @param uid undefined where the kernel names no user
    * @param shares how many connections it counts for
+   * @param isRoot whether it is root of the host
    */
-  admit(uid: number | undefined, shares: number): boolean
+  admit(uid: number | undefined, shares: number, isRoot: boolean): boolean
   /** Once for each admitted connection, when it is closed. */
-  leave(uid: number | undefined, shares: number): void
+  leave(uid: number | undefined, shares: number, isRoot: boolean): void
   /** Told of every refusal that is answered on the bare connection. */
   refused(code: ErrorCode, socket: Duplex): void
   /** Told of a connection that was closed unanswered, because all together are too many. */
@@ -210,12 +211,12 @@ function gatekeeper(admission: Admission): (socket: Socket) => boolean {
     setTimeout(() => socket.destroy(), UNREAD_MS_MAX).unref()
   }
   return (socket) => {
-    const [uid, shares] = [uidOf(socket), sharesOf(socket)]
-    if (!admission.admit(uid, shares)) {
+    const holder = [uidOf(socket), sharesOf(socket), isHostRoot(socket)] as const
+    if (!admission.admit(...holder)) {
       refuse(socket)
       return false
     }
-    socket.once('close', () => admission.leave(uid, shares))
+    socket.once('close', () => admission.leave(...holder))
     return true
   }
 }

@@ -31,10 +31,11 @@ export interface Limits {
   /**
    * @param uid undefined: those whose user the kernel does not name have a small share together
    * @param shares how many connections it counts for
-   * @returns whether it may stay; each that was admitted must leave
+   * @param isRoot whether it is root of the host, for whom some are kept
+   * @returns whether it may stay; each that was admitted must leave, in the same words
    */
-  admit(uid: number | undefined, shares?: number): boolean
-  leave(uid: number | undefined, shares?: number): void
+  admit(uid: number | undefined, shares?: number, isRoot?: boolean): boolean
+  leave(uid: number | undefined, shares?: number, isRoot?: boolean): void
 }
 
 // More refusals than a program that behaves ever meets; beyond them, one connection gets ten a second
@@ -84,23 +85,24 @@ function connectionLimits(
   open: OpenShares,
 ): Pick<Limits, 'admit' | 'leave'> {
   // Of whoever has a connection, so bounded by all of these.
-  const ofUid = openCounts<number | undefined>()
+  const ofUser = openCounts<number | 'root' | undefined>()
   const namelessMax = Math.min(NAMELESS_CONNECTIONS_MAX, connectionsPerUid)
   const othersMax = connections - keptForRoot(connections)
   return {
-    admit: (uid, shares = 1) => {
+    admit: (uid, shares = 1, isRoot = false) => {
+      const user = isRoot ? 'root' : uid
       const ownMax = uid === undefined ? namelessMax : connectionsPerUid
-      const isBeyondOwn = ofUid.of(uid) + shares > ownMax
-      if (isBeyondOwn || open.count + shares > (uid === 0 ? connections : othersMax)) {
+      const isBeyondOwn = ofUser.of(user) + shares > ownMax
+      if (isBeyondOwn || open.count + shares > (isRoot ? connections : othersMax)) {
         onRefused(isBeyondOwn ? 'connections' : 'total')
         return false
       }
-      ofUid.add(uid, shares)
+      ofUser.add(user, shares)
       open.count += shares
       return true
     },
-    leave: (uid, shares = 1) => {
-      ofUid.remove(uid, shares)
+    leave: (uid, shares = 1, isRoot = false) => {
+      ofUser.remove(isRoot ? 'root' : uid, shares)
       open.count -= shares
     },
   }

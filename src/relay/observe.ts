@@ -142,16 +142,21 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
 function openPassage(socket: Socket, who: Who, parts: ObserverParts): Passage | undefined {
   parts.onRedirected()
   const { uid } = who
-  if (socket.destroyed || !parts.limits.admit(uid, SHARES_OF_PASSAGE)) return undefined
+  const holder = [uid, SHARES_OF_PASSAGE, isHostRoot(who)] as const
+  if (socket.destroyed || !parts.limits.admit(...holder)) return undefined
   if (uid !== undefined) rememberUid(socket, uid)
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()
   socket.once('close', () => {
-    parts.limits.leave(uid, SHARES_OF_PASSAGE)
+    parts.limits.leave(...holder)
     gone.abort()
     upstream.destroy()
   })
   return { who, to: parts.destination, upstream, gone: gone.signal }
+}
+
+function isHostRoot({ uid, container, network, isPlaced }: Who): boolean {
+  return uid === 0 && network === 'host' && isPlaced && container === undefined
 }
 
 function whoIs(socket: Socket, parts: ObserverParts): Who | undefined {

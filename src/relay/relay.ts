@@ -121,14 +121,14 @@ export function relay(parts: RelayParts): FastifyInstance {
 /** Connections per uid, and what becomes known of those refused before there is a request. */
 function admission({ limits, counters, audit }: RelayParts): Admission {
   return {
-    admit: (uid, shares) => {
-      if (!limits.admit(uid, shares)) return false
+    admit: (...holder) => {
+      if (!limits.admit(...holder)) return false
       counters.connections += 1
       return true
     },
-    leave: (uid, shares) => {
+    leave: (...holder) => {
       counters.connections -= 1
-      limits.leave(uid, shares)
+      limits.leave(...holder)
     },
     refused: (code, socket) => {
       counters.answered('none', code)

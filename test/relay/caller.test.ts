@@ -11,6 +11,7 @@ import {
   type CallerParts,
   callerOf,
   identifyCaller,
+  isHostRoot,
   MANY_GROUPS,
   sharesOf,
   uidOf,
@@ -422,6 +423,36 @@ describe.skipIf(hierarchies.length === 0)(`units, by real cgroups [${NEEDS_ROOT}
     const other = cgroups.make(`system.slice/other-${unit}`, second)
     const { caller } = await callerFrom({ cgroups: [one, other] })
     expect(caller).not.toHaveProperty('unit')
+  })
+})
+
+describeAsRoot(`root of the host, for whom connections are kept [${NEEDS_ROOT}]`, () => {
+  const isRootOf = async (options: PeerOptions) => {
+    start(STAY, options)
+    return isHostRoot(await accept())
+  }
+
+  test('is root, and no other user', async () => {
+    expect(await isRootOf({ uid: 0 })).toBe(true)
+    expect(await isRootOf({ uid: 1001, gid: 0 })).toBe(false)
+  })
+
+  test('is not root in a namespace', async () => {
+    for (const kind of ['--pid', '--user']) {
+      const map = kind === '--user' ? ['--map-root-user'] : ['--kill-child']
+      expect(await isRootOf({ through: ['unshare', '--fork', kind, ...map] })).toBe(false)
+    }
+  })
+
+  test.skipIf(hierarchies.length === 0)('is not root of a container', async () => {
+    const cgroup = cgroups.make(`system.slice/docker-${'0'.repeat(64)}.scope`)
+    expect(await isRootOf({ cgroups: [cgroup] })).toBe(false)
+  })
+
+  test('is nobody who cannot be looked at', async () => {
+    spawnSync(PYTHON, ['-c', CONNECT, path])
+    const socket = await accept()
+    expect([uidOf(socket), isHostRoot(socket)]).toEqual([0, false])
   })
 })
 

@@ -216,19 +216,28 @@ describe('connections', () => {
 
   const many = { ...BOUNDS, connections: 800, connectionsPerUid: 300 }
   const manyLimits = () => limits(many, clock().read, () => undefined)
-  const admitted = (limited: Limits, uid: number | undefined, tries: number) =>
-    Array.from({ length: tries }, () => limited.admit(uid)).filter((may) => may).length
+  const admitted = (limited: Limits, uid: number | undefined, tries: number, isRoot = false) =>
+    Array.from({ length: tries }, () => limited.admit(uid, 1, isRoot)).filter((may) => may).length
 
   test('some are kept for root, whatever the others take', () => {
     const limited = manyLimits()
     const others = [1, 2, 3, 4].map((uid) => admitted(limited, uid, 300))
     expect(others).toEqual([300, 300, 800 - keptForRoot(800) - 600, 0])
     expect(admitted(limited, undefined, 1)).toBe(0)
-    expect(admitted(limited, 0, 300)).toBe(keptForRoot(800))
+    expect(admitted(limited, 0, 300, true)).toBe(keptForRoot(800))
     limited.leave(1)
     // What comes free is root's as long as it has no more free than that.
     expect(admitted(limited, 1, 1)).toBe(0)
-    expect(admitted(limited, 0, 1)).toBe(1)
+    expect(admitted(limited, 0, 1, true)).toBe(1)
+  })
+
+  test('root of a container has a share of its own, and none of what is kept', () => {
+    const limited = manyLimits()
+    expect(admitted(limited, 0, 800)).toBe(300)
+    expect(admitted(limited, 0, 800, true)).toBe(300)
+    expect([admitted(limited, 7, 300), admitted(limited, 0, 1)]).toEqual([136, 0])
+    limited.leave(0, 1, true)
+    expect([admitted(limited, 0, 1), admitted(limited, 0, 2, true)]).toEqual([0, 1])
   })
 
   test('as many are kept for root as it needs, and never all of them', () => {
