@@ -1,6 +1,7 @@
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest'
 import { curlAs } from '../harness/as-uid.ts'
 import { type Flood, floodAs } from '../harness/flood-as.ts'
+import { freePort } from '../harness/free-port.ts'
 import { makeToken, TOKEN_HEADER, TOKEN_PATH, TTL_HEADER } from '../harness/http.ts'
 import { startPackaged } from '../harness/packaged.ts'
 
@@ -17,8 +18,9 @@ const SECONDS = 6
 async function survives(
   context: TestContext,
   floods: (token: string) => readonly Partial<Flood>[],
+  config?: string,
 ): Promise<void> {
-  const { instance, directory, cgroup, stop } = await startPackaged(context)
+  const { instance, directory, cgroup, stop } = await startPackaged(context, { config })
   onTestFinished(stop)
   const { metadataSocket: socket, agent } = instance
   const flood = { socket, connections: 30, seconds: SECONDS, reads: false, request: '', times: 1 }
@@ -54,6 +56,18 @@ describe('one user cannot use up the memory of the agent', () => {
 
   test('by targets that the router gives up on, with answers unread', (context) =>
     survives(context, () => [{ request: get().replace(WHOAMI, '/%'), times: 10_000 }]))
+
+  test('by any of these over TCP', async (context) => {
+    const port = await freePort()
+    const over = { socket: String(port), connections: 600 }
+    const floods = [
+      { ...over, request: get('Expect: x'), times: 2000 },
+      { ...over, request: get().replace('Host: x\r\n', ''), times: 2000 },
+      { ...over, request: get(`X: ${'x'.repeat(7000)}`), times: 16 },
+    ]
+    const config = `[credentials_uri]\nenabled = true\nport = ${port}\n`
+    await survives(context, () => floods, config)
+  })
 
   test('by answers that nobody reads, on as many connections as it gets', (context) =>
     survives(context, (token) => [

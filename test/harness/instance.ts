@@ -27,7 +27,7 @@ export interface Instance {
 export interface InstanceOptions {
   readonly instanceId?: string | undefined
   /** More configuration, as TOML: keys in it win. */
-  readonly config?: string
+  readonly config?: string | undefined
   /** More configuration files, after that. */
   readonly configFiles?: readonly string[]
   /** Another metadata server than one of its own. */

@@ -12,7 +12,9 @@ const bytes = Buffer.from(request.repeat(Number(times)))
 let opened = 0
 
 function open(): void {
-  const socket: Socket = /^[0-9]+$/.test(where) ? connect(Number(where)) : connect(where)
+  const socket: Socket = /^[0-9]+$/.test(where)
+    ? connect(Number(where), '127.0.0.1')
+    : connect(where)
   // Before it is connected: Node reads once by itself otherwise.
   if (reads === 'mute') socket.pause()
   else socket.resume()

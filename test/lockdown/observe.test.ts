@@ -7,8 +7,8 @@ import { APP, type Guarded, OTHER, SERVICE, startGuarded } from '../harness/guar
 const isRoot = process.getuid?.() === 0
 const ID = `${SERVICE}/latest/meta-data/instance-id`
 const PUT = ['-X', 'PUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 600']
-const HUNDRED_STALLED = `import socket, time
-held = [socket.create_connection(('100.100.100.200', 80)) for _ in range(100)]
+const SIXTY_STALLED = `import socket, time
+held = [socket.create_connection(('100.100.100.200', 80)) for _ in range(60)]
 for s in held: s.send(b'GET /stalled HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n')
 time.sleep(12)`
 const SLOWLY = { timeout: 10_000 }
@@ -147,14 +147,34 @@ c.request('GET', '/latest/meta-data/instance-id'); print(c.getresponse().read().
 
   test('whom the service keeps waiting keeps nobody else', async () => {
     await guarded.cloud.fault({ kind: 'stall', at: 'headers', path: '/stalled' })
-    const waiting = guarded.networks.inHost(APP, '/usr/bin/python3', '-c', HUNDRED_STALLED)
+    const waiting = guarded.networks.inHost(APP, '/usr/bin/python3', '-c', SIXTY_STALLED)
     await expect
       .poll(async () => (await guarded.cloud.recorded()).length, SLOWLY)
-      .toBeGreaterThan(63)
+      .toBeGreaterThan(59)
     expect(await guarded.curl(OTHER, ID)).toBe('i-bp1guarded')
     await waiting
     await guarded.cloud.fault(undefined)
   })
+
+  test.each(['Expect: x', 'Expect: 100-continue', 'Accept: x'])(
+    'one that sends ahead more than is answered is closed: %s',
+    async (header) => {
+      const script = `import socket
+s = socket.create_connection(('100.100.100.200', 80))
+one = b'GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: x\\r\\n${header}\\r\\n\\r\\n'
+said = b''
+try:
+    s.sendall(one * 2000); s.settimeout(20)
+    while True:
+        more = s.recv(65536)
+        if not more: break
+        said += more
+except ConnectionError: pass
+print(said.count(b'HTTP/1.1 ') <= 32)`
+      expect(await guarded.networks.inHost(APP, '/usr/bin/python3', '-c', script)).toBe('True\n')
+    },
+    SLOWLY.timeout,
+  )
 
   test('other ports are left alone', async () => {
     const state = JSON.parse(await guarded.lockdown('status', '--json'))
