@@ -34,7 +34,7 @@ export function guardRequests(server: Server): void {
     if (begin(incoming.socket, response)) Reflect.apply(serve, server, [incoming, response])
   })
   server.on('checkContinue', (incoming, response) => {
-    if (mayBegin(incoming.socket)) response.writeContinue()
+    if (hasRoom(waitingOn(incoming.socket))) response.writeContinue()
     server.emit('request', incoming, response)
   })
   // Anything else that is expected may be ignored (RFC 9110, 10.1.1).
@@ -47,12 +47,12 @@ export function guardRequests(server: Server): void {
  * behind answers that are made to wait, or that nobody reads, one connection could fill the memory.
  */
 function begin(socket: Socket, response: ServerResponse): boolean {
-  if (!mayBegin(socket)) {
+  const own = waitingOn(socket)
+  if (socket.destroyed || !hasRoom(own)) {
     socket.destroy()
     stopParsing(socket)
     return false
   }
-  const own = waitingOn(socket)
   own.count += 1
   if (own.count > 1) countAhead(own.uid, 1)
   response.once('close', () => {
@@ -73,9 +73,7 @@ function stopParsing(socket: Socket): void {
   if (parser?.onIncoming) parser.onIncoming = () => HEADERS_END_HTTP
 }
 
-function mayBegin(socket: Socket): boolean {
-  if (socket.destroyed) return false
-  const own = waitingOn(socket)
+function hasRoom(own: Waiting): boolean {
   if (own.count === 0) return true
   return (
     own.count < UNDER_WAY_MAX &&
