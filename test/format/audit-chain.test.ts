@@ -253,6 +253,9 @@ describe('with the key that must have signed', () => {
     const earlier = checkpoint({ seq: 3, hash: 'ab'.repeat(32) }, privateKey)
     const second = chainOf([START, earlier, issued('/e'), 'checkpoint'], whole.head)
     expect(check([second.lines], { key })).toMatchObject({ checkpoints: 1, broken: undefined })
+    const otherNumber = checkpoint({ ...whole.head, seq: 3 }, privateKey)
+    const third = chainOf([START, otherNumber, issued('/e'), 'checkpoint'], whole.head)
+    expect(check([third.lines], { key })).toMatchObject({ checkpoints: 1, broken: undefined })
   })
 
   test('it is said how many records at the end are not signed', () => {

@@ -342,6 +342,20 @@ describe('the kept head', () => {
     expect(openKept).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
   })
 
+  test('that was written in part is reported', async () => {
+    const kept = keepChainHead(directory, path, (error) => faults.push(error))
+    await kept.keep({ seq: 1, hash: 'ab'.repeat(32) })
+    diskHolds(100)
+    await kept.keep({ seq: 2, hash: 'cd'.repeat(32) })
+    diskHolds('unlimited')
+    expect(faults.map(({ code }) => code)).toEqual(['DIRECTORY_FAULT'])
+    await kept.keep({ seq: 2, hash: 'cd'.repeat(32) })
+    kept.close()
+    const again = keepChainHead(directory, path, (error) => faults.push(error))
+    expect(again.head).toEqual({ seq: 2, hash: 'cd'.repeat(32) })
+    expect(faults).toHaveLength(1)
+  })
+
   test('that cannot be written stops no record, and is reported once', async () => {
     const { file, kept } = openKept()
     await file.flush()
