@@ -76,11 +76,12 @@ export function admit(
   item: Item | undefined,
   lifetime: LifetimeName,
   before: Entry | undefined,
-  { clocks, ...more }: Admitting,
+  admitting: Admitting,
 ): Entry {
+  const { clocks } = admitting
   const { freshSeconds, staleSeconds, absentFreshSeconds, absentStaleSeconds } = LIFETIMES[lifetime]
   const credentials =
-    item !== undefined && lifetime === 'credentials' ? hold(item, { clocks, ...more }) : undefined
+    item !== undefined && lifetime === 'credentials' ? hold(item, admitting) : undefined
   if (item !== undefined && lifetime === 'boot') requirePlainLine(item.body)
   const shorter = 1 - SPREAD * clocks.random()
   const entry = {

@@ -9,9 +9,14 @@ import {
 } from './entry.ts'
 import { type FirstSeenRow, firstSeen } from './first-seen.ts'
 import { roleListOf } from './held-roles.ts'
-import type { RefusedRole } from './role-refusals.ts'
 import type { Item } from './source.ts'
-import { ofPath, type Question, type UpstreamParts, upstreamReads } from './upstream-reads.ts'
+import {
+  ofPath,
+  type Question,
+  type UpstreamParts,
+  type UpstreamState,
+  upstreamReads,
+} from './upstream-reads.ts'
 
 /** What a reader is given. */
 export interface Answered {
@@ -65,20 +70,13 @@ export interface Metadata {
   readonly state: MetadataState
 }
 
-/** Counted since the start. */
-export interface MetadataState {
+/** Counted since the start, or as it is now. */
+export interface MetadataState extends UpstreamState {
   readonly hits: number
   readonly misses: number
   readonly stale: number
-  readonly upstreamReads: number
-  readonly upstreamFailures: number
-  /** Now, late ones included. */
-  readonly upstreamUnderWay: number
   readonly entries: number
   readonly bytes: number
-  readonly sourceIsDown: boolean
-  /** Roles that the cloud gives no credentials for. */
-  readonly refusedRoles: readonly RefusedRole[]
 }
 
 /** What the cache works with. */
@@ -167,28 +165,18 @@ export function metadataFrom(parts: MetadataParts): Metadata {
       firstSeen: admitting.firstSeen.all(),
     }),
     restore: (kept) => {
-      admitting.firstSeen.restore(kept.firstSeen)
-      for (const item of kept.items) {
+      // What is of the future is of another clock.
+      const isOfPast = (ms: number) => ms <= clocks.bootTimeMs()
+      admitting.firstSeen.restore(kept.firstSeen.filter(([, atMs]) => isOfPast(atMs)))
+      for (const item of kept.items.filter(({ fetchedAtMs }) => isOfPast(fetchedAtMs))) {
         const entry = revive(item, parts.lifetimeOf, admitting)
         const holding = entry === undefined ? undefined : holdingOf(entry)
         if (entry === undefined || holding === undefined) continue
-        // One of the future is of another boot's clock.
-        const isOfPast = item.fetchedAtMs <= clocks.bootTimeMs()
-        if (isOfPast && store.get(item.path) === undefined) store.set(item.path, entry, holding)
+        if (store.get(item.path) === undefined) store.set(item.path, entry, holding)
       }
     },
     get state() {
-      const { reads, failures, underWay } = upstream.state
-      return {
-        ...{
-          ...counted,
-          upstreamReads: reads,
-          upstreamFailures: failures,
-          upstreamUnderWay: underWay,
-        },
-        ...{ sourceIsDown: upstream.sourceIsDown, refusedRoles: upstream.refusedRoles },
-        ...{ entries: store.count, bytes: store.bytes },
-      }
+      return { ...counted, ...upstream.state, entries: store.count, bytes: store.bytes }
     },
   }
 }

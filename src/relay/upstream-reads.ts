@@ -38,6 +38,17 @@ export interface UpstreamParts extends Admitting, UpstreamEvents {
   readonly answerWithinMs: number
 }
 
+/** Counted since the start. */
+export interface UpstreamState {
+  readonly upstreamReads: number
+  readonly upstreamFailures: number
+  /** Now, late ones included. */
+  readonly upstreamUnderWay: number
+  readonly sourceIsDown: boolean
+  /** Roles that the cloud gives no credentials for. */
+  readonly refusedRoles: readonly RefusedRole[]
+}
+
 /** Reads upstream: what they bring goes into the store, whoever waits for it. */
 export interface UpstreamReads {
   underWay(target: string): Flight<Entry> | undefined
@@ -51,10 +62,7 @@ export interface UpstreamReads {
   askUnlessHeld(question: Question, hasOld: boolean): Flight<Entry> | undefined
   /** Why it is held back. */
   reason(target: string): MetabindError
-  /** Counted since the start; those under way now, late ones included. */
-  readonly state: { readonly reads: number; readonly failures: number; readonly underWay: number }
-  readonly sourceIsDown: boolean
-  readonly refusedRoles: readonly RefusedRole[]
+  readonly state: UpstreamState
 }
 
 export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): UpstreamReads {
@@ -62,7 +70,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
   const flying = flights<Entry>(parts.answerWithinMs)
   const troubles = setbacks(clocks.bootTimeMs, clocks.random)
   const roles = roleRefusals()
-  let [reads, failures] = [0, 0]
+  const counted = { upstreamReads: 0, upstreamFailures: 0 }
 
   const noting = <T>(change: () => T): T => {
     const wasDown = troubles.isDown
@@ -89,7 +97,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     return keep(question, admit(item, lifetimeOf(path, query), before, parts), before)
   }
   const fail = ({ target, path }: Question, thrown: unknown): void => {
-    failures += 1
+    counted.upstreamFailures += 1
     const error =
       thrown instanceof MetabindError ? thrown : new MetabindError('INTERNAL', '', thrown)
     const before = noting(() => troubles.failed(target, error, isSilence(error)))
@@ -104,7 +112,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     else if (!isSilence(error) && before?.code !== error.code) parts.onUnusable(path, error)
   }
   const launch = (question: Question): Flight<Entry> => {
-    reads += 1
+    counted.upstreamReads += 1
     const flight = flying.launch(question.target, read(question))
     flight.landed.catch((error: unknown) => fail(question, error))
     return flight
@@ -126,13 +134,8 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     askUnlessHeld,
     reason: troubles.reason,
     get state() {
-      return { reads, failures, underWay: flying.count }
-    },
-    get sourceIsDown() {
-      return troubles.isDown
-    },
-    get refusedRoles() {
-      return roles.list()
+      const now = { upstreamUnderWay: flying.count, sourceIsDown: troubles.isDown }
+      return { ...counted, ...now, refusedRoles: roles.list() }
     },
   }
 }
