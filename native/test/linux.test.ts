@@ -12,7 +12,9 @@ import {
   LinuxError,
   monotonicUsec,
   notify,
+  openPidfd,
   peerCredentials,
+  peerGroupCount,
   peerGroups,
   peerPidfd,
   processAlive,
@@ -124,7 +126,6 @@ describe('peer', () => {
   test.skipIf(!isRoot).each([
     ['none', []],
     ['a few', [7, 1001, 4_000_000_000]],
-    // More than the first question has room for.
     ['many', Array.from({ length: 300 }, (_, at) => 10_000 + at)],
   ])('peerGroups are the supplementary groups at connect: %s', async (_what, groups) => {
     const path = join(dir, 's')
@@ -136,6 +137,7 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)`
     const [socket]: Socket[] = await once(server, 'connection')
     if (socket === undefined) throw new Error('no connection')
     expect([...peerGroups(socketFd(socket))].sort()).toEqual([...groups].sort())
+    expect(peerGroupCount(socketFd(socket))).toBe(groups.length)
     socket.end('x')
     await once(child, 'exit')
   })
@@ -153,6 +155,24 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)`
     socket.destroy()
   })
 
+  test('openPidfd belongs to the process that has the pid', async () => {
+    const { pid = 0, socket, end } = await connectedChild()
+    const pidfd = openPidfd(pid)
+    if (pidfd !== undefined) {
+      expect(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'utf8')).toContain(`Pid:\t${pid}\n`)
+      expect(processAlive(pidfd)).toBe(true)
+    }
+    await end()
+    if (pidfd !== undefined) {
+      expect(processAlive(pidfd)).toBe(false)
+      closeSync(pidfd)
+    }
+    if (pidfd !== undefined) {
+      expect(() => openPidfd(pid)).toThrow(expect.objectContaining({ code: 'ESRCH' }))
+    }
+    socket.destroy()
+  })
+
   test('a closed socket has no descriptor', async () => {
     const { socket, end } = await connectedChild()
     socket.destroy()
@@ -160,13 +180,16 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)`
     await end()
   })
 
-  test.each([peerCredentials, peerGroups, peerPidfd])('%o of no socket is a LinuxError', (ask) => {
-    const file = openSync('/dev/null', 'r')
-    expect(() => ask(file)).toThrow(expect.objectContaining({ code: 'ENOTSOCK' }))
-    closeSync(file)
-    expect(() => ask(1_000_000)).toThrow(LinuxError)
-    expect(() => ask(1_000_000)).toThrow(expect.objectContaining({ code: 'EBADF' }))
-  })
+  test.each([peerCredentials, peerGroupCount, peerGroups, peerPidfd])(
+    '%o of no socket is a LinuxError',
+    (ask) => {
+      const file = openSync('/dev/null', 'r')
+      expect(() => ask(file)).toThrow(expect.objectContaining({ code: 'ENOTSOCK' }))
+      closeSync(file)
+      expect(() => ask(1_000_000)).toThrow(LinuxError)
+      expect(() => ask(1_000_000)).toThrow(expect.objectContaining({ code: 'EBADF' }))
+    },
+  )
 })
 
 describe('process', () => {
