@@ -328,16 +328,6 @@ async function countClosed(connections: readonly RawConnection[], waitMs: number
   return closed.filter(Boolean).length
 }
 
-/** Whole answers that a closed connection still has to read. */
-async function countAnswers(connection: RawConnection): Promise<number> {
-  for (let count = 0; ; count += 1) {
-    const answer = await connection.answer().catch(String)
-    if (typeof answer !== 'string') continue
-    expect(answer).toContain('no whole answer')
-    return count
-  }
-}
-
 describe('S3 pipelined requests', () => {
   test('are answered in order', async () => {
     const connection = await openRaw(socket)
@@ -384,7 +374,7 @@ describe('S3 pipelined requests', () => {
       flooding.write(get(['Host: x'], `/latest/meta-data/b${Date.now()}`) + bytes().repeat(20_000))
       expect(await flooding.closed()).toBe(true)
       // Those that were under way may have been answered; whoever goes on writing mostly cannot read them.
-      expect(await countAnswers(flooding)).toBeLessThanOrEqual(32)
+      expect(flooding.statusLines()).toBeLessThanOrEqual(32)
       expect((await read(socket, WHOAMI, token)).status).toBe(200)
     },
   )

@@ -10,6 +10,8 @@ export interface RawConnection {
   endWriting(): void
   /** The next answer; an error where the connection ends, or 5 s go by, before it is whole. */
   answer(): Promise<RawAnswer>
+  /** Status lines that have come, whether of whole answers or not. */
+  statusLines(): number
   /** Whether the other side ends the connection in that time. */
   closed(waitMs?: number): Promise<boolean>
   destroy(): void
@@ -28,6 +30,7 @@ const HEAD_END = '\r\n\r\n'
 export async function openRaw(socketPath: string): Promise<RawConnection> {
   const socket = connect(socketPath)
   let received = ''
+  let everything = ''
   let ended = false
   const waiting = new Set<() => void>()
   const wake = () => {
@@ -39,6 +42,7 @@ export async function openRaw(socketPath: string): Promise<RawConnection> {
   }
   socket.on('data', (chunk) => {
     received += chunk.toString('latin1')
+    everything += chunk.toString('latin1')
     wake()
   })
   socket.on('end', end).on('close', end)
@@ -75,6 +79,7 @@ export async function openRaw(socketPath: string): Promise<RawConnection> {
       if (answer !== undefined && answer !== 'none') return answer
       throw new Error(`no whole answer, but ${JSON.stringify(received)}`)
     },
+    statusLines: () => everything.split('HTTP/1.1 ').length - 1,
     closed: async (waitMs = WAIT_MS) => (await until(() => ended || undefined, waitMs)) === true,
     destroy: () => void socket.destroy(),
   }
