@@ -38,9 +38,10 @@ export function continuityOf(
       const change = changeSince(last ?? readInstanceRecord(stateDirectory), now)
       const generationNow = readVmGeneration(vmclock)
       const isRestored = generationNow !== generation
+      // What cannot be written is not remembered either: the next look has to find it again.
+      writeInstanceRecord(stateDirectory, now)
       last = now
       generation = generationNow
-      writeInstanceRecord(stateDirectory, last)
       return isRestored ? { kind: 'vm-generation' } : change
     },
   }

@@ -1,4 +1,4 @@
-import { cp, readFile, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
@@ -126,6 +126,46 @@ describe('while running', () => {
     page.writeBigUInt64LE(generation, 104)
     await writeFile(path, page)
   }
+
+  const record = async () => JSON.parse(await readFile(join(directory, RECORD), 'utf8'))
+
+  test('the record advances with each look, and the next start goes on from there', async () => {
+    const continuity = await start()
+    await continuity.look()
+    const first = await record()
+    await swtpm.reset()
+    expect(await continuity.look()).toEqual({ kind: 'rebooted' })
+    expect(await record()).toMatchObject({ resetCount: first.resetCount + 1 })
+    expect(await continuity.look()).toEqual({ kind: 'same-run' })
+    expect((await record()).clockMs).toBeGreaterThan(0)
+    expect(await changeAtStart()).toEqual({ kind: 'same-run' })
+  })
+
+  test('what it has seen itself counts, whatever becomes of the file', async () => {
+    const continuity = await start()
+    await continuity.look()
+    await rm(join(directory, RECORD))
+    expect(await continuity.look()).toEqual({ kind: 'same-run' })
+    const other = { ...(await record()), ekName: 'ab'.repeat(34) }
+    await writeFile(join(directory, RECORD), JSON.stringify(other), { mode: 0o600 })
+    expect(await continuity.look()).toEqual({ kind: 'same-run' })
+    expect((await record()).ekName).not.toBe(other.ekName)
+  })
+
+  test('what could not be written down is found again', async () => {
+    const vmclock = join(directory, 'vmclock')
+    await writeVmclock(vmclock, 1n)
+    const continuity = await start(swtpm, { vmclock })
+    await continuity.look()
+    await writeVmclock(vmclock, 2n)
+    // Nothing can be put in the place of a directory.
+    await rm(join(directory, RECORD))
+    await mkdir(join(directory, RECORD))
+    await expect(continuity.look()).rejects.toMatchObject({ code: 'DIRECTORY_FAULT' })
+    await rmdir(join(directory, RECORD))
+    expect(await continuity.look()).toEqual({ kind: 'vm-generation' })
+    expect(await continuity.look()).toEqual({ kind: 'same-run' })
+  })
 
   test('32: another VM generation is seen once', async () => {
     const vmclock = join(directory, 'vmclock')

@@ -96,6 +96,23 @@ test('a TPM that fails counts after three tries, and is good again after one', a
   expect(events).toEqual(['TPM_ABSENT', 'TPM_HIERARCHY_AUTH', 'resumed'])
 })
 
+test('while stopped, the TPM is tried once at each turn until it is good', async () => {
+  const { failures, events, state, check } = bench(3_600_000)
+  failures.push('TPM_OTHER', 'TPM_FAULT', 'TPM_FAULT')
+  await check()
+  expect(state.proofs).toBe(1)
+  await vi.advanceTimersByTimeAsync(15_000)
+  expect(state.proofs).toBe(2)
+  // Nobody waits for it: it is not tried again before the next turn.
+  await vi.advanceTimersByTimeAsync(9000)
+  expect(state.proofs).toBe(2)
+  await vi.advanceTimersByTimeAsync(21_000 + PROOF_MS)
+  expect(state.proofs).toBe(4)
+  expect(events).toEqual(['TPM_OTHER', 'TPM_FAULT', 'resumed'])
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(state.proofs).toBe(4)
+})
+
 test('checks that are asked for together are one', async () => {
   const { state, check } = bench(60_000)
   await Promise.all([check(), check(), check()])

@@ -21,6 +21,8 @@ import {
 } from '../../src/boot/private-file.ts'
 import { loadSalt } from '../../src/boot/salt.ts'
 
+const SOURCE = new URL('../../src/boot/private-file.ts', import.meta.url).href
+
 let directory: string
 let file: string
 beforeEach(() => {
@@ -129,6 +131,25 @@ describe('writing a private file', () => {
   test('creating leaves what is there', () => {
     put(Buffer.from('old'))
     expect(createPrivateFile(file, SALT)).toBe(false)
+    expect(readFileSync(file, 'utf8')).toBe('old')
+    expect(readdirSync(directory)).toEqual(['salt'])
+  })
+
+  test('fails where the system takes a part only, and what was there stays whole', () => {
+    put(Buffer.from('old'))
+    // A write over RLIMIT_FSIZE is short, as on a disk that is full; the one after it fails.
+    const script = `
+      import { writePrivateFile } from ${JSON.stringify(SOURCE)}
+      try {
+        writePrivateFile(${JSON.stringify(file)}, Buffer.alloc(8192, 7))
+        process.stdout.write('written')
+      } catch (error) {
+        process.stdout.write(error.code)
+      }`
+    const node = [process.execPath, '--input-type=module', '-e', script]
+    expect(execFileSync('prlimit', ['--fsize=4096', ...node], { encoding: 'utf8' })).toBe(
+      'DIRECTORY_FAULT',
+    )
     expect(readFileSync(file, 'utf8')).toBe('old')
     expect(readdirSync(directory)).toEqual(['salt'])
   })

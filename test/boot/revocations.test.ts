@@ -99,6 +99,21 @@ describe('all tokens', () => {
     expect(revocations.generation).not.toBe(generation)
   })
 
+  test('by a generation that nobody can guess from the one before', () => {
+    const generations = Array.from({ length: 8 }, () => {
+      rmSync(file, { force: true })
+      const revocations = load()
+      revocations.revokeAll()
+      const { generation } = revocations
+      revocations.revokeAll()
+      return [generation, revocations.generation]
+    }).flat()
+    expect(new Set(generations).size).toBe(16)
+    // No half of it is the same in all, as a counter's or a clock's would be.
+    expect(new Set(generations.map((generation) => generation.slice(0, 16))).size).toBe(16)
+    expect(new Set(generations.map((generation) => generation.slice(16))).size).toBe(16)
+  })
+
   test('the generation stays when one token is revoked after that', () => {
     const revocations = load()
     revocations.revokeAll()

@@ -325,6 +325,16 @@ describe('identity_document', () => {
     expect(lacked).toContain('instance-from-cloud')
   })
 
+  test('is asked for with another nonce each time', async () => {
+    const audiences: string[] = []
+    const readIdentityDocument = async (audience: string) => {
+      audiences.push(audience)
+      return undefined
+    }
+    for (let tests = 0; tests < 3; tests += 1) await tested(bare, { readIdentityDocument })
+    expect(new Set(audiences).size).toBe(3)
+  })
+
   test('is not asked for where it is ignored', async () => {
     const readIdentityDocument = async () => Promise.reject(new Error('it was asked for'))
     expect(await outcome(bare, { readIdentityDocument, policy: IGNORE })).toBe('none')
