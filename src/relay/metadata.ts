@@ -101,9 +101,12 @@ export function metadataFrom(parts: MetadataParts): Metadata {
     return { item: entry.item, cache, ageSeconds: Math.floor(ageMs / 1000) }
   }
   const miss = async (question: Question, { fresh, onMiss }: ReadHow): Promise<Answered> => {
-    if (upstream.underWay(question.target) === undefined) onMiss?.()
+    const { target } = question
+    const isUnderWay = upstream.underWay(target) !== undefined
+    if (!isUnderWay && !fresh && upstream.isHeld(target)) throw upstream.reason(target)
+    if (!isUnderWay) onMiss?.()
     const flight = fresh ? upstream.ask(question) : upstream.askUnlessHeld(question, false)
-    if (flight === undefined) throw upstream.reason(question.target)
+    if (flight === undefined) throw upstream.reason(target)
     return give(await flight.landed, 'miss')
   }
   const newer = async (path: string, old: Entry, isUrgent: boolean): Promise<Answered> => {

@@ -3,10 +3,14 @@ import { MetabindError } from '../errors.ts'
 /** What has failed lately, so that a source in trouble is asked little and its callers wait little. */
 export interface Setbacks {
   /**
-   * Whether to ask the source for this now. A yes must be followed by `answered` or `failed`: while
-   * the source is down it is given to one reader at a time.
+   * Whether failures of late keep the source from being asked for this.
    *
    * @param hasOld whether an old answer can be given instead; the wait then grows with each failure
+   */
+  holdBack(target: string, hasOld: boolean): boolean
+  /**
+   * Whether to ask the source for this now, which holdBack says. A yes must be followed by `answered` or `failed`: while
+   * the source is down it is given to one reader at a time.
    */
   mayAsk(target: string, hasOld: boolean): boolean
   /** Why not, after mayAsk said no: what its last read failed with. */
@@ -59,12 +63,14 @@ export function setbacks(nowMs: () => number, random: () => number): Setbacks {
   const holds = (setback: Setback | undefined, hasOld: boolean): boolean =>
     setback !== undefined && nowMs() - setback.atMs < holdMs(setback, hasOld)
 
+  const holdBack = (target: string, hasOld: boolean): boolean =>
+    holds(targets.get(target), hasOld) || holds(source, hasOld) || isProbing
+
   return {
+    holdBack,
     mayAsk: (target, hasOld) => {
-      if (holds(targets.get(target), hasOld) || holds(source, hasOld)) return false
-      if (source === undefined) return true
-      if (isProbing) return false
-      isProbing = true
+      if (holdBack(target, hasOld)) return false
+      isProbing = source !== undefined
       return true
     },
     reason: (target) =>

@@ -60,6 +60,8 @@ export interface UpstreamReads {
    * @param hasOld whether an old answer can be given instead; the source is then asked more seldom
    */
   askUnlessHeld(question: Question, hasOld: boolean): Flight<Entry> | undefined
+  /** Whether it would be held back, for somebody who has no old answer. */
+  isHeld(target: string): boolean
   /** Why it is held back. */
   reason(target: string): MetabindError
   readonly state: UpstreamState
@@ -132,6 +134,7 @@ export function upstreamReads(store: Cache<Entry>, parts: UpstreamParts): Upstre
     underWay: flying.underWay,
     ask: (question) => flying.underWay(question.target) ?? launch(question),
     askUnlessHeld,
+    isHeld: (target) => troubles.holdBack(target, false),
     reason: troubles.reason,
     get state() {
       const now = { upstreamUnderWay: flying.count, sourceIsDown: troubles.isDown }

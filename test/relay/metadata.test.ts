@@ -363,6 +363,20 @@ describe('an outage', () => {
     expect([upstreamReads, upstreamFailures]).toEqual([3, 0])
   })
 
+  test('costs nobody a miss who is only told of it', async () => {
+    world.simulator.faults.set({ kind: 'stall' })
+    await Promise.all([read(ABSENT), read(HOSTNAME)])
+    let misses = 0
+    const onMiss = () => {
+      misses += 1
+    }
+    for (const path of [ABSENT, HOSTNAME, ID]) {
+      const asked = async () => world.metadata.read(path, undefined, { onMiss })
+      await expect(asked()).rejects.toThrow('does not answer')
+    }
+    expect(misses).toBe(0)
+  })
+
   test('holds a path back only after the second connection was lost as well', async () => {
     world.simulator.faults.set({ kind: 'reset', path: HOSTNAME, times: 2 })
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
