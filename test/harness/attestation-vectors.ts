@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import { sized } from '../../src/format/byte-reader.ts'
 import { CERTIFIED_KEYS, type CertifiedKey, type Evidence } from '../../src/format/evidence.ts'
 import { certifyQualifyingData, quoteQualifyingData } from '../../src/format/evidence-nonce.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { nameOf, qualifiedNameOf } from '../../src/format/tpm-name.ts'
-import { ATTRIBUTE } from '../../src/format/tpm-public.ts'
+import type { TpmPcrSelection } from '../../src/format/tpm-pcr-selection.ts'
+import { ATTRIBUTE, parsePublic } from '../../src/format/tpm-public.ts'
 import { AK_TEMPLATE } from '../../src/format/tpm-templates.ts'
 import { forge, signTpm, softwareAk } from './attacker.ts'
 import { newKey } from './certificate.ts'
@@ -13,6 +15,7 @@ import {
   digestOf,
   flipLast,
   forged,
+  policy,
   sha1Of,
   type Vector,
   vector,
@@ -38,6 +41,28 @@ function attested(of: 'quote' | CertifiedKey): Vector[] {
           : {}),
       })),
     ),
+    {
+      ...vector(
+        'another algorithm than the key has',
+        `${name}: algorithm`,
+        'VERIFY_SIGNATURE_ALGORITHM',
+        ({ evidence }) => ({
+          evidence: withSignature(evidence, of, () =>
+            Buffer.concat([Buffer.from('0014000b', 'hex'), sized(Buffer.alloc(256, 1))]),
+          ),
+        }),
+      ),
+      also: ['VERIFY_SIGNATURE'],
+    },
+    vector('r of 33 bytes', `${name}: signature`, 'VERIFY_SIGNATURE', ({ evidence }) => ({
+      evidence: withSignature(evidence, of, (signature) =>
+        Buffer.concat([
+          signature.subarray(0, 4),
+          sized(Buffer.concat([Uint8Array.of(0), signature.subarray(6, 38)])),
+          signature.subarray(38),
+        ]),
+      ),
+    })),
     vector('an altered signature', `${name}: signature`, 'VERIFY_SIGNATURE', ({ evidence }) => ({
       evidence: withSignature(evidence, of, flipLast),
     })),
@@ -77,6 +102,19 @@ function attested(of: 'quote' | CertifiedKey): Vector[] {
       `${name}: nonce`,
       'VERIFY_EXTRA_DATA',
       forged(() => ({ [of]: { extraData: quoteQualifyingData(OTHER) } })),
+    ),
+    ...[0, 31].map((at) =>
+      vector(
+        `a nonce that differs in byte ${at}`,
+        `${name}: nonce`,
+        'VERIFY_EXTRA_DATA',
+        forged((quote, { evidence }) => {
+          const genuine = of === 'quote' ? quote : parseAttest(evidence.certifications[of].attest)
+          const extraData = Buffer.from(genuine.extraData)
+          extraData.writeUInt8(extraData.readUInt8(at) ^ 1, at)
+          return { [of]: { extraData } }
+        }),
+      ),
     ),
     vector(
       'no nonce',
@@ -184,18 +222,18 @@ const QUOTE: Vector[] = [
   vector('23: a bank without PCRs', 'quote: selection', 'VERIFY_PCR_SELECTION', (subject) =>
     emptied(subject, [{ hash: 'sha256', pcrs: [] }]),
   ),
-  vector('24: another bank added', 'quote: selection', 'VERIFY_PCR_SELECTION', (subject) => {
-    const pcrs = { ...subject.evidence.pcrs, sha384: { '0': Buffer.alloc(48) } }
-    const selection = [
-      { hash: 'sha256', pcrs: [0, 1, 2, 7] },
-      { hash: 'sha384', pcrs: [0] },
-    ] as const
-    const pcrDigest = digestOf(ZERO, ZERO, ZERO, ZERO, Buffer.alloc(48))
-    const evidence = forge(subject.evidence, {
-      quote: { body: { type: 'quote', selection: [...selection], pcrDigest } },
-    })
-    return { evidence: { ...evidence, pcrs } }
-  }),
+  vector('24: another bank added', 'quote: selection', 'VERIFY_PCR_SELECTION', (subject) => ({
+    evidence: withTwoBanks(subject),
+  })),
+  vector(
+    '24: a bank that the policy does not name',
+    'quote: selection',
+    'VERIFY_PCR_SELECTION',
+    (subject) => ({
+      evidence: withTwoBanks(subject),
+      options: { pcrPolicy: policy({ '7': '00'.repeat(32) }) },
+    }),
+  ),
   vector(
     'a bank of SHA-1',
     'quote: selection',
@@ -236,6 +274,17 @@ const QUOTE: Vector[] = [
   ),
 ]
 
+function withTwoBanks({ evidence }: VerifyCase): Evidence {
+  const pcrs = { ...evidence.pcrs, sha384: { '0': Buffer.alloc(48) } }
+  const selection: TpmPcrSelection[] = [
+    { hash: 'sha256', pcrs: [0, 1, 2, 7] },
+    { hash: 'sha384', pcrs: [0] },
+  ]
+  const pcrDigest = digestOf(ZERO, ZERO, ZERO, ZERO, Buffer.alloc(48))
+  const quote = { body: { type: 'quote', selection, pcrDigest } } as const
+  return { ...forge(evidence, { quote }), pcrs }
+}
+
 function emptied(
   { evidence }: VerifyCase,
   selection: { hash: 'sha256'; pcrs: number[] }[],
@@ -259,6 +308,12 @@ function certification(of: CertifiedKey): Vector[] {
       `${name}: public area`,
       'VERIFY_KEY_PUBLIC',
       (subject) => otherKey(subject, of, (bits) => bits & ~ATTRIBUTE.fixedTPM),
+    ),
+    vector('no key: a public area without one', `${name}: public area`, 'VERIFY_KEY_PUBLIC', (it) =>
+      alteredKey(it, of, (key) => {
+        const none = Buffer.alloc(of === 'SK' ? 4 : 2)
+        return Buffer.concat([key.subarray(0, parsePublic(key).uniqueOffset), none])
+      }),
     ),
     vector("another key's certification", `${name}: name`, 'VERIFY_NAME', ({ evidence }) => {
       const { body } = parseAttest(evidence.certifications[of].attest)
@@ -308,14 +363,21 @@ function certification(of: CertifiedKey): Vector[] {
   ]
 }
 
-/** A key whose attributes are not the template's, rightly certified by a software AK. */
-function otherKey(
+/** A key whose attributes are not the template's. */
+function otherKey(it: VerifyCase, of: CertifiedKey, change: (bits: number) => number): Altered {
+  return alteredKey(it, of, (key) => {
+    key.writeUInt32BE(change(key.readUInt32BE(4)) >>> 0, 4)
+    return key
+  })
+}
+
+/** A key whose public area is not what it should be, rightly certified by a software AK. */
+function alteredKey(
   { evidence }: VerifyCase,
   of: CertifiedKey,
-  change: (bits: number) => number,
+  alter: (publicArea: Buffer) => Buffer,
 ): Altered {
-  const altered = Buffer.from(evidence.certifications[of].public)
-  altered.writeUInt32BE(change(altered.readUInt32BE(4)) >>> 0, 4)
+  const altered = alter(Buffer.from(evidence.certifications[of].public))
   const name = nameOf(altered)
   const qualifiedName = qualifiedNameOf(of === 'BK' ? 'null' : 'endorsement', name)
   const evidence2 = forge(evidence, { [of]: { body: { type: 'certify', name, qualifiedName } } })

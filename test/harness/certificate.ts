@@ -21,6 +21,7 @@ import {
   oid,
   sequence,
 } from '../../src/simulate/der.ts'
+import { parseDer } from '../../src/verify/der.ts'
 
 /** Certificates for tests, genuine and forged: every field can be wrong. */
 
@@ -194,6 +195,11 @@ export const ext = {
       ...oids.map((type) => new DerSet({ value: [attribute(type, 'id:00001014')] })),
     )
     return { oid: '2.5.29.17', critical, value: encode(sequence(explicit(4, name))) }
+  },
+  /** A sequence's members, all of them twice. */
+  twice: ({ value, ...extension }: Extension): Extension => {
+    const members = parseDer(value).children.map(({ bytes }) => decode(bytes))
+    return { ...extension, value: encode(sequence(...members, ...members)) }
   },
   unknown: (critical: boolean): Extension => ({
     oid: '1.3.6.1.4.1.99999.1',

@@ -86,6 +86,15 @@ export const CHAIN_VECTORS: readonly Vector[] = [
       each.oid === '2.5.29.17' ? ext.tpmName(undefined, false) : each,
     ),
   }),
+  ekCertificate('an EK certificate that names two TPMs', 'VERIFY_CERTIFICATE_PROFILE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.17' ? ext.twice(ext.tpmName()) : each,
+    ),
+  }),
+  ekCertificate('an EK certificate that names nothing', 'VERIFY_CERTIFICATE_PROFILE', {
+    subject: '',
+    extensions: EK_EXTENSIONS.filter((each) => each.oid !== '2.5.29.17'),
+  }),
   ekCertificate('an EK certificate without authorityKeyIdentifier', 'VERIFY_CERTIFICATE_PROFILE', {
     extensions: EK_EXTENSIONS.filter((each) => each.oid !== '2.5.29.35'),
   }),
@@ -216,6 +225,19 @@ export const CHAIN_VECTORS: readonly Vector[] = [
       ),
   ),
   vector(
+    'AK certificate without digitalSignature',
+    'endorsement',
+    'VERIFY_CERTIFICATE_PROFILE',
+    (subject) =>
+      akCertificate(
+        subject,
+        AK_EXTENSIONS.map((each) => (each.oid === '2.5.29.15' ? ext.keyUsage(4) : each)),
+      ),
+  ),
+  vector('AK certificate of another key', 'endorsement', 'VERIFY_CERTIFICATE_KEY', (subject) =>
+    akCertificate(subject, AK_EXTENSIONS, newKey()),
+  ),
+  vector(
     '40: EK certificate names another instance',
     'EK certificate: instance',
     'VERIFY_EK_INSTANCE',
@@ -289,12 +311,13 @@ function weakIssuer(
 function akCertificate(
   { evidence, options, authority: issuer }: VerifyCase,
   extensions: typeof AK_EXTENSIONS,
+  of?: KeyObject,
 ): Altered {
   const key = newKey()
   const certificate = makeCertificate({
     subject: 'AK',
     issuer: issuer.name,
-    publicKey: spkiOf(key),
+    publicKey: spkiOf(of ?? key),
     signer: issuer.key,
     extensions,
   })

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { nameOf } from '../../src/format/tpm-name.ts'
-import { flipLast, forged, type Vector, vector, withPkcs7, ZERO } from './vector.ts'
+import { OTHER_SHAPES, ofAnotherSigner, reshaped } from './signed-document.ts'
+import { flipLast, forged, policy, type Vector, vector, withPkcs7, ZERO } from './vector.ts'
 import { INSTANCE_ID, signed, type VerifyCase } from './verify-case.ts'
 
 /** Counters, logs, policies and identity documents that are not what they should be. */
@@ -60,12 +61,6 @@ const STATE: Vector[] = [
   })),
 ]
 
-function policy(sha256: Record<string, string | string[]>): Buffer {
-  return Buffer.from(
-    JSON.stringify({ format: 'metabind pcr policy', version: 1, pcrs: { sha256 } }),
-  )
-}
-
 const DOCUMENT: Vector[] = [
   vector(
     'no identity document where one is demanded',
@@ -102,6 +97,19 @@ const DOCUMENT: Vector[] = [
     vector(String(title), 'identity document: signature', 'VERIFY_DOCUMENT', (it) => ({
       evidence: withPkcs7(it.evidence, typeof make === 'function' ? make(it) : ZERO),
     })),
+  ),
+  ...OTHER_SHAPES.map(([title, change]) =>
+    vector(title, 'identity document: signature', 'VERIFY_DOCUMENT', (it) => ({
+      evidence: withPkcs7(it.evidence, reshaped(signed(it.signer, it.nonce), change)),
+    })),
+  ),
+  vector(
+    'another signer is named than the one whose key signed',
+    'identity document: signature',
+    'VERIFY_DOCUMENT_SIGNATURE',
+    (it) => ({
+      evidence: withPkcs7(it.evidence, reshaped(signed(it.signer, it.nonce), ofAnotherSigner)),
+    }),
   ),
   vector(
     'a second instance-id, smuggled in with the audience',

@@ -72,3 +72,10 @@ export const sha1Of = (...values: Buffer[]) =>
   createHash('sha1').update(Buffer.concat(values)).digest()
 export const digestOf = (...values: Buffer[]) =>
   createHash('sha256').update(Buffer.concat(values)).digest()
+
+/** A PCR policy file for the bank of SHA-256. */
+export function policy(sha256: Record<string, string | string[]>): Buffer {
+  return Buffer.from(
+    JSON.stringify({ format: 'metabind pcr policy', version: 1, pcrs: { sha256 } }),
+  )
+}

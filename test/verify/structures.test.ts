@@ -9,7 +9,11 @@ import { parseSelection } from '../../src/format/tpm-pcr-selection.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
 import { AK_TEMPLATE, EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
-import { parseAttestation, requireSignature } from '../../src/verify/attestation.ts'
+import {
+  parseAttestation,
+  requireKeyScheme,
+  requireSignature,
+} from '../../src/verify/attestation.ts'
 import { certificatesIn, parseCertificate } from '../../src/verify/certificate.ts'
 import {
   ALIYUN_EK_ANCHORS,
@@ -19,7 +23,7 @@ import {
 } from '../../src/verify/index.ts'
 import { isSameKey } from '../../src/verify/spki.ts'
 import { forge, signTpm, softwareAk } from '../harness/attacker.ts'
-import { newKey } from '../harness/certificate.ts'
+import { newKey, rsaSpki } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
 import { bytesOf, codeOf, genuineCase, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
 
@@ -127,6 +131,18 @@ describe('4: refused structures', () => {
     expect(refusalOf(() => parseSignature(hmac)).code).toBe('VERIFY_STRUCTURE')
   })
 
+  test('a key whose scheme is SHA-1, which signs with SHA-1', () => {
+    const template = Buffer.from(AK_TEMPLATE)
+    template.writeUInt16BE(0x0004, 14)
+    const key = newKey()
+    const ak = parsePublic(softwareAk(key, template))
+    const { attest } = it.evidence.quote
+    const attestation = parseAttestation(attest, signTpm(key, attest, 'sha1'))
+    requireSignature(attestation, ak)
+    const refusal = refusalOf(() => requireKeyScheme(attestation, ak))
+    expect(refusal.code).toBe('VERIFY_SIGNATURE_ALGORITHM')
+  })
+
   test('an AK that is not a point of its curve', () => {
     const point = Buffer.from(it.evidence.ak.public)
     point.writeUInt8(point.readUInt8(point.length - 1) ^ 1, point.length - 1)
@@ -202,6 +218,16 @@ describe('38: certificates in NV', () => {
     oaep.writeUInt8(0x07, spki.indexOf(rsaEncryption) + rsaEncryption.length - 1)
     expect([isSameKey(spki, key), isSameKey(oaep, key)]).toEqual([true, true])
     expect(isSameKey(Buffer.from(it.ekSpki), key)).toBe(false)
+    const exponentOf3 = rsaSpki(key.modulus, Buffer.of(3))
+    expect(isSameKey(exponentOf3, key)).toBe(false)
+  })
+
+  test('a point of another curve is another key', () => {
+    const key = parsePublic(it.evidence.ek.public)
+    const p256 = Buffer.from('2a8648ce3d030107', 'hex')
+    const other = Buffer.from(it.ekSpki)
+    other.writeUInt8(0x01, other.indexOf(p256) + p256.length - 1)
+    expect([isSameKey(Buffer.from(it.ekSpki), key), isSameKey(other, key)]).toEqual([true, false])
   })
 })
 
