@@ -183,6 +183,8 @@ describe.skipIf(!isRoot)(`an agent in namespaces of its own [${NEEDS_ROOT}]`, ()
     expect(record).toMatchObject({
       event: 'request.refused',
       detail: 'it is in a PID namespace not seen here',
+      // Its user is named all the same.
+      uid: 0,
     })
     // The child of unshare is the agent.
     instance.agent.child.kill('SIGKILL')
@@ -199,6 +201,7 @@ describe.skipIf(!isRoot)(`an agent in namespaces of its own [${NEEDS_ROOT}]`, ()
       expect(await tokenAs({ uid: 65_534 }, instance.metadataSocket)).toMatchObject({ status: 403 })
       const record = await instance.agent.until(({ code }) => code === 'CALLER_UNKNOWN')
       expect(record.detail).toBe('its user has no number in this user namespace')
+      expect(record).not.toHaveProperty('uid')
       await stop()
     },
   )
