@@ -7,7 +7,7 @@ import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { causeChain, ERRORS, MetabindError } from './errors.ts'
 import { inheritedSockets } from './inherited-sockets.ts'
 import { closeLog, type Log, openLog } from './log.ts'
-import { newCounters } from './relay/counters.ts'
+import { type Counters, newCounters } from './relay/counters.ts'
 import { feedWatchdog, type ServiceManager, serviceManager } from './service-manager.ts'
 import { VERSION } from './version.ts'
 
@@ -131,6 +131,15 @@ function run(files: readonly string[], config: Config): void {
     counters.logLost += 1
   })
   log.info({ version: VERSION, node: process.version, config: files }, 'starting')
+  try {
+    start(files, config, log, counters)
+  } catch (error) {
+    log.error({ cause: causeChain(error) }, 'cannot go on')
+    void closeLog(log).then(() => fail(error))
+  }
+}
+
+function start(files: readonly string[], config: Config, log: Log, counters: Counters): void {
   const untold = (error: unknown) =>
     log.warn({ cause: causeChain(error) }, 'systemd could not be told')
   const manager = serviceManager(untold)

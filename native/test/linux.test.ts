@@ -6,7 +6,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import {
   bootTimeMs,
   LinuxError,
@@ -236,6 +236,20 @@ sys.stdout.write(s.recv(100).decode())`
     expect(await inChild(script, { NOTIFY_SOCKET: name })).toBe('true')
     await ended
     expect(Buffer.concat(received).toString()).toBe('bound\nREADY=1\nSTATUS=ok')
+  })
+
+  test('is EAGAIN, and waits for nobody, where the manager does not read', async () => {
+    const name = join(dir, 'deaf')
+    const bind = `import socket,sys,time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+print('bound', flush=True)
+time.sleep(60)`
+    const deaf = spawn('python3', ['-c', bind, name], { stdio: ['ignore', 'pipe', 'inherit'] })
+    onTestFinished(() => void deaf.kill())
+    await once(deaf.stdout, 'data')
+    const script = `try { for (;;) linux.notify('STATUS=ok') } catch (error) { console.log(error.code) }`
+    expect(await inChild(script, { NOTIFY_SOCKET: name })).toBe('EAGAIN')
   })
 
   test('is false where nobody asked', () => {

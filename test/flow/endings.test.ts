@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { startAgentProcess } from '../harness/agent.ts'
 import { call, TOKEN_HEADER } from '../harness/http.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { newToken } from '../harness/metabind.ts'
@@ -15,6 +16,7 @@ const IDENTITY = '/metabind/v1/identity?audience=somebody'
 
 let stack: AsyncDisposableStack
 let directory: string
+let closed: Promise<unknown>
 
 beforeEach(async () => {
   stack = new AsyncDisposableStack()
@@ -28,6 +30,7 @@ async function started(config: string, env: NodeJS.ProcessEnv = {}): Promise<Ins
     config: `${config}\n[audit]\nfile = ${file}\ncheckpoint_seconds = 3600\n`,
     agent: { env },
   })
+  closed = once(instance.agent.child, 'close')
   stack.defer(() => instance.stop())
   stack.defer(() => instance.tpm.resume())
   return instance
@@ -46,8 +49,9 @@ async function waitForTpm(instance: Instance): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 500))
 }
 
+/** Its exit code, when all that it wrote has been read. */
 async function exitOf({ agent }: Instance): Promise<number | null> {
-  if (agent.child.exitCode === null) await once(agent.child, 'exit')
+  await closed
   return agent.child.exitCode
 }
 
@@ -119,4 +123,12 @@ test.each([
   expect(others).toEqual([])
   const last = { event: 'agent.ended', code: 'INTERNAL', detail: 'planted' }
   expect(await lastOf(instance)).toMatchObject(last)
+})
+
+test('an agent that cannot begin says so in its log, too', async () => {
+  const config = join(directory, 'unusable.toml')
+  await writeFile(config, '[tpm]\nek_anchors = "/nonexistent/anchors"\n')
+  const { child, records } = startAgentProcess([config])
+  expect(await once(child, 'close')).toEqual([1, null])
+  expect(records.map(({ msg }) => msg)).toEqual(['starting', 'cannot go on'])
 })
