@@ -179,6 +179,14 @@ describe('accepted', () => {
     },
   )
 
+  test('a record of another AK, and no document: what they would prove is not claimed', () => {
+    const { identityDocument: _, ...evidence } = it.evidence
+    const lastClock = { akName: 'ff'.repeat(34), clockMs: 0, resetCount: 0, restartCount: 0 }
+    const options = { ...it.options, lastClock, demandDocument: false }
+    const { notProven } = verifyEvidence(bytesOf(evidence), options)
+    expect(notProven).toEqual(expect.arrayContaining(['clock', 'instance-from-cloud']))
+  })
+
   test('a PCR policy whose values are the quoted ones', () => {
     const pcrs = { sha256: { '0': '00'.repeat(32), '7': ['ff'.repeat(32), '00'.repeat(32)] } }
     const policy = { format: 'metabind pcr policy', version: 1, pcrs }

@@ -177,6 +177,11 @@ describe('refused', () => {
     }
   })
 
+  test('a locality that is logged after PCR 0 was extended', () => {
+    const log = makeEventLog([{ pcr: 0, data: 'firmware' }, startupLocality(3)])
+    expect(refusalOf(() => replayEventLog(log)).code).toBe('VERIFY_EVENT_LOG')
+  })
+
   test('sizes that would take memory', () => {
     const log = makeEventLog(EVENTS)
     log.writeUInt32LE(0xffff_ffff, 28)
