@@ -41,7 +41,7 @@ async function tokenOf(uid: number, socket: string): Promise<string> {
 const get = (...lines: string[]) =>
   [`GET ${WHOAMI} HTTP/1.1`, 'Host: x', ...lines, '', ''].join('\r\n')
 
-describe('one user cannot use up the memory of the agent', () => {
+describe('one user cannot use up the memory of the agent', { timeout: 120_000 }, () => {
   test('by requests that expect what nobody knows, with answers unread', (context) =>
     survives(context, () => [
       { request: get('Expect: x'), times: 8000 },
