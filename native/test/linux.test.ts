@@ -45,22 +45,22 @@ async function inChild(script: string, env: NodeJS.ProcessEnv = {}): Promise<str
 
 describe('clock', () => {
   test('bootTimeMs is the uptime of the kernel', () => {
-    const uptimeMs = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
-    expect(Math.abs(bootTimeMs() - uptimeMs)).toBeLessThan(100)
+    // In hundredths of a second.
+    const uptimeMs = () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000
+    const [before, now, after] = [uptimeMs(), bootTimeMs(), uptimeMs()]
+    expect(now).toBeGreaterThan(before - 20)
+    expect(now).toBeLessThan(after + 20)
   })
 
-  test('bootTimeMs never goes back, and is cheap enough for every request', () => {
+  test('bootTimeMs never goes back', () => {
     const calls = 100_000
     let [last, backwards] = [0, 0]
-    const start = performance.now()
     for (let call = 0; call < calls; call++) {
       const now = bootTimeMs()
       if (now < last) backwards += 1
       last = now
     }
     expect(backwards).toBe(0)
-    // 0.12 µs on an idle machine; a loaded one gets a wide margin.
-    expect((performance.now() - start) / calls).toBeLessThan(0.003)
   })
 
   test('monotonicUsec is CLOCK_MONOTONIC', async () => {

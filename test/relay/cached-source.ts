@@ -48,8 +48,6 @@ export interface CachedSource {
 
 /** Longer than any answer of a simulator that answers, on a busy machine. */
 export const ANSWER_WITHIN_MS = 1000
-/** What a busy machine may add to a wait. */
-export const SLACK_MS = 2000
 const START_MS = Date.parse('2026-11-01T00:00:00Z')
 
 /** @param timeoutMs how long the source itself waits */
