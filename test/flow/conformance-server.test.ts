@@ -310,6 +310,7 @@ test('S3 a thousand idle connections hold up nobody, the limit holds, and all of
   // Deadlines that none of the connections reaches.
   const config = `[limits]
 connections = ${CONNECTIONS_MAX}
+connections_per_uid = ${CONNECTIONS_MAX}
 request_timeout_ms = 60000
 idle_timeout_ms = 60000
 `
