@@ -54,7 +54,7 @@ describe.skipIf(!isRoot)('lockdown in the audit trail', { timeout: LONG_MS }, ()
     const off = ['lockdown', 'off', '--admin-socket', guarded.instance.adminSocket]
     const loud = ['sh', '-c', 'exec "$@" 2>&1', 'sh', process.execPath, CLI, ...off]
     expect(await guarded.networks.inHost(undefined, ...loud)).toMatch(
-      /^done, but not recorded in the audit trail: ./,
+      /^metabind: done, but not recorded in the audit trail: ./,
     )
     await expect(guarded.lockdown('status')).rejects.toMatchObject({ stdout: 'off\n' })
     await guarded.instance.restartAgent()
