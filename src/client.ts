@@ -1,10 +1,10 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
+import type { Dialect } from './dialect/dialect.ts'
+import { DIALECTS } from './dialect/dialects.ts'
+import { roleErrorIn } from './dialect/role-code.ts'
 import { ERRORS, type ErrorCode, MetabindError } from './errors.ts'
 import { nestsDeeperThan } from './format/json-depth.ts'
-import { roleErrorIn } from './format/role-code.ts'
-import { Secret } from './format/secret.ts'
-import type { Dialect } from './relay/dialect.ts'
-import { DIALECTS } from './relay/dialects.ts'
+import { Secret } from './secret.ts'
 
 /** Where an agent's sockets are. */
 export interface Sockets {

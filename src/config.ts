@@ -1,8 +1,8 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { z } from 'zod'
 import { MetabindError } from './errors.ts'
-import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './format/token-claims.ts'
-import { type KeyPath, parseToml, type TomlDocument } from './format/toml.ts'
+import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './token/claims.ts'
+import { type KeyPath, parseToml, type TomlDocument } from './toml.ts'
 
 /** Where the configuration is looked for when no --config is given. */
 export const CONFIG_FILE = '/etc/metabind/metabind.toml'

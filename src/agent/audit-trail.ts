@@ -1,21 +1,17 @@
 import { bootTimeMs } from 'tpm2-js/linux'
-import { keepChainHead } from '../boot/chain-head.ts'
-import type { SkSigner } from '../boot/sk-signer.ts'
-import type { PublicKey } from '../boot/tpm.ts'
+import type { Audit, AuditRecord } from '../audit/audit.ts'
+import type { ChainHead } from '../audit/chain.ts'
+import { keepChainHead } from '../audit/chain-head.ts'
+import { type CheckpointSigner, type Checkpoints, keepCheckpoints } from '../audit/checkpoint.ts'
+import { openAuditFile } from '../audit/file.ts'
+import { auditTo } from '../audit/writer.ts'
 import type { Config } from '../config.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
-import type { ChainHead } from '../format/audit-chain.ts'
 import { es256Signature } from '../format/identity-token.ts'
 import { parsePublic } from '../format/tpm-public.ts'
+import type { SkSigner } from '../identity/sk-signer.ts'
+import type { PublicKey } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
-import type { Audit, AuditRecord } from '../relay/audit.ts'
-import {
-  type CheckpointSigner,
-  type Checkpoints,
-  keepCheckpoints,
-} from '../relay/audit-checkpoint.ts'
-import { openAuditFile } from '../relay/audit-file.ts'
-import { auditTo } from '../relay/audit-writer.ts'
 import type { Counters } from '../relay/counters.ts'
 import { keyObjectOf } from '../verify/tpm-key.ts'
 

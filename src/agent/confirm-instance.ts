@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
-import type { Dialect } from '../relay/dialect.ts'
-import type { Metadata } from '../relay/metadata.ts'
-import { readInstanceId } from './boot-parts.ts'
-import { backoffMs } from './boot-setback.ts'
+import type { Metadata } from '../metadata/metadata.ts'
+import { readInstanceId } from './startup-parts.ts'
+import { backoffMs } from './startup-retry.ts'
 
 /**
  * The source was down at start: when it answers, it has to name the instance that was kept.

@@ -10,7 +10,7 @@ export interface Ending {
 }
 
 /** What there is to end. */
-export interface EndingParts {
+export interface EndingDeps {
   /** Answers what is under way, then closes. */
   closeServers(): Promise<unknown>
   readonly trail: AuditTrail
@@ -31,18 +31,18 @@ const CLOSING_MS_MAX = 1000
  * Takes the steps of ending in their order. One that fails, or is late, keeps none of those behind it
  * from being taken: the last records are written, whoever waits for whatever never answers.
  */
-export async function endInSteps({ answering, why }: Ending, parts: EndingParts): Promise<void> {
+export async function endInSteps({ answering, why }: Ending, deps: EndingDeps): Promise<void> {
   const step = async (withinMs: number, take: () => unknown): Promise<void> => {
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, withinMs)
-    const taken = (async () => void (await take()))().catch(parts.onFault)
+    const taken = (async () => void (await take()))().catch(deps.onFault)
     await Promise.race([taken, late.promise])
     clearTimeout(timer)
   }
-  await step(answering ? ANSWERING_MS_MAX : 0, parts.closeServers)
-  await step(RECORDS_MS_MAX, () => closeTrail(parts.trail, why))
-  for (const end of parts.ends) await step(CLOSING_MS_MAX, end)
-  await step(CLOSING_MS_MAX, () => Promise.allSettled(parts.closes.map((close) => close())))
+  await step(answering ? ANSWERING_MS_MAX : 0, deps.closeServers)
+  await step(RECORDS_MS_MAX, () => closeTrail(deps.trail, why))
+  for (const end of deps.ends) await step(CLOSING_MS_MAX, end)
+  await step(CLOSING_MS_MAX, () => Promise.allSettled(deps.closes.map((close) => close())))
 }
 
 function closeTrail(trail: AuditTrail, why: unknown): Promise<void> {

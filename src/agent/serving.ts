@@ -1,39 +1,39 @@
 import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'tpm2-js/linux'
-import type { ReadyState } from '../boot/boot.ts'
-import { type Keeper, keepKeys } from '../boot/keeper.ts'
-import { loadSalt } from '../boot/salt.ts'
-import { type SkSigner, skSigner } from '../boot/sk-signer.ts'
-import type { InstanceTpm } from '../boot/tpm.ts'
+import type { RunningAgent } from '../admin/admin.ts'
 import type { Config } from '../config.ts'
+import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
 import { decodeChallenge, encodeAnswer } from '../format/activation.ts'
 import { encodeEvidence } from '../format/evidence.ts'
-import type { InheritedSockets } from '../inherited-sockets.ts'
+import { closeGently } from '../http/graceful-close.ts'
+import { listenAt } from '../http/listen.ts'
+import { type SkSigner, skSigner } from '../identity/sk-signer.ts'
+import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
-import type { RunningAgent } from '../relay/admin.ts'
+import type { Metadata } from '../metadata/metadata.ts'
+import type { PolicyInForce } from '../policy/current.ts'
 import type { Counters } from '../relay/counters.ts'
-import type { Dialect } from '../relay/dialect.ts'
-import { closeGently } from '../relay/gentle-close.ts'
-import { identityIssuer } from '../relay/identity.ts'
-import { inspectOwnToken } from '../relay/inspection.ts'
+import { identityIssuer } from '../relay/identity-token.ts'
 import { knowsPath } from '../relay/known-path.ts'
 import { type Limits, limits, type OpenShares } from '../relay/limits.ts'
-import { listenAt } from '../relay/listen.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
-import { credentialsUris, type Loopback, openLoopback } from '../relay/loopback.ts'
-import type { Metadata } from '../relay/metadata.ts'
 import type { Observed } from '../relay/observe.ts'
-import { type RelayParts, relay } from '../relay/relay.ts'
-import { type TokenAuthority, tokenAuthority } from '../relay/token.ts'
+import { type RelayDeps, relay } from '../relay/relay.ts'
+import { credentialsUris, type Loopback, openLoopback } from '../relay/tcp-listeners.ts'
+import { type TokenAuthority, tokenAuthority } from '../token/authority.ts'
+import { inspectOwnToken } from '../token/inspection.ts'
+import { type Keeper, keepKeys } from '../token/key-refresher.ts'
+import { loadSalt } from '../token/salt.ts'
 import type { AuditTrail } from './audit-trail.ts'
-import { httpBounds, limitBounds, socketPlace } from './bounds.ts'
-import type { PolicyInForce } from './policy-in-force.ts'
+import { watched } from './instance-watch.ts'
+import { httpBounds, limitBounds, socketPlace } from './settings.ts'
+import type { InheritedSockets } from './socket-activation.ts'
+import type { ReadyState } from './startup.ts'
 import type { Supervisor } from './supervisor.ts'
-import { watched } from './watched-keys.ts'
 
 /** What a ready agent serves with, besides what boot has made. */
-export interface ServingParts {
+export interface ServingDeps {
   /** The one in force: tokens' settings change with a reload. */
   readonly config: () => Config
   readonly dialect: Dialect
@@ -72,38 +72,35 @@ export function servingStatus({ tokenKeys }: ReadyState): string {
 }
 
 /** Puts together what a ready agent serves with. Nothing listens yet. */
-export function serving(ready: ReadyState, parts: ServingParts): Serving {
-  const { config, endpoint, inherited } = parts
-  const signer = skSigner(parts.tpm, ready.keys)
-  parts.trail.signWith(signer, ready.keys.sk)
+export function serving(ready: ReadyState, deps: ServingDeps): Serving {
+  const { config, endpoint, inherited } = deps
+  const signer = skSigner(deps.tpm, ready.keys)
+  deps.trail.signWith(signer, ready.keys.sk)
   const tokens = tokenAuthority(ready.tokenKeys, bootTimeMs, () => config().token.bind)
-  const uris = urisOf(ready, tokens, parts)
+  const uris = urisOf(ready, tokens, deps)
   const open: OpenShares = { count: 0 }
-  const relayParts: RelayParts = {
-    ...relayPartsOf(ready, signer, tokens, parts),
-    limits: limitsOf(parts, open),
+  const relayParts: RelayDeps = {
+    ...relayPartsOf(ready, signer, tokens, deps),
+    limits: limitsOf(deps, open),
     credentialsUri: uris?.uriOf,
   }
   const app: FastifyInstance = relay(relayParts)
   let loopback: Loopback | undefined
   return {
-    running: runningAgent(ready, tokens, parts),
-    keeper: keeperOf(ready, parts),
+    running: runningAgent(ready, tokens, deps),
+    keeper: keeperOf(ready, deps),
     listen: async () => {
       await listenAt(app, socketPlace(config(), 'metadata', inherited.metadata))
       const openParts = {
         config: config(),
         relay: relayParts,
-        containersLimits: limitsOf(parts, open),
+        containersLimits: limitsOf(deps, open),
         endpoint,
         inherited,
-        onRedirected: parts.lockdown.redirected,
-        onTokenless: (seen: Observed) => parts.log.warn({ seen }, 'direct read without a token'),
+        onRedirected: deps.lockdown.redirected,
+        onTokenless: (seen: Observed) => deps.log.warn({ seen }, 'direct read without a token'),
         onTaken: (error: MetabindError) =>
-          parts.log.error(
-            { cause: causeChain(error) },
-            'a port is taken; waiting until it is free',
-          ),
+          deps.log.error({ cause: causeChain(error) }, 'a port is taken; waiting until it is free'),
       }
       loopback = await openLoopback(openParts, uris)
     },
@@ -113,8 +110,8 @@ export function serving(ready: ReadyState, parts: ServingParts): Serving {
 }
 
 /** Where they are off there are none. */
-function urisOf(ready: ReadyState, tokens: TokenAuthority, parts: ServingParts) {
-  const { config, dialect, inherited } = parts
+function urisOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
+  const { config, dialect, inherited } = deps
   // The socket unit is off unless somebody turned it on, which is as good as the setting.
   const areOn = config().credentials_uri.enabled || inherited['credentials-uri'] !== undefined
   if (!areOn) return undefined
@@ -126,13 +123,13 @@ function relayPartsOf(
   { tokenKeys }: ReadyState,
   signer: SkSigner,
   tokens: TokenAuthority,
-  parts: ServingParts,
-): Omit<RelayParts, 'limits'> {
-  const config = parts.config()
+  deps: ServingDeps,
+): Omit<RelayDeps, 'limits'> {
+  const config = deps.config()
   return {
-    dialect: parts.dialect,
+    dialect: deps.dialect,
     tokens,
-    metadata: parts.metadata,
+    metadata: deps.metadata,
     identities: identityIssuer({
       instanceId: tokenKeys.identity.instanceId,
       iid: tokenKeys.iid,
@@ -140,19 +137,19 @@ function relayPartsOf(
       sign: signer.sign,
       wallTimeMs: Date.now,
     }),
-    audit: parts.trail.audit,
+    audit: deps.trail.audit,
     bounds: httpBounds(config),
-    counters: parts.counters,
+    counters: deps.counters,
     inspect: (token, caller) =>
       inspectOwnToken({ iid: tokenKeys.iid, tokens, bootTimeMs }, token, caller),
-    ttlSecondsMax: () => parts.config().token.max_ttl_seconds,
-    policy: () => parts.policy.current().policy,
-    requireRunning: parts.requireRunning,
-    logFault: parts.logFault,
+    ttlSecondsMax: () => deps.config().token.max_ttl_seconds,
+    policy: () => deps.policy.current().policy,
+    requireRunning: deps.requireRunning,
+    logFault: deps.logFault,
   }
 }
 
-function limitsOf({ config, counters }: ServingParts, open: OpenShares): Limits {
+function limitsOf({ config, counters }: ServingDeps, open: OpenShares): Limits {
   return limits(limitBounds(config()), bootTimeMs, counters.limited, open)
 }
 
@@ -160,7 +157,7 @@ function limitsOf({ config, counters }: ServingParts, open: OpenShares): Limits 
 function runningAgent(
   { tokenKeys, attestation }: ReadyState,
   tokens: TokenAuthority,
-  parts: ServingParts,
+  deps: ServingDeps,
 ): RunningAgent {
   return {
     ...tokenKeys,
@@ -171,25 +168,25 @@ function runningAgent(
       const challenge = decodeChallenge(Buffer.from(text))
       return encodeAnswer(await attestation.activate(challenge))
     },
-    knows: (path) => knowsPath(parts, path),
-    requireRunning: parts.requireRunning,
+    knows: (path) => knowsPath(deps, path),
+    requireRunning: deps.requireRunning,
   }
 }
 
-function keeperOf(ready: ReadyState, parts: ServingParts): Keeper {
-  const { audit } = parts.trail
+function keeperOf(ready: ReadyState, deps: ServingDeps): Keeper {
+  const { audit } = deps.trail
   return keepKeys({
     keys: watched(ready, audit),
-    recheckMs: parts.config().tpm.recheck_seconds * 1000,
+    recheckMs: deps.config().tpm.recheck_seconds * 1000,
     bootTimeMs,
     onStopped: (why) => {
       audit({ event: 'agent.stopped', code: why.code, detail: causeChain(why) })
-      parts.supervisor.notReady(`neither issuing nor accepting tokens: ${why.message}`)
-      parts.onStopped(why)
+      deps.supervisor.notReady(`neither issuing nor accepting tokens: ${why.message}`)
+      deps.onStopped(why)
     },
     onResumed: () => {
       audit({ event: 'agent.resumed' })
-      parts.supervisor.ready(servingStatus(ready))
+      deps.supervisor.ready(servingStatus(ready))
     },
   })
 }

@@ -1,14 +1,14 @@
-import type { BootState } from '../boot/boot.ts'
-import type { Endorsement } from '../boot/endorsement.ts'
+import type { AgentStatus } from '../admin/admin.ts'
+import type { ChainHead } from '../audit/chain.ts'
 import type { Config } from '../config.ts'
 import { ERRORS, type MetabindError } from '../errors.ts'
-import type { ChainHead } from '../format/audit-chain.ts'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
 import { iidOf } from '../format/instance-identity.ts'
-import type { AgentStatus } from '../relay/admin.ts'
-import type { LoadedPolicy } from '../relay/policy-load.ts'
-import type { RefusedRole } from '../relay/role-refusals.ts'
+import type { Endorsement } from '../identity/endorsement.ts'
+import type { RefusedRole } from '../metadata/role-refusals.ts'
+import type { LoadedPolicy } from '../policy/load.ts'
 import { VERSION } from '../version.ts'
+import type { BootState } from './startup.ts'
 
 /**
  * What the agent says about itself.

@@ -1,5 +1,5 @@
+import type { RamCredentials } from '../dialect/role-credentials.ts'
 import { UsageError } from '../errors.ts'
-import type { RamCredentials } from '../format/ram-credentials.ts'
 import { openClient } from '../sdk/client.ts'
 import { credentialsUrl } from './credentials-url.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'

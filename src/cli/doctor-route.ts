@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { isRouteRefused } from '../format/proc-net-route.ts'
+import { serviceOf } from '../lockdown/plan.ts'
+import { isRouteRefused } from '../lockdown/proc-net-route.ts'
 import { configOf, type Finding, type Installation } from './doctor-finding.ts'
-import { serviceOf } from './lockdown-plan.ts'
 
 /**
  * systemd's locked mode closes the way to the metadata service by a route. Whether the agent has a way

@@ -1,5 +1,5 @@
+import type { RamCredentials } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
-import type { RamCredentials } from '../format/ram-credentials.ts'
 import type { Client } from '../sdk/client.ts'
 import { credentialsUrl } from './credentials-url.ts'
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { askAdmin, askOfSelf, isNotForUs, type Sockets } from '../client.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
-import { Secret } from '../format/secret.ts'
+import { Secret } from '../secret.ts'
 import { answerOf } from './answer.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'

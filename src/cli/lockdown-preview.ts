@@ -1,14 +1,14 @@
 import type { Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
-import type { Lockdown } from '../format/nftables.ts'
-import { type DirectReader, LOOK_MS, watchReaders } from './direct-readers.ts'
+import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
+import type { Lockdown } from '../lockdown/rules.ts'
 import {
   findCredentialsPath,
   policyOf,
   type Verdict,
   verdictOf,
   verdictOfObserved,
-} from './lockdown-verdict.ts'
+} from '../lockdown/verdict.ts'
 import { type ObservedRow, observedBy } from './observed.ts'
 import { jsonLine } from './output.ts'
 import { asTable, userName } from './table.ts'

@@ -1,6 +1,6 @@
 import { askAdmin, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
-import type { Lockdown } from '../format/nftables.ts'
+import type { Lockdown } from '../lockdown/rules.ts'
 import { complain } from './output.ts'
 
 // systemd may hold the socket of an agent that is not to start now, as while the machine goes down.

@@ -1,15 +1,10 @@
 import { UsageError } from '../errors.ts'
-import {
-  confirmationRules,
-  type Lockdown,
-  lockdownRules,
-  removalRules,
-} from '../format/nftables.ts'
-import { leaveMarked, takeMarked, takesMarked } from './containers-route.ts'
-import { planLockdown, requireListeners } from './lockdown-plan.ts'
+import { applyRules, lockdownState } from '../lockdown/nft.ts'
+import { planLockdown, requireListeners } from '../lockdown/plan.ts'
+import { leaveMarked, takeMarked, takesMarked } from '../lockdown/policy-route.ts'
+import { confirmationRules, type Lockdown, lockdownRules, removalRules } from '../lockdown/rules.ts'
 import { previewOf } from './lockdown-preview.ts'
 import { tellAgent } from './lockdown-told.ts'
-import { applyRules, lockdownState } from './nft.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print, printJson } from './output.ts'
 import { asRows } from './table.ts'

@@ -1,18 +1,18 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { DIALECTS } from '../dialect/dialects.ts'
 import { MetabindError, UsageError } from '../errors.ts'
-import { lookUpAccounts } from '../relay/accounts.ts'
-import { DIALECTS } from '../relay/dialects.ts'
-import { decide, type Policy } from '../relay/policy.ts'
-import { openSecrets, type PolicyParts, parsePolicy } from '../relay/policy-file.ts'
-import { loadPolicy, POLICY_FILE } from '../relay/policy-load.ts'
-import { parseSeen, type Seen, suggestPolicy } from '../relay/policy-suggest.ts'
+import { lookUpAccounts } from '../policy/accounts.ts'
+import { loadPolicy, POLICY_FILE } from '../policy/load.ts'
+import { openSecrets, type PolicyDeps, parsePolicy } from '../policy/parse.ts'
+import { decide, type Policy } from '../policy/policy.ts'
+import { parseSeen, type Seen, suggestPolicy } from '../policy/suggest.ts'
 import { parseVerb } from './options.ts'
 import { complain, print } from './output.ts'
 import type { Verb } from './verb.ts'
 
 // What this command itself may see says nothing about the agent.
-const PARTS: PolicyParts = {
+const PARTS: PolicyDeps = {
   lookUp: lookUpAccounts,
   secretPaths: Object.values(DIALECTS).flatMap(({ secretPaths }) => secretPaths),
   seesExecutables: true,

@@ -1,6 +1,6 @@
+import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
-import type { Dialect } from './dialect.ts'
-import type { Metadata } from './metadata.ts'
+import type { Metadata } from '../metadata/metadata.ts'
 import { OWN_PATHS } from './own-paths.ts'
 
 /** Whether a path is one that the source is asked for: only versions of the dialect, and the root, which lists them. */

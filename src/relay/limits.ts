@@ -1,6 +1,6 @@
+import { openCounts } from '../caller/open-counts.ts'
 import { RateError } from '../errors.ts'
-import { openCounts } from './open-counts.ts'
-import { type Rate, ratePerUid } from './rate.ts'
+import { type Rate, ratePerUid } from '../rate-limit.ts'
 
 /** What one uid may do. Reads that the cache answers are not limited: they cost what refusing costs. */
 export interface LimitBounds {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import type { Audit } from './audit.ts'
-import type { Caller } from './caller.ts'
+import type { Audit } from '../audit/audit.ts'
+import type { Caller } from '../caller/caller.ts'
 
 /**
  * What the agent knows of lockdown. It may not look at firewall rules, let alone change them: the

@@ -1,27 +1,27 @@
 import { Agent, createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { parseCgroup } from '../format/cgroup.ts'
-import { rememberUid } from './caller.ts'
-import type { Cgroups } from './cgroup.ts'
-import { connectionsPerAddress } from './connections-per-address.ts'
-import type { ContainerNetworks } from './container-networks.ts'
-import type { Dialect } from './dialect.ts'
-import {
-  guardConnections,
-  HEADERS_READ_MAX,
-  type HttpBounds,
-  hasTooManyHeaders,
-} from './http-server.ts'
-import type { Limits } from './limits.ts'
-import { passOn, type Way } from './pass-on.ts'
-import { guardRequests } from './pipelined.ts'
+import { rememberUid } from '../caller/caller.ts'
+import { parseCgroup } from '../caller/cgroup-place.ts'
+import type { Cgroups } from '../caller/cgroup-tree.ts'
+import { connectionsPerAddress } from '../caller/connections-per-address.ts'
+import type { ContainerNetworks } from '../caller/container-networks.ts'
 import {
   CONTAINED_CONNECTIONS_MAX,
   containedOf,
   type Destination,
   ownerOf,
   wasGoingTo,
-} from './tcp-caller.ts'
+} from '../caller/tcp-caller.ts'
+import type { Dialect } from '../dialect/dialect.ts'
+import { guardRequests } from '../http/connection.ts'
+import {
+  guardConnections,
+  HEADERS_READ_MAX,
+  type HttpBounds,
+  hasTooManyHeaders,
+} from '../http/server.ts'
+import type { Limits } from './limits.ts'
+import { passOn, type Way } from './pass-through.ts'
 
 /**
  * Observing mode: redirected requests are passed on to the metadata service as they are and nothing
@@ -56,7 +56,7 @@ export interface Observer {
   seen(): readonly Observed[]
 }
 
-export interface ObserverParts {
+export interface ObserverDeps {
   readonly dialect: Dialect
   readonly destination: Destination
   readonly bounds: HttpBounds
@@ -89,37 +89,37 @@ const NO_CONTAINER = 'none'
 const SEEN_MAX = 1024
 const PATH_BYTES_MAX = 256
 
-export function observer(parts: ObserverParts): Observer {
-  const table = observedTable(parts)
+export function observer(deps: ObserverDeps): Observer {
+  const table = observedTable(deps)
   const mayStay = connectionsPerAddress(CONTAINED_CONNECTIONS_MAX)
   const inContainers: Name = (socket) =>
-    mayStay(socket) ? whoInContainer(socket, parts) : undefined
-  const ofContainers = { ...parts, limits: parts.containersLimits }
+    mayStay(socket) ? whoInContainer(socket, deps) : undefined
+  const ofContainers = { ...deps, limits: deps.containersLimits }
   return {
-    server: observingServer(parts, table, (socket) => whoIs(socket, parts)),
+    server: observingServer(deps, table, (socket) => whoIs(socket, deps)),
     containersServer: observingServer(ofContainers, table, inContainers),
     seen: table.seen,
   }
 }
 
-function observingServer(parts: ObserverParts, table: ObservedTable, name: Name): Server {
+function observingServer(deps: ObserverDeps, table: ObservedTable, name: Name): Server {
   const passages = new WeakMap<Socket, Passage>()
   const server = createServer({
-    maxHeaderSize: parts.bounds.headerBytesMax,
-    requestTimeout: parts.bounds.requestTimeoutMs,
-    headersTimeout: parts.bounds.requestTimeoutMs,
-    keepAliveTimeout: parts.bounds.idleTimeoutMs,
+    maxHeaderSize: deps.bounds.headerBytesMax,
+    requestTimeout: deps.bounds.requestTimeoutMs,
+    headersTimeout: deps.bounds.requestTimeoutMs,
+    keepAliveTimeout: deps.bounds.idleTimeoutMs,
     // It is the service that judges requests.
     requireHostHeader: false,
   })
-  server.maxConnections = parts.bounds.connections
+  server.maxConnections = deps.bounds.connections
   server.maxHeadersCount = HEADERS_READ_MAX
   const admit = (socket: Socket, who: Who | undefined): void => {
-    const passage = who && openPassage(socket, who, parts)
+    const passage = who && openPassage(socket, who, deps)
     if (passage === undefined) socket.destroy()
     else passages.set(socket, passage)
   }
-  guardConnections(server, parts.bounds, (socket) => {
+  guardConnections(server, deps.bounds, (socket) => {
     const named = name(socket)
     return named instanceof Promise ? named.then((who) => admit(socket, who)) : admit(socket, named)
   })
@@ -139,38 +139,38 @@ function observingServer(parts: ObserverParts, table: ObservedTable, name: Name)
 }
 
 /** @returns undefined for a connection that is beyond its user's share */
-function openPassage(socket: Socket, who: Who, parts: ObserverParts): Passage | undefined {
-  parts.onRedirected()
+function openPassage(socket: Socket, who: Who, deps: ObserverDeps): Passage | undefined {
+  deps.onRedirected()
   const { uid } = who
   const holder = [uid, SHARES_OF_PASSAGE, isHostRoot(who)] as const
-  if (socket.destroyed || !parts.limits.admit(...holder)) return undefined
+  if (socket.destroyed || !deps.limits.admit(...holder)) return undefined
   if (uid !== undefined) rememberUid(socket, uid)
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()
   socket.once('close', () => {
-    parts.limits.leave(...holder)
+    deps.limits.leave(...holder)
     gone.abort()
     upstream.destroy()
   })
-  return { who, to: parts.destination, upstream, gone: gone.signal }
+  return { who, to: deps.destination, upstream, gone: gone.signal }
 }
 
 function isHostRoot({ uid, container, network, isPlaced }: Who): boolean {
   return uid === 0 && network === 'host' && isPlaced && container === undefined
 }
 
-function whoIs(socket: Socket, parts: ObserverParts): Who | undefined {
-  if (!wasGoingTo(socket, parts.destination)) return undefined
-  const owner = ownerOf(socket, parts.destination)
+function whoIs(socket: Socket, deps: ObserverDeps): Who | undefined {
+  if (!wasGoingTo(socket, deps.destination)) return undefined
+  const owner = ownerOf(socket, deps.destination)
   const path =
-    owner?.cgroupId === undefined ? undefined : parts.cgroups.pathOf(owner.cgroupId, owner.uid)
+    owner?.cgroupId === undefined ? undefined : deps.cgroups.pathOf(owner.cgroupId, owner.uid)
   const { unit, container } = path === undefined ? {} : parseCgroup(`0::${path}`)
   return { uid: owner?.uid, unit, container, network: 'host', isPlaced: path !== undefined }
 }
 
 /** Nobody where no container has the connection: nothing is passed on for what may be another machine. */
-async function whoInContainer(socket: Socket, parts: ObserverParts): Promise<Who | undefined> {
-  const found = await containedOf(socket, parts.destination, parts.networks)
+async function whoInContainer(socket: Socket, deps: ObserverDeps): Promise<Who | undefined> {
+  const found = await containedOf(socket, deps.destination, deps.networks)
   if (found === undefined) return undefined
   const { uid, container = NO_CONTAINER } = found
   return { uid, unit: undefined, container, network: 'own', isPlaced: true }
@@ -179,17 +179,17 @@ async function whoInContainer(socket: Socket, parts: ObserverParts): Promise<Who
 type ObservedTable = ReturnType<typeof observedTable>
 
 /** Counts by user and unit. The one that was quiet for longest makes room. */
-function observedTable(parts: ObserverParts) {
+function observedTable(deps: ObserverDeps) {
   const rows = new Map<string, Observed>()
   const add = (who: Who, incoming: IncomingMessage): void => {
     const key = `${who.uid} ${who.unit} ${who.container} ${who.network} ${who.isPlaced}`
     const before = rows.get(key)
-    const row = counted(before, who, incoming, parts.dialect)
+    const row = counted(before, who, incoming, deps.dialect)
     rows.delete(key)
     rows.set(key, row)
     const [oldest] = rows.keys()
     if (rows.size > SEEN_MAX && oldest !== undefined) rows.delete(oldest)
-    if (row.readsWithoutToken === 1 && before?.readsWithoutToken !== 1) parts.onTokenless(row)
+    if (row.readsWithoutToken === 1 && before?.readsWithoutToken !== 1) deps.onTokenless(row)
   }
   return { add, seen: () => [...rows.values()] }
 }

@@ -1,21 +1,24 @@
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Audit, AuditRecord } from '../audit/audit.ts'
+import { type Caller, callerOf, uidOf } from '../caller/caller.ts'
+import { shownCaller } from '../caller/shown.ts'
+import type { Dialect } from '../dialect/dialect.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import { type CanonicalTarget, canonicalTarget } from '../format/canonical-path.ts'
-import { answerError, asMetabindError } from './answer-error.ts'
-import type { Audit, AuditRecord } from './audit.ts'
-import { type Caller, callerOf, uidOf } from './caller.ts'
-import { shownCaller } from './caller-shown.ts'
+import { answerError, asMetabindError } from '../http/error-response.ts'
+import { type Admission, type HttpBounds, httpServer, type Identify } from '../http/server.ts'
+import type { Answered, Metadata } from '../metadata/metadata.ts'
+import { type CanonicalTarget, canonicalTarget } from '../policy/canonical-path.ts'
+import { type Explanation, explainFor } from '../policy/explain.ts'
+import { type Gate, gate } from '../policy/gate.ts'
+import { executablesNamed, isSecret, type Policy } from '../policy/policy.ts'
+import type { TokenAuthority } from '../token/authority.ts'
+import { auditForeign, type Inspection } from '../token/inspection.ts'
 import type { Counters, Route } from './counters.ts'
-import type { Dialect } from './dialect.ts'
-import { type Explanation, explainFor } from './explain.ts'
-import { type Admission, type HttpBounds, httpServer, type Identify } from './http-server.ts'
-import { type IdentityIssuer, parseAudience } from './identity.ts'
-import { auditForeign, type Inspection } from './inspection.ts'
+import { type IdentityIssuer, parseAudience } from './identity-token.ts'
 import { isRelayed, knowsPath } from './known-path.ts'
 import type { Limits } from './limits.ts'
-import type { Answered, Metadata } from './metadata.ts'
 import {
   CREDENTIALS_URI_PATH,
   EXPLAIN_PREFIX,
@@ -23,8 +26,6 @@ import {
   INSPECT_PATH,
   WHOAMI_PATH,
 } from './own-paths.ts'
-import { type Gate, gate } from './permit.ts'
-import { executablesNamed, isSecret, type Policy } from './policy.ts'
 import {
   asksForFresh,
   judgeHeaders,
@@ -32,10 +33,9 @@ import {
   parseTtlSeconds,
   type RequestHeaders,
 } from './request-rules.ts'
-import type { TokenAuthority } from './token.ts'
 
 /** What the relay is made of. All of it is ready before the relay listens. */
-export interface RelayParts {
+export interface RelayDeps {
   readonly dialect: Dialect
   readonly tokens: TokenAuthority
   readonly metadata: Metadata
@@ -83,22 +83,22 @@ const URI_SECRET = /(\/metabind\/+v1\/+credentials\/+)[^/]+/i
 type Answering = FastifyReply | Promise<FastifyReply>
 
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
-export function relay(parts: RelayParts): FastifyInstance {
-  const namesExecutable = () => executablesNamed(parts.policy())
-  const app = httpServer(parts.bounds, 'drop', namesExecutable, admission(parts), parts.identify)
-  const policed = { ...parts, gate: gate(parts.policy, parts.audit) }
+export function relay(deps: RelayDeps): FastifyInstance {
+  const namesExecutable = () => executablesNamed(deps.policy())
+  const app = httpServer(deps.bounds, 'drop', namesExecutable, admission(deps), deps.identify)
+  const policed = { ...deps, gate: gate(deps.policy, deps.audit) }
   app.decorateRequest('asked', undefined)
   app.addHook('onRequest', (request, _reply, done) => {
-    request.asked = judge(request, parts)
+    request.asked = judge(request, deps)
     done()
   })
   const answer = (request: FastifyRequest, reply: FastifyReply) => {
-    const asked = request.asked ?? judge(request, parts)
+    const asked = request.asked ?? judge(request, deps)
     const answering =
-      asked.target.path === parts.dialect.tokenPath
-        ? issueToken(parts, asked, request, reply)
+      asked.target.path === deps.dialect.tokenPath
+        ? issueToken(deps, asked, request, reply)
         : readMetadata(policed, asked, request, reply)
-    const count = () => parts.counters.answered(routeOf(asked, parts.dialect), 'OK')
+    const count = () => deps.counters.answered(routeOf(asked, deps.dialect), 'OK')
     if (answering instanceof Promise) return answering.then(count)
     // Not the reply, which fastify would wait for: it is thenable.
     return count()
@@ -106,20 +106,20 @@ export function relay(parts: RelayParts): FastifyInstance {
   app.all('/*', answer)
   app.setNotFoundHandler(answer)
   app.setErrorHandler(async (error, request, reply) => {
-    const known = refusalOf(error, request, parts.dialect)
-    if (known.code === 'INTERNAL') parts.logFault(known)
-    parts.counters.answered(routeOf(request.asked, parts.dialect), known.code)
-    auditRefusal(parts, known, request)
+    const known = refusalOf(error, request, deps.dialect)
+    if (known.code === 'INTERNAL') deps.logFault(known)
+    deps.counters.answered(routeOf(request.asked, deps.dialect), known.code)
+    auditRefusal(deps, known, request)
     const isOfTheCaller = !NOT_OF_THE_CALLER.test(known.code)
-    const pauseMs = isOfTheCaller ? parts.limits.pauseMs(uidOf(request.raw.socket)) : 0
+    const pauseMs = isOfTheCaller ? deps.limits.pauseMs(uidOf(request.raw.socket)) : 0
     if (pauseMs > 0) await sleep(pauseMs)
-    return answerError(reply, known, parts.dialect.status)
+    return answerError(reply, known, deps.dialect.status)
   })
   return app
 }
 
 /** Connections per uid, and what becomes known of those refused before there is a request. */
-function admission({ limits, counters, audit }: RelayParts): Admission {
+function admission({ limits, counters, audit }: RelayDeps): Admission {
   return {
     admit: (...holder) => {
       if (!limits.admit(...holder)) return false
@@ -145,7 +145,7 @@ function routeOf(asked: Asked | undefined, dialect: Dialect): Route {
 }
 
 /** Everything that can be said of a request before asking what it wants. */
-function judge(request: FastifyRequest, { dialect, admit }: RelayParts): Asked {
+function judge(request: FastifyRequest, { dialect, admit }: RelayDeps): Asked {
   const caller = callerOf(request.raw.socket)
   const headers = judgeHeaders(request.raw.rawHeaders, dialect)
   const target = canonicalTarget(request.raw.url ?? '')
@@ -167,111 +167,107 @@ function refusalOf(error: unknown, request: FastifyRequest, dialect: Dialect): M
 }
 
 function issueToken(
-  parts: RelayParts,
+  deps: RelayDeps,
   asked: Asked,
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
   requireMethod(request, reply, ['PUT'])
-  const ttlSeconds = parseTtlSeconds(asked.headers.ttl, parts.ttlSecondsMax())
-  parts.requireRunning()
-  parts.limits.requireMint(asked.caller.uid)
-  const token = parts.tokens.issue(ttlSeconds, asked.caller)
-  parts.audit({ event: 'token.issued', id: request.id, caller: asked.caller, ttlSeconds })
+  const ttlSeconds = parseTtlSeconds(asked.headers.ttl, deps.ttlSecondsMax())
+  deps.requireRunning()
+  deps.limits.requireMint(asked.caller.uid)
+  const token = deps.tokens.issue(ttlSeconds, asked.caller)
+  deps.audit({ event: 'token.issued', id: request.id, caller: asked.caller, ttlSeconds })
   // No line end: clients put the body into a header as it is.
   return reply
     .type('text/plain')
-    .header(parts.dialect.ttlHeader, String(ttlSeconds))
+    .header(deps.dialect.ttlHeader, String(ttlSeconds))
     .header('Cache-Control', 'no-store')
     .send(token.reveal())
 }
 
-type PolicedParts = RelayParts & { readonly gate: Gate }
+type PolicedDeps = RelayDeps & { readonly gate: Gate }
 
 function readMetadata(
-  parts: PolicedParts,
+  deps: PolicedDeps,
   asked: Asked,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Answering {
   requireMethod(request, reply, ['GET', 'HEAD'])
   if (asked.headers.token === undefined) throw new MetabindError('TOKEN_MISSING')
-  parts.requireRunning()
-  if (asked.target.path === INSPECT_PATH) return reply.send(inspect(parts, asked, request))
-  parts.tokens.redeem(asked.headers.token, asked.caller)
+  deps.requireRunning()
+  if (asked.target.path === INSPECT_PATH) return reply.send(inspect(deps, asked, request))
+  deps.tokens.redeem(asked.headers.token, asked.caller)
   if (asked.target.path.startsWith(EXPLAIN_PREFIX)) {
-    return explainToCaller(parts, asked).then((found) => reply.send(found))
+    return explainToCaller(deps, asked).then((found) => reply.send(found))
   }
   if (asked.target.path === WHOAMI_PATH) return reply.send(shownCaller(asked.caller))
   if (asked.target.path === CREDENTIALS_URI_PATH) {
-    if (parts.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
-    return reply.type('text/plain').send(parts.credentialsUri(asked.caller))
+    if (deps.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
+    return reply.type('text/plain').send(deps.credentialsUri(asked.caller))
   }
-  parts.gate.permit(asked.caller, asked.target.path)
-  if (asked.target.path === IDENTITY_PATH) return issueIdentity(parts, asked, request, reply)
-  if (!isRelayed(asked.target.path, parts.dialect)) throw new MetabindError('METADATA_ABSENT')
+  deps.gate.permit(asked.caller, asked.target.path)
+  if (asked.target.path === IDENTITY_PATH) return issueIdentity(deps, asked, request, reply)
+  if (!isRelayed(asked.target.path, deps.dialect)) throw new MetabindError('METADATA_ABSENT')
   const { path, query } = asked.target
-  const answered = parts.metadata.read(path, query, {
+  const answered = deps.metadata.read(path, query, {
     fresh: asksForFresh(request.headers['cache-control'], asked.caller.uid),
-    onMiss: () => parts.limits.requireMiss(asked.caller.uid),
+    onMiss: () => deps.limits.requireMiss(asked.caller.uid),
   })
   return answered instanceof Promise
-    ? answered.then((known) => sendMetadata(parts, asked, request, reply, known))
-    : sendMetadata(parts, asked, request, reply, answered)
+    ? answered.then((known) => sendMetadata(deps, asked, request, reply, known))
+    : sendMetadata(deps, asked, request, reply, answered)
 }
 
 /** The one read that a bad token does not end: it is what is asked about. */
-function inspect(
-  parts: RelayParts,
-  { headers, caller }: Asked,
-  request: FastifyRequest,
-): Inspection {
-  const found = parts.inspect(headers.token ?? '', caller)
-  auditForeign(parts.audit, found, request.id, caller)
+function inspect(deps: RelayDeps, { headers, caller }: Asked, request: FastifyRequest): Inspection {
+  const found = deps.inspect(headers.token ?? '', caller)
+  auditForeign(deps.audit, found, request.id, caller)
   return found
 }
 
 /** Of the rules that do not decide callers learn nothing: their names may speak of others. */
 async function explainToCaller(
-  parts: RelayParts,
+  deps: RelayDeps,
   { caller, target }: Asked,
 ): Promise<Omit<Explanation, 'passedOver'>> {
   const asked = target.path.slice(EXPLAIN_PREFIX.length - 1)
-  const { passedOver: _others, ...own } = explainFor(parts.policy(), caller, asked)
+  const { passedOver: _others, ...own } = explainFor(deps.policy(), caller, asked)
   // Nor whether there is anything where they may not read.
   if (!own.allowed && own.mode === 'enforce') return own
-  const known = await knowsPath(parts, own.path, () => parts.limits.requireMiss(caller.uid))
+  const known = await knowsPath(deps, own.path, () => deps.limits.requireMiss(caller.uid))
   return { ...own, ...(known === undefined ? {} : { known }) }
 }
 
 function sendMetadata(
-  parts: PolicedParts,
+  deps: PolicedDeps,
   { caller, target: { path } }: Asked,
   request: FastifyRequest,
   reply: FastifyReply,
   answered: Answered,
 ): FastifyReply {
-  parts.counters.cache(answered.cache)
+  deps.counters.cache(answered.cache)
   reply.header('Age', String(answered.ageSeconds)).header('X-Metabind-Cache', answered.cache)
   // The two headers stay on the refusal: a 404 has an age as well.
   if (answered.item === undefined) throw new MetabindError('METADATA_ABSENT')
-  parts.gate.seen(caller, path)
-  if (isSecret(parts.policy(), path)) {
-    parts.audit({ event: 'secret.read', id: request.id, caller, path })
+  deps.gate.seen(caller, path)
+  if (isSecret(deps.policy(), path)) {
+    deps.audit({ event: 'secret.read', id: request.id, caller, path })
   }
   return reply.type(answered.item.contentType).send(answered.item.body)
 }
 
 /** The one answer that the TPM makes while somebody waits for it; its queue is short and bounded. */
 async function issueIdentity(
-  parts: RelayParts,
+  deps: RelayDeps,
   asked: Asked,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const detail = parseAudience(asked.target.query)
-  const token = await parts.identities.issue(detail)
-  parts.audit({ event: 'identity.issued', id: request.id, caller: asked.caller, detail })
+  const token = await deps.identities.issue(detail)
+  deps.audit({ event: 'identity.issued', id: request.id, caller: asked.caller, detail })
   return reply.type('application/jwt').header('Cache-Control', 'no-store').send(token.reveal())
 }
 
@@ -292,7 +288,7 @@ const REFUSED_REQUESTS = new Set<ErrorCode>([
 ])
 
 /** Records refusals of tokens and forwarded requests; a mistyped path is nobody's concern. */
-function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyRequest): void {
+function auditRefusal(deps: RelayDeps, error: MetabindError, request: FastifyRequest): void {
   const { code, detail } = error
   const event =
     code === 'TOKEN_FOREIGN'
@@ -308,7 +304,7 @@ function auditRefusal(parts: RelayParts, error: MetabindError, request: FastifyR
   // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
   const sent = (request.raw.url ?? '').split('?', 1)[0] ?? ''
   const path = sent.replace(URI_SECRET, '$1[secret]').slice(0, 256)
-  parts.audit({ event, id: request.id, code, detail, ...whoIsOn(request.raw.socket), path })
+  deps.audit({ event, id: request.id, code, detail, ...whoIsOn(request.raw.socket), path })
 }
 
 /** The caller, or only its user where no more is known. */

@@ -1,6 +1,6 @@
+import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
-import { TTL_SECONDS_MIN } from '../format/token-claims.ts'
-import type { Dialect } from './dialect.ts'
+import { TTL_SECONDS_MIN } from '../token/claims.ts'
 
 /** The two headers of a request that the relay reads. Everything else of it is only judged. */
 export interface RequestHeaders {

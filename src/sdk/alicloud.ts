@@ -1,5 +1,5 @@
+import type { RamCredentials } from '../dialect/role-credentials.ts'
 import { ERRORS, MetabindError } from '../errors.ts'
-import type { RamCredentials } from '../format/ram-credentials.ts'
 import type { Client } from './client.ts'
 
 /**

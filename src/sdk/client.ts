@@ -1,23 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type MadeToken, makeTokenOf, readMetadata, type Sockets } from '../client.ts'
-import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import {
   credentialsPath,
   parseRamCredentials,
   type RamCredentials,
-} from '../format/ram-credentials.ts'
-import type { Secret } from '../format/secret.ts'
-import { TTL_SECONDS_MAX } from '../format/token-claims.ts'
-import { wholePath } from '../format/whole-path.ts'
+} from '../dialect/role-credentials.ts'
+import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import type { Secret } from '../secret.ts'
+import { TTL_SECONDS_MAX } from '../token/claims.ts'
+import { wholePath } from './whole-path.ts'
 
 /**
  * The package export `metabind/client`: instance metadata for a Node application, over the agent's
  * Unix socket. One client can be shared by the whole process.
  */
 
+export type { RamCredentials } from '../dialect/role-credentials.ts'
 export { type ErrorCode, MetabindError } from '../errors.ts'
-export type { RamCredentials } from '../format/ram-credentials.ts'
-export type { Secret } from '../format/secret.ts'
+export type { Secret } from '../secret.ts'
 
 /** Where the agent is, and how long this client's session tokens live. */
 export interface ClientOptions {

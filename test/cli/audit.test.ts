@@ -9,7 +9,7 @@ import {
   encodeLine,
   LINE_BYTES_MAX,
   LINE_READ_BYTES_MAX,
-} from '../../src/format/audit-chain.ts'
+} from '../../src/audit/chain.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 // As the command reads.

@@ -1,19 +1,19 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config.ts'
+import { HOLD_MS, HOLD_MS_MAX } from '../../src/metadata/backoff.ts'
 import {
   CREDENTIAL_LIFE_MS_MAX,
   REFRESH_BEFORE_MS,
   REFRESH_JITTER_MS,
   SDK_STALE_MS,
-} from '../../src/relay/credentials.ts'
-import { SAME_AGAIN_MS } from '../../src/relay/entry.ts'
-import { CONNECTIONS_MAX } from '../../src/relay/exchange.ts'
-import { SOON_MS } from '../../src/relay/flights.ts'
-import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/relay/kept-items.ts'
-import { LIFETIME_TABLES, LIFETIMES, lifetimesBy, patternOf } from '../../src/relay/lifetimes.ts'
-import { ROLE_LIST_MS } from '../../src/relay/metadata.ts'
-import { HOLD_MS, HOLD_MS_MAX } from '../../src/relay/setbacks.ts'
+} from '../../src/metadata/credential-times.ts'
+import { CONNECTIONS_MAX } from '../../src/metadata/exchange.ts'
+import { SAME_AGAIN_MS } from '../../src/metadata/freshness.ts'
+import { LIFETIME_TABLES, LIFETIMES, lifetimesBy, patternOf } from '../../src/metadata/lifetimes.ts'
+import { ROLE_LIST_MS } from '../../src/metadata/metadata.ts'
+import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/metadata/sealed-cache.ts'
+import { SOON_MS } from '../../src/metadata/singleflight.ts'
 import type { Cloud } from '../../src/simulate/cloud.ts'
 import { CLOUDS } from '../../src/simulate/clouds.ts'
 import { describeInstance } from '../../src/simulate/instance.ts'

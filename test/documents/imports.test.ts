@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest'
 
 /**
  * Which way imports may point. `verify` and `format` are bytes in, values out; `relay` knows nothing
- * of the TPM; `native` knows nothing of metabind. A type counts like a value: what cannot be named
- * cannot be depended on.
+ * of the TPM; the agent knows nothing of lockdown's rules; `native` knows nothing of metabind. A type
+ * counts like a value: what cannot be named cannot be depended on.
  */
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -18,139 +18,87 @@ interface Rule {
   readonly may: readonly string[]
 }
 
+/** What every room may know: the codes, and small values that are no room's own. */
+const COMMON = ['src/errors.ts', 'src/secret.ts', 'src/rate-limit.ts', 'node:*', 'zod']
 const PARSERS = ['pkijs', 'asn1js', '@peculiar/*']
-const WEB = ['fastify', 'undici', 'zod']
+const LINUX = 'tpm2-js/linux'
+
+const isRoom = (name: string) => existsSync(join(ROOT, 'src', name)) && !name.includes('/')
+
+/** @returns the rule of a room: itself, what every room may know, and what is named */
+const room = (name: string, ...may: readonly string[]): Rule => ({
+  of: `src/${name}/`,
+  may: [`src/${name}/`, ...COMMON, ...may.map((one) => (isRoom(one) ? `src/${one}/` : one))],
+})
+
+// A row a room: those further down may import those further up, and not the other way.
 const RULES: readonly Rule[] = [
-  { of: 'src/errors.ts', may: [] },
-  { of: 'src/version.ts', may: ['package.json'] },
-  { of: 'src/shares.ts', may: [] },
-  { of: 'src/log.ts', may: ['src/shares.ts', 'pino', 'node:*'] },
-  { of: 'src/config.ts', may: ['src/errors.ts', 'src/format/', 'node:fs', 'zod'] },
-  // What the agent is put together from: the only place that knows boot and relay.
-  { of: 'src/agent/', may: ['src/', 'tpm2-js/linux', 'node:*', 'fastify'] },
-  { of: 'src/agent/supervisor.ts', may: [] },
-  { of: 'src/agent/bounds.ts', may: ['src/config.ts', 'src/relay/'] },
-  {
-    of: 'src/agent/boot-',
-    may: [
-      'src/agent/',
-      'src/boot/',
-      'src/config.ts',
-      'src/errors.ts',
-      'src/log.ts',
-      'src/relay/dialect.ts',
-      'src/relay/metadata.ts',
-      'src/verify/trust.ts',
-      'tpm2-js/linux',
-      'node:*',
-    ],
-  },
-  { of: 'src/agent/watched-keys.ts', may: ['src/boot/', 'src/relay/audit.ts'] },
-  {
-    of: 'src/agent/trust-files.ts',
-    may: ['src/config.ts', 'src/errors.ts', 'src/verify/', 'node:*'],
-  },
-  { of: 'src/inherited-sockets.ts', may: ['src/errors.ts'] },
-  { of: 'src/service-manager.ts', may: ['src/agent/supervisor.ts', 'tpm2-js/linux'] },
-  { of: 'src/format/', may: ['src/errors.ts', 'src/format/', 'node:crypto', 'node:util', 'zod'] },
-  {
-    of: 'src/format/toml.ts',
-    may: ['src/errors.ts', 'src/format/', 'toml-eslint-parser'],
-  },
+  { of: 'src/format/', may: ['src/format/', 'src/errors.ts', 'node:crypto', 'node:util', 'zod'] },
   {
     of: 'src/verify/',
     may: ['src/verify/', 'src/format/', 'src/errors.ts', 'node:crypto', 'zod', ...PARSERS],
   },
-  {
-    of: 'src/boot/',
-    may: ['src/boot/', 'src/format/', 'src/errors.ts', 'tpm2-js', 'node:*', 'zod'],
-  },
-  {
-    // The agent is its own first verifier.
-    of: 'src/boot/self-test.ts',
-    may: ['src/boot/', 'src/format/', 'src/errors.ts', 'src/verify/', 'node:crypto'],
-  },
-  {
-    of: 'src/relay/',
-    may: [
-      'src/relay/',
-      'src/format/',
-      'src/errors.ts',
-      'src/log.ts',
-      'src/shares.ts',
-      'node:*',
-      ...WEB,
+  room('storage'),
+  room('dialect'),
+  room('caller', LINUX),
+  // The agent is its own first verifier.
+  room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
+  room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
+  room('token', 'audit', 'caller', 'format', 'identity', 'storage'),
+  room('policy', 'audit', 'caller', 'src/toml.ts'),
+  room('metadata', 'dialect', 'format', 'token', 'undici'),
+  room('http', 'caller', 'fastify', LINUX),
+  room(
+    'relay',
+    ...['audit', 'caller', 'dialect', 'format', 'http', 'metadata', 'policy', 'token', 'fastify'],
+  ),
+  room(
+    'admin',
+    ...[
+      'audit',
+      'caller',
+      'http',
+      'metadata',
+      'policy',
+      'relay',
+      'token',
+      'fastify',
+      'prom-client',
     ],
-  },
-  {
-    of: 'src/relay/caller.ts',
-    may: ['src/errors.ts', 'src/relay/process.ts', 'src/relay/rate.ts', 'tpm2-js/linux', 'node:*'],
-  },
-  { of: 'src/relay/socket-buffers.ts', may: ['tpm2-js/linux', 'node:net'] },
-  {
-    of: 'src/relay/tcp-caller.ts',
-    may: ['src/errors.ts', 'src/format/', 'src/relay/', 'tpm2-js/linux', 'node:*'],
-  },
-  { of: 'src/relay/metrics.ts', may: ['src/errors.ts', 'src/relay/', 'node:*', 'prom-client'] },
-  { of: 'src/relay/dialect', may: ['src/relay/dialect*', 'src/errors.ts'] },
-  { of: 'src/client.ts', may: ['src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'] },
-  {
-    of: 'src/cli',
-    may: [
-      'src/cli/',
-      'src/client.ts',
-      'src/errors.ts',
-      'src/config.ts',
-      'src/format/',
-      'src/verify/',
-      'src/version.ts',
-      'node:*',
-      'zod',
-    ],
-  },
-  {
-    of: 'src/cli/policy.ts',
-    may: [
-      'src/cli/',
-      'src/errors.ts',
-      'src/relay/accounts.ts',
-      'src/relay/policy*',
-      'src/relay/dialect*',
-      'node:*',
-    ],
-  },
-  {
-    of: 'src/cli/lockdown-plan.ts',
-    may: ['src/config.ts', 'src/errors.ts', 'src/format/', 'src/relay/dialect*', 'node:*'],
-  },
-  {
-    of: 'src/cli/credential',
-    may: ['src/cli/', 'src/errors.ts', 'src/format/', 'src/sdk/client.ts', 'node:*'],
-  },
-  {
-    of: 'src/cli/exec',
-    may: ['src/cli/', 'src/errors.ts', 'src/format/', 'src/sdk/client.ts', 'node:*'],
-  },
-  { of: 'src/cli/simulate.ts', may: ['src/cli/', 'src/errors.ts', 'src/simulate/', 'node:*'] },
-  // Made for applications: nothing of the agent, and none of its parsers but those of answers.
-  { of: 'src/sdk/', may: ['src/sdk/', 'src/client.ts', 'src/errors.ts', 'src/format/', 'node:*'] },
-  {
-    of: 'src/simulate/',
-    may: ['src/simulate/', 'src/errors.ts', 'src/format/', 'node:*', 'zod', ...PARSERS],
-  },
+  ),
+  // What the agent is put together from: the only room that knows both its TPM and its sockets.
+  room('agent', 'src/', 'fastify', LINUX),
+  // Made for applications: nothing of the agent.
+  room('sdk', 'src/client.ts', 'dialect', 'token'),
+  // Root's side of it: the agent never imports it.
+  room('lockdown', 'caller', 'cli', 'dialect', 'src/client.ts', 'src/config.ts'),
+  room('simulate', 'format', ...PARSERS),
+  room(
+    'cli',
+    ...['audit', 'caller', 'dialect', 'format', 'lockdown', 'policy', 'sdk', 'simulate', 'verify'],
+    ...['src/client.ts', 'src/config.ts', 'src/version.ts'],
+  ),
+  // What stands beside the rooms.
+  { of: 'src/errors.ts', may: [] },
+  { of: 'src/secret.ts', may: ['node:util'] },
+  { of: 'src/rate-limit.ts', may: [] },
+  { of: 'src/shares.ts', may: [] },
+  { of: 'src/version.ts', may: ['package.json'] },
+  { of: 'src/toml', may: ['src/toml-bounds.ts', 'src/errors.ts', 'toml-eslint-parser'] },
+  { of: 'src/log.ts', may: ['src/shares.ts', 'pino', 'node:*'] },
+  { of: 'src/config.ts', may: [...COMMON, 'src/toml.ts', 'src/token/claims.ts'] },
+  { of: 'src/client.ts', may: [...COMMON, 'src/dialect/', 'src/format/'] },
+  { of: 'src/cli.ts', may: [...COMMON, 'src/cli/', 'src/version.ts'] },
   {
     of: 'src/daemon.ts',
     may: [
-      'src/agent/agent.ts',
+      ...COMMON,
+      'src/agent/',
       'src/config.ts',
-      'src/errors.ts',
-      'src/inherited-sockets.ts',
       'src/log.ts',
       'src/relay/counters.ts',
-      'src/service-manager.ts',
       'src/version.ts',
-      'tpm2-js/linux',
-      'node:*',
+      LINUX,
     ],
   },
   { of: 'native/src/', may: ['native/src/', 'node:*', 'koffi'] },
@@ -250,9 +198,9 @@ test('folders are one level deep', () => {
 })
 
 describe('what a list of imports does not show', () => {
-  test('relay knows the type of the log and nothing else of it', () => {
+  test('audit knows the type of the log and nothing else of it', () => {
     for (const { by } of IMPORTS.filter(
-      ({ by, what }) => by.startsWith('src/relay/') && what === 'src/log.ts',
+      ({ by, what }) => by.startsWith('src/audit/') && what === 'src/log.ts',
     )) {
       expect(textOf(by)).toMatch(/^import type \{ \w+ \} from '\.\.\/log\.ts'$/m)
     }

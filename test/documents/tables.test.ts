@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import manifest from '../../package.json' with { type: 'json' }
-import { EVENTS } from '../../src/relay/audit.ts'
+import { EVENTS } from '../../src/audit/audit.ts'
 
 /** Tables of the documents that list what is elsewhere in the project list all of it, and no more. */
 

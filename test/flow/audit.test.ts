@@ -4,7 +4,7 @@ import { appendFile, copyFile, readFile, rename, truncate, writeFile } from 'nod
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { encodeBody, encodeLine } from '../../src/format/audit-chain.ts'
+import { encodeBody, encodeLine } from '../../src/audit/chain.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { requireRoot } from '../harness/root.ts'
 import { scratchDirectory } from '../harness/scratch.ts'

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { aliyun } from '../../src/dialect/aliyun.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { type Client, clientOf } from './requests.ts'
 

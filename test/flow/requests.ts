@@ -1,6 +1,6 @@
 import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
-import { aliyun } from '../../src/relay/dialect-aliyun.ts'
+import { aliyun } from '../../src/dialect/aliyun.ts'
 
 export interface Answer {
   readonly status: number

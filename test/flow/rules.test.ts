@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { bootTimeMs } from 'tpm2-js/linux'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { tokenAuthority } from '../../src/relay/token.ts'
+import { tokenAuthority } from '../../src/token/authority.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { keysOnTpm } from '../harness/keys.ts'
 import {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { inheritedSockets } from '../../src/inherited-sockets.ts'
+import { inheritedSockets } from '../../src/agent/socket-activation.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { listenForNotify, type NotifySocket } from '../harness/notify-socket.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { FIRST_GENERATION } from '../../src/boot/revocations.ts'
 import { type InstanceIdentity, iidOf, keyContext } from '../../src/format/instance-identity.ts'
+import { FIRST_GENERATION } from '../../src/token/revocations.ts'
 
 /**
  * The literals were computed apart from this code, with Python's hashlib:

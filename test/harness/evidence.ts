@@ -1,7 +1,6 @@
 import type { Hierarchy, Tpm, TpmCommands, TpmObject } from 'tpm2-js'
 import { CERTIFIED_KEYS, type CertifiedKey, type Evidence } from '../../src/format/evidence.ts'
 import { certifyQualifyingData, quoteQualifyingData } from '../../src/format/evidence-nonce.ts'
-import { certificatesOfNv } from '../../src/format/nv-certificate.ts'
 import {
   AK_TEMPLATE,
   BK_TEMPLATE,
@@ -10,6 +9,7 @@ import {
   RK_TEMPLATE,
   SK_TEMPLATE,
 } from '../../src/format/tpm-templates.ts'
+import { certificatesOfNv } from '../../src/identity/nv-certificate.ts'
 
 /** Gathers genuine evidence from a real TPM, and lets tests say what is not genuine in it. */
 

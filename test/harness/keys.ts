@@ -1,14 +1,14 @@
 import { bootTimeMs } from 'tpm2-js/linux'
-import { FIRST_GENERATION, type Revocations } from '../../src/boot/revocations.ts'
-import { type BoundKeys, boundKeys, type KeyBinding } from '../../src/boot/token-keys.ts'
+import type { InstanceIdentity } from '../../src/format/instance-identity.ts'
 import {
   createInstanceKeys,
   type InstanceKeys,
   instanceTpm,
   rootHmacs,
-} from '../../src/boot/tpm.ts'
-import type { InstanceIdentity } from '../../src/format/instance-identity.ts'
-import { Secret } from '../../src/format/secret.ts'
+} from '../../src/identity/tpm.ts'
+import { Secret } from '../../src/secret.ts'
+import { type BoundKeys, boundKeys, type KeyBinding } from '../../src/token/keys.ts'
+import { FIRST_GENERATION, type Revocations } from '../../src/token/revocations.ts'
 
 /** No token was revoked, and none will be. */
 export const NOTHING_REVOKED: Revocations = {

@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { endPeer, type PeerOptions, startPeer } from './peer.ts'
 
-const CALLER = fileURLToPath(new URL('../../src/relay/caller.ts', import.meta.url))
-const PROCESS = fileURLToPath(new URL('../../src/relay/process.ts', import.meta.url))
+const CALLER = fileURLToPath(new URL('../../src/caller/caller.ts', import.meta.url))
+const PROCESS = fileURLToPath(new URL('../../src/caller/process.ts', import.meta.url))
 
 const WATCH = `import { createServer } from 'node:net'
 import { chmodSync } from 'node:fs'

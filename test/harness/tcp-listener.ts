@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
-import { callerOf, uidOf } from '../../src/relay/caller.ts'
-import { cgroups } from '../../src/relay/cgroup.ts'
-import { containerNetworks } from '../../src/relay/container-networks.ts'
+import { callerOf, uidOf } from '../../src/caller/caller.ts'
+import { cgroups } from '../../src/caller/cgroup-tree.ts'
+import { containerNetworks } from '../../src/caller/container-networks.ts'
 import {
   identifyContained,
   identifyLoopback,
   identifyRedirected,
-} from '../../src/relay/tcp-caller.ts'
+} from '../../src/caller/tcp-caller.ts'
 
 /**
  * `HOW ADDRESS PORT SERVICE_ADDRESS SERVICE_PORT`: listens, and prints a line of JSON for each

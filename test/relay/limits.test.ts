@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RateError } from '../../src/errors.ts'
+import { ratePerUid } from '../../src/rate-limit.ts'
 import {
   keptForRoot,
   type LimitBounds,
@@ -8,7 +9,6 @@ import {
   type Limits,
   limits,
 } from '../../src/relay/limits.ts'
-import { ratePerUid } from '../../src/relay/rate.ts'
 
 function clock() {
   let nowMs = 1_000_000

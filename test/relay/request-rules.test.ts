@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { aliyun } from '../../src/dialect/aliyun.ts'
 import { MetabindError } from '../../src/errors.ts'
-import { aliyun } from '../../src/relay/dialect-aliyun.ts'
 import { judgeHeaders, judgeQuery, parseTtlSeconds } from '../../src/relay/request-rules.ts'
 
 const TTL = aliyun.ttlHeader

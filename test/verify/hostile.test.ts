@@ -13,10 +13,10 @@ import {
 } from '../../src/format/activation.ts'
 import { replayEventLog } from '../../src/format/event-log.ts'
 import { encodeEvidence } from '../../src/format/evidence.ts'
-import { certificatesOfNv } from '../../src/format/nv-certificate.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
+import { certificatesOfNv } from '../../src/identity/nv-certificate.ts'
 import { certificatesIn, parseCertificate } from '../../src/verify/certificate.ts'
 import {
   basicConstraints,

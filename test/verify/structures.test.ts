@@ -3,12 +3,12 @@ import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import { ByteReader, sized } from '../../src/format/byte-reader.ts'
-import { certificatesOfNv } from '../../src/format/nv-certificate.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parseSelection } from '../../src/format/tpm-pcr-selection.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
 import { AK_TEMPLATE, EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
+import { certificatesOfNv } from '../../src/identity/nv-certificate.ts'
 import {
   parseAttestation,
   requireKeyScheme,

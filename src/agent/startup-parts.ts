@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs'
+import { bootTimeMs } from 'tpm2-js/linux'
+import type { Config } from '../config.ts'
+import type { Dialect } from '../dialect/dialect.ts'
+import { causeChain, MetabindError } from '../errors.ts'
+import { type AttestationDeps, attestationOf } from '../identity/attestation.ts'
+import { continuityOf } from '../identity/continuity.ts'
+import type { InstanceTpm } from '../identity/tpm.ts'
+import type { Log } from '../log.ts'
+import type { Metadata } from '../metadata/metadata.ts'
+import { keptIn } from '../storage/sealed-file.ts'
+import { loadRevocations } from '../token/revocations.ts'
+import { loadSalt } from '../token/salt.ts'
+import type { ParsedTrust } from '../verify/trust.ts'
+import type { BootDeps } from './startup.ts'
+import { readAkCertificates } from './trust-files.ts'
+
+const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
+
+/** What the steps of boot work with, put together from the configuration and the agent's parts. */
+export function bootParts(
+  config: Config,
+  dialect: Dialect,
+  tpm: InstanceTpm,
+  metadata: Metadata,
+  trust: () => ParsedTrust,
+  log: Log,
+): BootDeps {
+  const { runtime, state } = config.directories
+  const attestation = attestationParts(config, dialect, tpm, metadata, trust)
+  return {
+    tpm,
+    dialect: dialect.name,
+    ekCertificate: config.tpm.ek_certificate,
+    attestationOf: (keys, identity) => attestationOf(attestation, keys, identity),
+    continuityOf: (identity) => continuityOf(tpm, identity, state),
+    readInstanceId: () => readInstanceId(metadata, dialect),
+    openKept: (seal) =>
+      keptIn(runtime, seal, (problem) =>
+        log.warn(
+          { code: problem.code, cause: causeChain(problem) },
+          'kept for a restart: unusable',
+        ),
+      ),
+    onOtherInstance: (before, now) =>
+      log.warn({ before, now }, 'the source names another instance'),
+    bootId: readFileSync(BOOT_ID_FILE, 'utf8').trim(),
+    salt: loadSalt(runtime),
+    revocations: loadRevocations(runtime, bootTimeMs),
+    bootTimeMs,
+  }
+}
+
+function attestationParts(
+  { tpm: settings, source }: Config,
+  dialect: Dialect,
+  tpm: InstanceTpm,
+  metadata: Metadata,
+  trust: () => ParsedTrust,
+): AttestationDeps {
+  const akCertificates = readAkCertificates(settings)
+  const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(settings.tcti)?.[1]
+  return {
+    tpm,
+    dialect: dialect.name,
+    pcrs: { hash: settings.pcr_bank, pcrs: settings.pcrs },
+    akCertificates,
+    // Another TPM's log would only refute this one's PCRs.
+    eventLogFile: device && `/sys/kernel/security/tpm${device}/binary_bios_measurements`,
+    readIdentityDocument: (audience) => readIdentityDocument(metadata, dialect, audience),
+    policy: () => ({
+      trust: trust(),
+      ekCertificate: settings.ek_certificate,
+      ekInstance: settings.ek_instance,
+      identityDocument: source.identity_document,
+    }),
+  }
+}
+
+/** The cloud's PKCS7 for an audience. A silent source makes none; `require` then refuses. */
+async function readIdentityDocument(
+  metadata: Metadata,
+  dialect: Dialect,
+  audience: string,
+): Promise<Buffer | undefined> {
+  const [path] = dialect.audiencePaths
+  if (path === undefined) return undefined
+  try {
+    const { item } = await metadata.read(path, `audience=${audience}`, { fresh: true })
+    return item && decodePkcs7(item.body.toString('latin1'))
+  } catch (error) {
+    if (error instanceof MetabindError && error.code === 'SOURCE_DOWN') return undefined
+    throw error
+  }
+}
+
+/** Base64 without armour, blanks allowed. @throws MetabindError SOURCE_NONSENSE */
+function decodePkcs7(text: string): Buffer {
+  const plain = text.replaceAll(/\s/g, '')
+  if (/^[A-Za-z0-9+/]+={0,2}$/.test(plain)) return Buffer.from(plain, 'base64')
+  throw new MetabindError('SOURCE_NONSENSE', 'its identity document is not base64')
+}
+
+/** Asks the source itself; through the cache, so that the first reader need not ask again. */
+export async function readInstanceId(metadata: Metadata, dialect: Dialect): Promise<string> {
+  const { item } = await metadata.read(dialect.instanceIdPath, undefined, { fresh: true })
+  if (item === undefined) throw new MetabindError('METADATA_ABSENT', dialect.instanceIdPath)
+  return item.body.toString('utf8')
+}

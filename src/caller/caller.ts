@@ -1,0 +1,209 @@
+import { closeSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import {
+  openPidfd,
+  type PeerCredentials,
+  peerCredentials,
+  peerGroupCount,
+  peerGroups,
+  peerPidfd,
+  processAlive,
+  socketFd,
+} from 'tpm2-js/linux'
+import { MetabindError } from '../errors.ts'
+import { ratePerUid } from '../rate-limit.ts'
+import {
+  effectiveUidOf,
+  isUnmappedGroup,
+  isUnmappedUser,
+  type NamesExecutable,
+  type ProcessAttributes,
+  readProcess,
+  startTimeOf,
+} from './process.ts'
+
+/**
+ * The local process on the other end of a connection.
+ *
+ * uid, gid and groups are what the kernel recorded when the process connected: it cannot change them
+ * any more. The rest is what /proc said when the connection was accepted. A process that replaces
+ * itself (execve) between the two shows its new executable, and one that hands its connection to
+ * another hands its identity with it: whoever may run an executable can speak in its name.
+ */
+export interface Caller {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+  readonly groups: readonly number[]
+  /** The system unit of systemd, undefined where it is in none. See caller/cgroup-place.ts. */
+  readonly unit?: string
+  readonly slice?: string
+  readonly container?: string
+  /** Which of its PID, user and network namespaces are not the agent's; the last only over TCP. */
+  readonly namespaces: readonly ('pid' | 'user' | 'network')[]
+  /** The file that it runs; only where a rule of the policy names that file. */
+  readonly executable?: string
+}
+
+/** What identifying needs besides the kernel. */
+export interface CallerDeps {
+  /** Whether a rule names the executable at a path; undefined where no rule names any. */
+  readonly namesExecutable: NamesExecutable | undefined
+  /** A pidfd of a socket's peer, or undefined where the kernel has none (before 6.5). */
+  readonly peerPidfd: (fd: number) => number | undefined
+  /** A pidfd of the process that has a pid, or undefined where the kernel has none (before 5.3). */
+  readonly openPidfd: (pid: number) => number | undefined
+  /** Whether a list of more than GROUPS_AT_ONCE groups may be read for a user: 0 if so. */
+  readonly manyGroups: { take(uid: number): number }
+}
+
+/** Read of every caller. The kernel needs 3 ms for the most that there can be, with everybody waiting. */
+export const GROUPS_AT_ONCE = 1024
+/** How many lists beyond that are read for one user. */
+export const MANY_GROUPS = { perSecond: 5, burst: 20 }
+
+/** Some 2 KiB. */
+const GROUPS_PER_SHARE = 256
+
+const KERNEL: CallerDeps = {
+  namesExecutable: undefined,
+  peerPidfd,
+  openPidfd,
+  manyGroups: ratePerUid(MANY_GROUPS, () => performance.now()),
+}
+
+const callers = new WeakMap<Duplex, Caller | MetabindError>()
+const uids = new WeakMap<Duplex, number>()
+
+/**
+ * Identifies whoever connected. Called once, when a connection is accepted: about 50 µs of CPU, and
+ * no request on the connection asks again. A caller that cannot be identified is remembered as
+ * such, so that each of its requests is refused.
+ */
+export function identifyCaller(socket: Socket, deps: Partial<CallerDeps> = {}): void {
+  try {
+    const fd = socketFd(socket)
+    const credentials = peerCredentials(fd)
+    if (!isUnmappedUser(credentials.uid)) rememberUid(socket, credentials.uid)
+    callers.set(socket, callerAt(fd, credentials, { ...KERNEL, ...deps }))
+  } catch (error) {
+    callers.set(socket, unknownBecause(error))
+  }
+}
+
+/** Remembers who is on the other end, where the transport is another than a Unix socket. */
+export function rememberCaller(socket: Socket, caller: Caller): void {
+  callers.set(socket, caller)
+  rememberUid(socket, caller.uid)
+}
+
+/** Remembers the user of a caller that may not be identified: whatever it does is counted for that user. */
+export function rememberUid(socket: Socket, uid: number): void {
+  uids.set(socket, uid)
+}
+
+/**
+ * The user for whom everything on a connection is counted, whether its caller could be identified or
+ * not; undefined where the kernel names none.
+ */
+export function uidOf(socket: Duplex): number | undefined {
+  return uids.get(socket)
+}
+
+/** What one over TCP counts for: the kernel holds more for it, of requests as well as of answers. */
+export const SHARES_OF_TCP = 4
+
+/** Whether a connection is root's. Root of a container, or who may be in one, is another. */
+export function isHostRoot(socket: Socket): boolean {
+  const caller = callers.get(socket)
+  if (caller === undefined || caller instanceof MetabindError) return false
+  return caller.uid === 0 && caller.container === undefined && caller.namespaces.length === 0
+}
+
+/**
+ * How many connections one counts for: more than one over TCP, and where its caller is in so many groups
+ * that what is remembered of it would fill the memory.
+ */
+export function sharesOf(socket: Socket): number {
+  // A Unix socket has no address.
+  const shares = socket.remoteAddress === undefined ? 1 : SHARES_OF_TCP
+  const caller = callers.get(socket)
+  if (caller === undefined || caller instanceof MetabindError) return shares
+  return shares + Math.floor(caller.groups.length / GROUPS_PER_SHARE)
+}
+
+/**
+ * The caller of a request's connection.
+ *
+ * @throws MetabindError CALLER_UNKNOWN
+ */
+export function callerOf(socket: Duplex): Caller {
+  const caller = callers.get(socket)
+  if (caller === undefined) throw new MetabindError('CALLER_UNKNOWN')
+  if (caller instanceof MetabindError) throw caller
+  return caller
+}
+
+function callerAt(fd: number, credentials: PeerCredentials, deps: CallerDeps): Caller {
+  const { pid, uid, gid } = credentials
+  if (pid === 0) throw new MetabindError('CALLER_UNKNOWN', 'it is in a PID namespace not seen here')
+  if (isUnmappedUser(uid) || isUnmappedGroup(gid)) {
+    throw new MetabindError('CALLER_UNKNOWN', 'its user has no number in this user namespace')
+  }
+  if (peerGroupCount(fd) > GROUPS_AT_ONCE && deps.manyGroups.take(uid) > 0) {
+    throw new MetabindError('CALLER_UNKNOWN', 'its user has too many callers with many groups')
+  }
+  const attributes = attributesOf(fd, credentials, deps)
+  return { pid, uid, gid, groups: peerGroups(fd), ...attributes }
+}
+
+/**
+ * Reads the attributes, then looks again whether they can be another process's: a pid is given anew
+ * when its process is gone. The pidfd was made from the socket, not from the number, so as long as
+ * its process runs, the number was that process's at every read before.
+ */
+function attributesOf(
+  fd: number,
+  credentials: PeerCredentials,
+  deps: CallerDeps,
+): ProcessAttributes {
+  const pidfd = deps.peerPidfd(fd)
+  if (pidfd === undefined) return attributesByStartTime(credentials, deps)
+  try {
+    const attributes = readProcess(credentials.pid, pidfd, deps.namesExecutable)
+    if (!processAlive(pidfd)) throw gone()
+    return attributes
+  } finally {
+    // Not kept: one connection costs one descriptor.
+    closeSync(pidfd)
+  }
+}
+
+/**
+ * For kernels without SO_PEERPIDFD. The start time shows that one process was read all along, but
+ * not that it is the one that connected: that one may have gone before accept, and its pid may have
+ * been given anew. What is left of this race is narrowed to processes of the same user.
+ */
+function attributesByStartTime({ pid, uid }: PeerCredentials, deps: CallerDeps): ProcessAttributes {
+  const startTime = startTimeOf(pid)
+  const pidfd = deps.openPidfd(pid)
+  try {
+    const attributes = readProcess(pid, pidfd, deps.namesExecutable)
+    if (effectiveUidOf(pid) !== uid || startTimeOf(pid) !== startTime) throw gone()
+    return attributes
+  } finally {
+    if (pidfd !== undefined) closeSync(pidfd)
+  }
+}
+
+function gone(): MetabindError {
+  return new MetabindError('CALLER_UNKNOWN', 'its process is gone')
+}
+
+/** Whatever failed, the caller is not known; the cause is for the log. */
+function unknownBecause(error: unknown): MetabindError {
+  return error instanceof MetabindError && error.code === 'CALLER_UNKNOWN'
+    ? error
+    : new MetabindError('CALLER_UNKNOWN', 'its process cannot be looked at', error)
+}

@@ -1,0 +1,152 @@
+import type { Socket } from 'node:net'
+import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'tpm2-js/linux'
+import { MetabindError } from '../errors.ts'
+import { type Caller, rememberCaller, rememberUid } from './caller.ts'
+import { parseCgroup } from './cgroup-place.ts'
+import type { Cgroups } from './cgroup-tree.ts'
+import { connectionsPerAddress } from './connections-per-address.ts'
+import type { Contained, ContainerNetworks } from './container-networks.ts'
+
+/** An IPv4 address and port. */
+export interface Destination {
+  readonly address: string
+  readonly port: number
+}
+
+// The kernel names the user that made a TCP socket, no process and no group. These two fit nobody:
+// pid 0 is no process, and (gid_t)-1 is no group (chown(2)), so a rule for a group cannot match.
+const NO_PID = 0
+const NO_GID = 0xffff_ffff
+
+/** From one address of a container at once; those beyond it are closed unheard. */
+export const CONTAINED_CONNECTIONS_MAX = 256
+
+/**
+ * Identifies callers whose connections a firewall rule brought here. One that came by itself is
+ * refused: any page in a local browser and any local program could open it (DNS rebinding).
+ *
+ * @param destination where the connections were going: the metadata service
+ * @param onRedirected called for each that a rule brought here
+ */
+export function identifyRedirected(
+  destination: Destination,
+  places: Cgroups,
+  onRedirected: () => void,
+): (socket: Socket) => void {
+  return (socket) => {
+    if (!wasGoingTo(socket, destination)) return
+    onRedirected()
+    const owner = ownerOf(socket, destination)
+    // The agent's own connections are not redirected: whoever seems to be the agent is not.
+    if (owner?.uid !== process.getuid?.()) remember(socket, owner, places)
+  }
+}
+
+/**
+ * Identifies callers in containers with a network of their own, whose connections the rules let come
+ * to a socket with the address of the metadata service. Other machines may reach that too: for them no
+ * container has the connection, so nobody is named.
+ */
+export function identifyContained(
+  destination: Destination,
+  networks: ContainerNetworks,
+  onRedirected: () => void,
+): (socket: Socket) => Promise<void> {
+  const mayStay = connectionsPerAddress(CONTAINED_CONNECTIONS_MAX)
+  return async (socket) => {
+    if (!mayStay(socket)) return void socket.destroy()
+    onRedirected()
+    const contained = await containedOf(socket, destination, networks)
+    if (contained !== undefined) rememberCaller(socket, callerInContainer(contained))
+  }
+}
+
+/** Who in a container made the other end of a connection; undefined where that cannot be told. */
+export async function containedOf(
+  { remoteAddress: address, remotePort: port }: Socket,
+  destination: Destination,
+  networks: ContainerNetworks,
+): Promise<Contained | undefined> {
+  if (address === undefined || port === undefined) return undefined
+  return networks.ownerOf({ address, port }, destination)
+}
+
+/** Identifies callers that connected to this address itself, which must be a loopback address. */
+export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
+  return (socket) => {
+    const { localAddress = '', localPort = 0 } = socket
+    remember(socket, ownerOf(socket, { address: localAddress, port: localPort }), places)
+  }
+}
+
+/**
+ * A caller whose cgroup is out of sight is refused: nobody could say whether it is in a container,
+ * where uid 0 is not the root that a rule means.
+ */
+function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroups): void {
+  if (owner === undefined) return
+  rememberUid(socket, owner.uid)
+  if (owner.cgroupId === undefined) return
+  const place = places.pathOf(owner.cgroupId, owner.uid)
+  if (place === undefined) return
+  rememberCaller(socket, callerFor(owner, place))
+}
+
+/** Whether a connection was going to `destination` when a rule redirected it. */
+export function wasGoingTo(socket: Socket, destination: Destination): boolean {
+  try {
+    const original = originalDestination(socketFd(socket))
+    return original?.address === destination.address && original.port === destination.port
+  } catch {
+    // The peer has gone already: whatever it wanted, nobody waits for it.
+    return false
+  }
+}
+
+/**
+ * Where the metadata service is, as firewall rules need it.
+ *
+ * @param endpoint `http://ADDRESS[:PORT]`
+ * @throws MetabindError LISTEN_FAILED where the host is a name: names cannot be guarded
+ */
+export function destinationOf(endpoint: string): Destination {
+  const { hostname, port } = new URL(endpoint)
+  if (!/^[0-9.]+$/.test(hostname)) {
+    throw new MetabindError('LISTEN_FAILED', `transparent needs an IPv4 address, not ${hostname}.`)
+  }
+  return { address: hostname, port: port === '' ? 80 : Number(port) }
+}
+
+/**
+ * Who made the other end of a connection; undefined where that cannot be told. The other end as its
+ * owner sees it: the same ports, and the address that it connected to.
+ */
+export function ownerOf(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
+  const { remoteAddress = '', remotePort = 0 } = socket
+  try {
+    return tcpSocketOwner({
+      localAddress: remoteAddress,
+      localPort: remotePort,
+      remoteAddress: connectedTo.address,
+      remotePort: connectedTo.port,
+    })
+  } catch {
+    // No kernel to ask, or no IPv4: nobody is named, and each request is refused by callerOf.
+    return undefined
+  }
+}
+
+/**
+ * The kernel names no process here, so its groups, its namespaces and what it runs are not known: no
+ * rule that names groups or executables speaks of it.
+ */
+function callerFor(owner: SocketOwner, cgroup: string): Caller {
+  const place = parseCgroup(`0::${cgroup}`)
+  return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [], ...place }
+}
+
+/** Of root in a container too: a network of its own is enough to be no root that a rule means. */
+function callerInContainer({ uid, container }: Contained): Caller {
+  const place = container === undefined ? {} : { container }
+  return { pid: NO_PID, uid, gid: NO_GID, groups: [], namespaces: ['network'], ...place }
+}

@@ -1,0 +1,6 @@
+import { aliyun } from './aliyun.ts'
+import type { Dialect, DialectName } from './dialect.ts'
+import { ec2 } from './ec2.ts'
+
+/** Every cloud's dialect, by its name in the configuration. */
+export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { aliyun, ec2 }

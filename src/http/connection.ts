@@ -1,0 +1,102 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { uidOf } from '../caller/caller.ts'
+import { MetabindError } from '../errors.ts'
+
+/** Requests of one connection that may wait for their answers together. */
+export const UNDER_WAY_MAX = 16
+/** Requests behind another of their connection that is not answered yet: of one user, and of all. */
+export const AHEAD_PER_UID_MAX = 128
+export const AHEAD_MAX = 512
+
+/** What llhttp takes from its caller after headers: what comes behind them is another protocol. */
+const HEADERS_END_HTTP = 2
+
+/** What waits for answers on one connection. */
+interface Waiting {
+  readonly uid: number | undefined
+  count: number
+}
+
+const waiting = new WeakMap<Socket, Waiting>()
+/** Over all connections of the process, since its memory is one. A client that sends nothing ahead is not in here. */
+const ahead = { ofAll: 0, ofUid: new Map<number | undefined, number>() }
+
+/**
+ * Hands a server's requests on only if they may begin, whoever would answer them: node:http answers some by
+ * itself, and fastify some before its hooks. Each that was parsed is counted.
+ */
+export function guardRequests(server: Server): void {
+  const [serve] = server.listeners('request')
+  if (serve === undefined) throw new MetabindError('INTERNAL', 'nobody answers requests')
+  server.removeAllListeners('request')
+  server.on('request', (incoming: IncomingMessage, response: ServerResponse) => {
+    if (begin(incoming.socket, response)) Reflect.apply(serve, server, [incoming, response])
+  })
+  server.on('checkContinue', (incoming, response) => {
+    if (hasRoom(waitingOn(incoming.socket))) response.writeContinue()
+    server.emit('request', incoming, response)
+  })
+  // Anything else that is expected may be ignored (RFC 9110, 10.1.1).
+  server.on('checkExpectation', (incoming, response) => server.emit('request', incoming, response))
+}
+
+/**
+ * Counts a request, or closes its connection if too many are not answered. node:http begins whatever it
+ * has read, thousands of requests in one turn of the event loop, and reads on until answers pile up:
+ * behind answers that are made to wait, or that nobody reads, one connection could fill the memory.
+ */
+function begin(socket: Socket, response: ServerResponse): boolean {
+  const own = waitingOn(socket)
+  if (socket.destroyed || !hasRoom(own)) {
+    socket.destroy()
+    stopParsing(socket)
+    return false
+  }
+  own.count += 1
+  if (own.count > 1) countAhead(own.uid, 1)
+  response.once('close', () => {
+    // Those of a closed connection have been counted back together.
+    if (own.count > 0) own.count -= 1
+    if (own.count > 0) countAhead(own.uid, -1)
+  })
+  return true
+}
+
+/**
+ * What was read is parsed to its end otherwise, closed or not: in one turn of the event loop some hundred
+ * connections become hundreds of thousands of requests, which are held until the turn is over.
+ */
+function stopParsing(socket: Socket): void {
+  // Node's types leave it out, and its pause() takes effect after all that was read.
+  const { parser } = socket as Socket & { readonly parser?: { onIncoming?: () => number } | null }
+  if (parser?.onIncoming) parser.onIncoming = () => HEADERS_END_HTTP
+}
+
+function hasRoom(own: Waiting): boolean {
+  if (own.count === 0) return true
+  return (
+    own.count < UNDER_WAY_MAX &&
+    ahead.ofAll < AHEAD_MAX &&
+    (ahead.ofUid.get(own.uid) ?? 0) < AHEAD_PER_UID_MAX
+  )
+}
+
+function waitingOn(socket: Socket): Waiting {
+  const known = waiting.get(socket)
+  if (known !== undefined) return known
+  const own: Waiting = { uid: uidOf(socket), count: 0 }
+  waiting.set(socket, own)
+  socket.once('close', () => {
+    if (own.count > 1) countAhead(own.uid, 1 - own.count)
+    own.count = 0
+  })
+  return own
+}
+
+function countAhead(uid: number | undefined, change: number): void {
+  ahead.ofAll += change
+  const left = (ahead.ofUid.get(uid) ?? 0) + change
+  if (left > 0) ahead.ofUid.set(uid, left)
+  else ahead.ofUid.delete(uid)
+}

@@ -1,0 +1,91 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import type { PcrSelection } from 'tpm2-js'
+import type { Answer, Challenge } from '../format/activation.ts'
+import { EVENT_LOG_BYTES_MAX, type Evidence } from '../format/evidence.ts'
+import { identityDocumentAudience } from '../format/evidence-nonce.ts'
+import type { InstanceIdentity } from '../format/instance-identity.ts'
+import { activate } from './activate.ts'
+import { gatherEvidence } from './evidence.ts'
+import { type SelfTestPolicy, type SelfTestResult, selfTest } from './self-test.ts'
+import type { InstanceKeys, InstanceTpm } from './tpm.ts'
+
+/** What this instance can say of itself, to anyone and to itself. */
+export interface Attestation {
+  /** @throws MetabindError TPM_…, SOURCE_NONSENSE */
+  evidence(nonce: Buffer): Promise<Evidence>
+  /** @throws MetabindError ACTIVATION_OTHER, TPM_… */
+  activate(challenge: Challenge): Promise<Answer>
+  /** @throws MetabindError VERIFY_…, TPM_… */
+  selfTest(): Promise<SelfTestResult>
+}
+
+/** What attestation is made of, besides keys and identity. */
+export interface AttestationDeps {
+  readonly tpm: InstanceTpm
+  readonly dialect: Evidence['dialect']
+  readonly pcrs: PcrSelection
+  /** DER, leaf first: for clouds that certify attestation keys. */
+  readonly akCertificates: readonly Buffer[]
+  /** Where the firmware's event log is; undefined where it is not this TPM's. */
+  readonly eventLogFile: string | undefined
+  /** The cloud's PKCS7 for an audience; undefined where it makes none. */
+  readonly readIdentityDocument: (audience: string) => Promise<Buffer | undefined>
+  /** Asked for each test: trust anchors may be read anew while the agent runs. */
+  readonly policy: () => SelfTestPolicy
+}
+
+/** Puts the parts together for the keys and the identity of this boot. */
+export function attestationOf(
+  deps: AttestationDeps,
+  keys: InstanceKeys,
+  identity: InstanceIdentity,
+): Attestation {
+  const gather = (nonce: Buffer, identityDocument: Buffer | undefined): Promise<Evidence> =>
+    gatherEvidence(deps.tpm, keys, {
+      nonce,
+      dialect: deps.dialect,
+      instanceId: identity.instanceId,
+      pcrs: deps.pcrs,
+      akCertificates: deps.akCertificates,
+      eventLog: readEventLog(deps.eventLogFile),
+      identityDocument,
+    })
+  const evidence = async (nonce: Buffer): Promise<Evidence> =>
+    gather(nonce, await deps.readIdentityDocument(identityDocumentAudience(nonce)))
+  return {
+    evidence,
+    activate: (challenge) => activate(deps.tpm, keys, challenge),
+    selfTest: () => {
+      const policy = deps.policy()
+      // A source whose document is ignored is not asked for it, and cannot fail in giving it.
+      const withoutDocument = (nonce: Buffer) => gather(nonce, undefined)
+      const isIgnored = policy.identityDocument === 'ignore'
+      return selfTest(deps.tpm, keys, policy, isIgnored ? withoutDocument : evidence)
+    },
+  }
+}
+
+/** The log, where it can be read: securityfs gives it to root alone unless a rule says otherwise. */
+function readEventLog(file: string | undefined): Buffer | undefined {
+  if (file === undefined) return undefined
+  let descriptor: number | undefined
+  try {
+    descriptor = openSync(file, 'r')
+    return readBounded(descriptor)
+  } catch {
+    // A kernel in lockdown refuses to read what it let be opened.
+    return undefined
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor)
+  }
+}
+
+/** Files of securityfs have no size: read until the end, or until it is too long to be one. */
+function readBounded(descriptor: number): Buffer | undefined {
+  const bytes = Buffer.alloc(EVENT_LOG_BYTES_MAX + 1)
+  let length = 0
+  for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+    read = readSync(descriptor, bytes, length, bytes.length - length, null)
+  }
+  return length > EVENT_LOG_BYTES_MAX ? undefined : bytes.subarray(0, length)
+}

@@ -1,0 +1,36 @@
+import { spawnSync } from 'node:child_process'
+import { MetabindError } from '../errors.ts'
+import { LOCKDOWN_TABLE, type LockdownState, readLockdown } from './rules.ts'
+
+/** The firewall, asked and changed through nft(8) of the distribution. */
+
+const NFT = 'nft'
+// At its first use the kernel loads modules: an emulated machine with much to do took over ten seconds.
+const TIMEOUT_MS = 60_000
+// root's PATH under cron and sudo often lacks the sbin directories.
+const PATH = '/usr/sbin:/sbin:/usr/bin:/bin'
+
+/** Applies rules in one transaction: all of them or none. @throws MetabindError FIREWALL_FAILED */
+export function applyRules(rules: string): void {
+  run(['-f', '-'], rules)
+}
+
+/** What of lockdown is in force; undefined where there is no table. @throws MetabindError FIREWALL_FAILED */
+export function lockdownState(): LockdownState | undefined {
+  const tables = run(['list', 'tables', 'ip']).split('\n')
+  if (!tables.includes(`table ${LOCKDOWN_TABLE}`)) return undefined
+  return readLockdown(run(['-j', 'list', 'table', ...LOCKDOWN_TABLE.split(' ')]))
+}
+
+function run(args: readonly string[], input = ''): string {
+  const options = { input, timeout: TIMEOUT_MS, env: { PATH }, encoding: 'utf8' } as const
+  const { error, status, stdout, stderr } = spawnSync(NFT, args, options)
+  if (error !== undefined) {
+    const isLate = 'code' in error && error.code === 'ETIMEDOUT'
+    const why = isLate ? 'nft did not end in time.' : 'nft did not run.'
+    throw new MetabindError('FIREWALL_FAILED', why, error)
+  }
+  if (status === 0) return stdout
+  const why = stderr.split('\n', 1)[0] ?? ''
+  throw new MetabindError('FIREWALL_FAILED', `nft: ${why}`)
+}

@@ -1,0 +1,124 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { listenersOn } from '../caller/proc-net-tcp.ts'
+import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
+import { DIALECTS } from '../dialect/dialects.ts'
+import { MetabindError, UsageError } from '../errors.ts'
+import type { Lockdown } from './rules.ts'
+
+/** What `metabind lockdown on` was asked to do, as far as it matters for the rules. */
+export interface LockdownFlags {
+  readonly observe?: boolean | undefined
+  readonly for?: string | undefined
+  readonly user?: string | undefined
+  readonly containers?: string | undefined
+  readonly config?: readonly string[] | undefined
+}
+
+const AGENT_USER = 'metabind'
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
+const FOR_SECONDS_MAX = 7 * 24 * 3600
+
+/**
+ * Decides what the rules say, from the options and the agent's configuration.
+ *
+ * @throws UsageError for an option that cannot be meant
+ * @throws MetabindError LOCKDOWN_UNPREPARED where the rules would guard nothing or break everybody
+ */
+export function planLockdown(flags: LockdownFlags): Lockdown {
+  const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
+  if (!config.transparent.enabled) throw unprepared('transparent.enabled is false.')
+  const places = placesOf(config, flags.observe ? 'observe' : 'enforce')
+  if (!/^[0-9.]+$/.test(places.address)) throw unprepared('source.endpoint is no IPv4 address.')
+  return {
+    ...places,
+    agentUid: uidOf(flags.user ?? AGENT_USER),
+    containers: containersOf(flags.containers ?? 'refuse'),
+    forSeconds: flags.for === undefined ? undefined : secondsOf(flags.for),
+  }
+}
+
+type Places = Pick<Lockdown, 'mode' | 'address' | 'port' | 'listenerPort' | 'observePort'>
+
+/** Where callers go, and where they are sent instead. */
+export function placesOf(config: Config, mode: Lockdown['mode']): Places {
+  const { hostname, port } = serviceOf(config)
+  const { transparent } = config
+  const observePort = transparent.observe_port
+  const listenerPort = mode === 'observe' ? observePort : transparent.port
+  const servicePort = port === '' ? 80 : Number(port)
+  return { mode, address: hostname, port: servicePort, listenerPort, observePort }
+}
+
+/** Where the agent finds the metadata service. */
+export function serviceOf({ source }: Config): URL {
+  return new URL(source.endpoint ?? DIALECTS[source.dialect].endpoint)
+}
+
+/** What has to listen before callers are sent there. */
+type Listeners = Places & Pick<Lockdown, 'agentUid' | 'containers'>
+
+/**
+ * Redirecting to a port where nobody listens would refuse every caller, and to one that somebody
+ * else holds, leave them all to him.
+ *
+ * @throws MetabindError LOCKDOWN_UNPREPARED
+ */
+export function requireListeners(plan: Listeners): void {
+  const table = readFileSync('/proc/net/tcp', 'utf8')
+  requireAgent(table, plan)
+  if (plan.containers === 'redirect') requireSystemd(table, plan)
+}
+
+function requireAgent(table: string, { listenerPort, agentUid }: Listeners): void {
+  const uids = listenersOn(table, listenerPort)
+  if (uids.includes(agentUid)) return
+  const where = `127.0.0.1:${listenerPort}`
+  const [other] = uids
+  throw unprepared(
+    other === undefined
+      ? `Nobody listens on ${where}.`
+      : `${where} is held by user ${other}, not by the agent's user ${agentUid}.`,
+  )
+}
+
+/** Only systemd can hold a socket at an address that is not the host's. */
+function requireSystemd(table: string, { mode, address, port, listenerPort }: Listeners): void {
+  const [unit, at] =
+    mode === 'observe'
+      ? ['metabind-containers-observe.socket', listenerPort]
+      : ['metabind-containers.socket', port]
+  if (listenersOn(table, at, address).includes(0)) return
+  throw unprepared(`${unit} does not listen on ${address}:${at}.`)
+}
+
+/** A duration as `30s`, `10m` or `2h`, in seconds. */
+export function secondsOf(text: string): number {
+  const [, digits = '', unit = ''] = /^([1-9][0-9]{0,5})([smh])$/.exec(text) ?? []
+  const seconds = Number(digits) * (UNIT_SECONDS[unit] ?? 0)
+  if (seconds < 1 || seconds > FOR_SECONDS_MAX) {
+    throw new UsageError(`--for takes a duration such as 30s, 10m or 2h, up to 168h, not '${text}'`)
+  }
+  return seconds
+}
+
+function containersOf(text: string): Lockdown['containers'] {
+  if (text === 'refuse' || text === 'leave' || text === 'redirect') return text
+  throw new UsageError(`--containers takes refuse, leave or redirect, not '${text}'`)
+}
+
+/** By id(1), which knows every user that the system does. */
+function uidOf(user: string): number {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/.test(user)) throw new UsageError('--user takes a user')
+  const isNumber = /^[0-9]+$/.test(user)
+  const asked = isNumber ? undefined : spawnSync('id', ['-u', user], { encoding: 'utf8' })
+  const text = asked === undefined ? user : asked.stdout?.trim()
+  if (!/^[0-9]{1,10}$/.test(text)) throw unprepared(`There is no user ${user}.`)
+  if (Number(text) === 0)
+    throw unprepared('As root the agent could not be told from any other root.')
+  return Number(text)
+}
+
+function unprepared(why: string): MetabindError {
+  return new MetabindError('LOCKDOWN_UNPREPARED', why)
+}

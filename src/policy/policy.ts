@@ -1,0 +1,131 @@
+import type { Caller } from '../caller/caller.ts'
+import type { PathPattern, Pattern } from './pattern.ts'
+
+/** Who may read what: rules in order, and what holds where none of them speaks. */
+export interface Policy {
+  /** `audit` allows everything and records what `enforce` would have refused. */
+  readonly mode: 'enforce' | 'audit'
+  readonly rules: readonly Rule[]
+  /** Paths that only root reads where no rule says otherwise. */
+  readonly secretPaths: readonly PathPattern[]
+  /** Users and groups of rules that are nobody here, in words, each with its place in the file. */
+  readonly unknownAccounts: readonly string[]
+}
+
+/** Callers × paths → effect. Every list that is there must match; one entry of it is enough. */
+export interface Rule {
+  /** Its place in the file, from 1. */
+  readonly number: number
+  readonly name: string
+  readonly effect: 'allow' | 'deny'
+  readonly paths: readonly PathPattern[]
+  readonly users?: ReadonlySet<number>
+  /** The caller's group or one of its supplementary groups. */
+  readonly groups?: ReadonlySet<number>
+  readonly units?: readonly Pattern[]
+  readonly executables?: readonly Pattern[]
+  readonly containers?: readonly Pattern[]
+}
+
+/** What the policy says, and by which rule. */
+export interface Decision {
+  readonly allowed: boolean
+  /** The number of the rule that decided; `default` where none did. */
+  readonly rule: number | 'default'
+  readonly why: string
+}
+
+/** Why a rule does not speak of a request: the first of its lists that does not match. */
+export type Mismatch = 'paths' | 'users' | 'groups' | 'units' | 'executables' | 'containers'
+
+/**
+ * In `units`: a caller that is in no unit; no unit can be called this, for lack of a suffix. In
+ * `containers`: one in namespaces of its own that are no known container's.
+ */
+export const NONE = 'none'
+
+// Of the native API: what proves this instance to others.
+export const NATIVE_SECRET_PATHS = ['/metabind/v1/identity/**']
+
+/**
+ * Decides by the first rule that matches. Nothing but its arguments counts: the same ones always
+ * give the same decision. The mode does not: whoever asks acts on that.
+ *
+ * @param path canonical
+ */
+export function decide(policy: Policy, caller: Caller, path: string): Decision {
+  const rule = policy.rules.find((one) => mismatch(one, caller, path) === undefined)
+  if (rule === undefined) return decideByDefault(policy, caller, path)
+  const verb = rule.effect === 'allow' ? 'allows' : 'denies'
+  return {
+    allowed: rule.effect === 'allow',
+    rule: rule.number,
+    why: `rule ${rule.number} (${rule.name}) ${verb} it`,
+  }
+}
+
+/**
+ * The first list of a rule that does not match, or undefined where all do.
+ *
+ * An allow rule that names its callers speaks of processes where the agent is: uid 0 in a container
+ * is not the root that the rule means. A process in a container, or in another user or PID
+ * namespace, is matched where `containers` names it, or by a rule for everybody. A deny rule speaks
+ * of all, so that nobody escapes it by entering a namespace.
+ */
+export function mismatch(rule: Rule, caller: Caller, path: string): Mismatch | undefined {
+  if (!rule.paths.some((pattern) => pattern.matches(path))) return 'paths'
+  if (rule.users !== undefined && !rule.users.has(caller.uid)) return 'users'
+  if (rule.groups !== undefined && !isMember(caller, rule.groups)) return 'groups'
+  if (rule.units !== undefined && !anyMatches(rule.units, caller.unit ?? NONE)) return 'units'
+  if (rule.executables !== undefined && !runsOneOf(caller, rule.executables)) return 'executables'
+  if (rule.containers === undefined) {
+    return rule.effect === 'allow' && namesCaller(rule) && isContained(caller)
+      ? 'containers'
+      : undefined
+  }
+  const contained = isContained(caller) && anyMatches(rule.containers, caller.container ?? NONE)
+  return contained ? undefined : 'containers'
+}
+
+/** Whether a path is one that only root reads where no rule says otherwise. */
+export function isSecret(policy: Policy, path: string): boolean {
+  return policy.secretPaths.some((pattern) => pattern.matches(path))
+}
+
+/** Whether a rule says anything about who calls. */
+export function namesCaller(rule: Rule): boolean {
+  const { users, groups, units, executables, containers } = rule
+  return [users, groups, units, executables, containers].some((list) => list !== undefined)
+}
+
+/** Whether the caller lives in a container, or counts uids or pids otherwise than the agent does. */
+export function isContained(caller: Caller): boolean {
+  return caller.container !== undefined || caller.namespaces.length > 0
+}
+
+function decideByDefault(policy: Policy, caller: Caller, path: string): Decision {
+  if (!isSecret(policy, path)) {
+    return { allowed: true, rule: 'default', why: 'no rule speaks of it, and it is not secret' }
+  }
+  const allowed = caller.uid === 0 && !isContained(caller)
+  const why = `no rule speaks of it, and it is secret: for root outside of containers only`
+  return { allowed, rule: 'default', why }
+}
+
+function isMember(caller: Caller, gids: ReadonlySet<number>): boolean {
+  return gids.has(caller.gid) || caller.groups.some((gid) => gids.has(gid))
+}
+
+function anyMatches(patterns: readonly Pattern[], value: string): boolean {
+  return patterns.some((pattern) => pattern.matches(value))
+}
+
+function runsOneOf(caller: Caller, executables: readonly Pattern[]): boolean {
+  return caller.executable !== undefined && anyMatches(executables, caller.executable)
+}
+
+/** What tells whether a rule names the executable at a path; undefined where no rule names any. */
+export function executablesNamed(policy: Policy): ((path: string) => boolean) | undefined {
+  const patterns = policy.rules.flatMap((rule) => rule.executables ?? [])
+  return patterns.length === 0 ? undefined : (path) => anyMatches(patterns, path)
+}

@@ -1,0 +1,57 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Caller } from '../caller/caller.ts'
+import { credentialsPath, type RoleWords } from '../dialect/role-credentials.ts'
+import { MetabindError } from '../errors.ts'
+import type { TokenAuthority } from '../token/authority.ts'
+import type { Asked } from './relay.ts'
+
+/**
+ * Credentials at a URL, for SDKs that can only read one (ALIBABA_CLOUD_CREDENTIALS_URI,
+ * AWS_CONTAINER_CREDENTIALS_FULL_URI): a plain GET without headers. The path holds a secret of the caller's uid, and the kernel must say that this
+ * uid asks; either alone is not enough. A URL is the same until the next boot.
+ */
+
+const PREFIX = '/metabind/v1/credentials/'
+// The token that a URL stands for is redeemed in the same request.
+const TTL_SECONDS = 60
+
+export interface CredentialsUri {
+  /** The URL of a caller, to which `/ROLE` is added. */
+  uriOf(caller: Caller): string
+  /** Turns a request for a caller's own URL into one for its role's credentials, with a token. */
+  admit(asked: Asked): Asked
+}
+
+/**
+ * @param key 32 bytes that only this boot of this instance has
+ * @param port of the loopback listener
+ */
+export function credentialsUri(
+  key: Buffer,
+  port: number,
+  tokens: TokenAuthority,
+  words: Pick<RoleWords, 'rolesPath'>,
+): CredentialsUri {
+  const secretOf = (uid: number): string =>
+    createHmac('sha256', key).update(`uid ${uid}`).digest('base64url')
+  return {
+    uriOf: ({ uid }) => `http://127.0.0.1:${port}${PREFIX}${secretOf(uid)}`,
+    admit: ({ caller, target }) => {
+      const [secret = '', role = '', more] = target.path.slice(PREFIX.length).split('/')
+      const isOwn = target.path.startsWith(PREFIX) && isEqual(secret, secretOf(caller.uid))
+      // The same answer for a wrong secret and a wrong path: neither tells what is here.
+      if (!isOwn || role === '' || more !== undefined) throw new MetabindError('METADATA_ABSENT')
+      const token = tokens.issue(TTL_SECONDS, caller).reveal()
+      return {
+        caller,
+        headers: { token, ttl: undefined },
+        target: { path: credentialsPath(role, words), query: undefined },
+      }
+    },
+  }
+}
+
+function isEqual(one: string, other: string): boolean {
+  const [a, b] = [Buffer.from(one), Buffer.from(other)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}

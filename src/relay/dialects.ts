@@ -1,6 +1,0 @@
-import type { Dialect, DialectName } from './dialect.ts'
-import { aliyun } from './dialect-aliyun.ts'
-import { ec2 } from './dialect-ec2.ts'
-
-/** Every cloud's dialect, by its name in the configuration. */
-export const DIALECTS: Readonly<Record<DialectName, Dialect>> = { aliyun, ec2 }

@@ -1,0 +1,29 @@
+import { hkdfSync } from 'node:crypto'
+import { MetabindError } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import type { Seal } from '../storage/sealed-file.ts'
+import type { DeriveRoots } from './epoch-keys.ts'
+
+const LABEL = 'metabind seal key v1'
+const KEY_BYTES = 32
+
+/**
+ * Derives the sealing key as token keys are, from the same roots under another label and in a
+ * context without the instance id: it is asked for before that is known, to find it out.
+ *
+ * @param context see sealContext
+ * @param salt see loadSalt
+ * @throws MetabindError TPM_…
+ */
+export async function deriveSeal(
+  derive: DeriveRoots,
+  context: Buffer,
+  salt: Secret<Buffer>,
+): Promise<Seal> {
+  const [roots] = await derive([Buffer.concat([Buffer.from(LABEL), context])])
+  if (roots === undefined) throw new MetabindError('INTERNAL', 'no sealing key derived')
+  const material = Buffer.concat([roots.fromRoot, roots.fromBoot])
+  const key = Buffer.from(hkdfSync('sha256', material, salt.reveal(), LABEL, KEY_BYTES))
+  for (const used of [material, roots.fromRoot, roots.fromBoot]) used.fill(0)
+  return { key: new Secret(key), context }
+}
