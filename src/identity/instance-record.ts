@@ -52,8 +52,18 @@ export function changeSince(last: InstanceRecord | undefined, now: InstanceRecor
     return { kind: 'instance-changed', instanceId: last.instanceId }
   }
   if (last.akName !== now.akName || last.rkName !== now.rkName) return { kind: 'tpm-cleared' }
+  // Looked at twice within one millisecond of the TPM's clock.
+  if (isSameMoment(last, now)) return { kind: 'same-run' }
   const progress = clockProgress(last, now)
   return progress === 'none' ? { kind: 'counters-back' } : { kind: progress }
+}
+
+function isSameMoment(last: TpmCounters, now: TpmCounters): boolean {
+  return (
+    now.clockMs === last.clockMs &&
+    now.resetCount === last.resetCount &&
+    now.restartCount === last.restartCount
+  )
 }
 
 /**

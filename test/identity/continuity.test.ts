@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
 import { tpm2 } from '../../native/test/tools.ts'
 import { continuityOf } from '../../src/identity/continuity.ts'
-import type { InstanceChange } from '../../src/identity/instance-record.ts'
+import { changeSince, type InstanceChange } from '../../src/identity/instance-record.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
 import { scratch } from '../harness/metabind.ts'
 
@@ -139,6 +139,13 @@ describe('while running', () => {
     expect(await continuity.look()).toEqual({ kind: 'same-run' })
     expect((await record()).clockMs).toBeGreaterThan(0)
     expect(await changeAtStart()).toEqual({ kind: 'same-run' })
+  })
+
+  test('two looks within a millisecond are of one run', () => {
+    const names = { ekName: 'aa', akName: 'bb', rkName: 'cc', instanceId: 'i-one' }
+    const record = { ...names, clockMs: 7, resetCount: 1, restartCount: 2 }
+    expect(changeSince(record, { ...record })).toEqual({ kind: 'same-run' })
+    expect(changeSince(record, { ...record, clockMs: 6 })).toEqual({ kind: 'counters-back' })
   })
 
   test('what it has seen itself counts, whatever becomes of the file', async () => {
