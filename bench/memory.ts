@@ -8,7 +8,7 @@ const TOKENS = 1_000_000
 const STEPS = 5
 const HEADERS = { 'X-aliyun-ecs-metadata-token-ttl-seconds': '21600' }
 
-/** What memory do a million living tokens take? (Rule R6 of the source: their number is not limited.) */
+/** What memory do a million living tokens take? Their number is not limited. */
 export async function memory(directory: string): Promise<Row[]> {
   const agent = await startAgent(directory, NO_LIMITS)
   const row = (subject: string): Row => ({

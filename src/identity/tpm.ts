@@ -13,13 +13,13 @@ export interface InstanceTpm {
 
 /** A primary key's public side. */
 export interface PublicKey {
-  /** TPM Name: nameAlg ‖ digest of the public area (Part 1, 16). */
+  /** TPM Name: nameAlg ‖ digest of the public area (TPM 2.0 Part 1, 16). */
   readonly name: Buffer
   /** TPMT_PUBLIC. */
   readonly publicArea: Buffer
 }
 
-/** The keys of design: all primaries, recreated at each start, none stored or persistent. */
+/** The keys of an instance: all primaries, recreated at each start, none stored or persistent. */
 export interface InstanceKeys {
   readonly endorsement: Endorsement
   readonly ek: PublicKey

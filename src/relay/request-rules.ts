@@ -8,9 +8,9 @@ export interface RequestHeaders {
   readonly ttl: string | undefined
 }
 
-// A proxy between the caller and us would hide who asks (rule R5 of the source names X-Forwarded-For
-// on token requests; refusing the others, on every route, is ours). Presence counts, not the value:
-// a peer of ours let an empty header through.
+// A proxy between the caller and us would hide who asks (the cloud refuses X-Forwarded-For on token
+// requests; refusing the others, on every route, is ours). Presence counts, not the value: other
+// software of this kind let an empty header through.
 const FORWARDING = new Set(['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip'])
 // What only a web page's request carries: DNS rebinding and cross-site requests end here.
 const BROWSER = new Set(['origin', 'referer'])
@@ -51,7 +51,7 @@ function isBrowser(name: string): boolean {
 const WHOLE_NUMBER = /^[1-9][0-9]{0,4}$/
 
 /**
- * Reads the lifetime of a token request: digits only, no sign, no leading zero (rule R2).
+ * Reads the lifetime of a token request: digits only, no sign, no leading zero.
  *
  * @param text the header's value, undefined where it was not sent
  * @param ttlSecondsMax the longest lifetime given out

@@ -47,7 +47,7 @@ export function loadRevocations(runtimeDirectory: string, bootTimeMs: () => numb
     forgetLater()
   }
   const alive = () => [...tokens].filter(([, endMs]) => endMs > bootTimeMs())
-  // Rule R4: at its expiry nothing of a token remains, nor that it was revoked.
+  // At its expiry nothing of a token remains, nor that it was revoked.
   const forget = () => {
     try {
       const left = alive()

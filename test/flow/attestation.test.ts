@@ -69,7 +69,7 @@ const known = () => ['--anchors', at('anchors'), '--identity-certificate', at('c
 const changes = (records: readonly LogRecord[]) =>
   records.filter(({ msg }) => msg === 'instance.changed').map(({ detail }) => detail)
 
-describe('14: evidence and the ceremony, by files', () => {
+describe('evidence and the ceremony, by files', () => {
   test('an agent proves to a verifier elsewhere that its keys are in its TPM', async () => {
     const instance = await started({ certified: true, config: anchored() })
     const run = async (...args: string[]) => {
@@ -150,7 +150,7 @@ describe('14: evidence and the ceremony, by files', () => {
   })
 })
 
-test('15: foreign keys at persistent handles change nothing', async () => {
+test('foreign keys at persistent handles change nothing', async () => {
   const instance = await started({ certified: true, config: anchored() })
   const before = await agentStatus(instance)
   await tpm2(instance.tpm, 'createprimary', '-C', 'o', '-G', 'ecc', '-c', 'foreign.ctx')
@@ -179,7 +179,7 @@ test('15: foreign keys at persistent handles change nothing', async () => {
 })
 
 describe('a self-test that fails', () => {
-  test('16: the EK certificate of another TPM: never ready; ready once it is gone', async () => {
+  test('the EK certificate of another TPM: never ready; ready once it is gone', async () => {
     const other = await startSwtpm()
     stack.defer(() => other.stop())
     const publicKey = await ekSpki(other.tcti)
@@ -328,7 +328,7 @@ function isFile(path: string): boolean {
 }
 
 describe('clones and resets', () => {
-  test('31: another TPM under the same disk is a clean start with one line', async () => {
+  test('another TPM under the same disk is a clean start with one line', async () => {
     const instance = await started()
     const token = await newToken(instance)
     const before = await agentStatus(instance)
@@ -344,7 +344,7 @@ describe('clones and resets', () => {
     expect(changes(clone.agent.records)).toEqual([])
   })
 
-  test('29: a cleared TPM is audited once, and a new self-test passes', async () => {
+  test('a cleared TPM is audited once, and a new self-test passes', async () => {
     const instance = await started()
     await instance.agent.stop()
     await tpm2(instance.tpm, 'clear', '-c', 'p')
@@ -355,7 +355,7 @@ describe('clones and resets', () => {
     expect(changes(instance.agent.records)).toEqual([])
   })
 
-  test('30: two cold clones: a verifier with the record of one refuses the other', async () => {
+  test('two cold clones: a verifier with the record of one refuses the other', async () => {
     const original = await started({ certified: true })
     await original.agent.stop()
     await original.tpm.kill()
@@ -398,7 +398,7 @@ describe('clones and resets', () => {
     await verified(clone, ahead)
   })
 
-  test('30: counters that went back are audited, and the agent starts', async () => {
+  test('counters that went back are audited, and the agent starts', async () => {
     const instance = await started()
     await instance.agent.stop()
     await instance.tpm.kill()
@@ -419,7 +419,7 @@ describe('clones and resets', () => {
     expect(changes(instance.agent.records)).toEqual(['counters-back'])
   })
 
-  test('32: a restored machine tests itself anew, and stops for as long as it fails', async (context) => {
+  test('a restored machine tests itself anew, and stops for as long as it fails', async (context) => {
     requireRoot(context, 'mounts a vmclock device')
     const instance = await started()
     await writeVmclock(1n)

@@ -19,10 +19,7 @@ import {
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { sendRaw } from '../harness/raw-http.ts'
 
-/**
- * The conformance matrix, reads, but for what a source in trouble does to them
- * (conformance-source.test.ts).
- */
+/** Reads, but for what a source in trouble does to them (conformance-source.test.ts). */
 
 const WHOAMI = '/metabind/v1/whoami'
 const PKCS7 = '/latest/dynamic/instance-identity/pkcs7'
@@ -60,7 +57,7 @@ async function upstreamDuring(act: () => Promise<unknown>): Promise<readonly Rec
 const lines = (requests: readonly RecordedRequest[]) =>
   requests.map(({ method, target, status }) => `${method} ${target} ${status}`)
 
-describe('G1 a read with a token relays the bytes of the source', () => {
+describe('a read with a token relays the bytes of the source', () => {
   test('text', async () => {
     const answered = await read(socket, INSTANCE_ID_PATH, await makeToken(socket))
     expect(answered).toMatchObject({
@@ -100,7 +97,7 @@ describe('G1 a read with a token relays the bytes of the source', () => {
   })
 })
 
-test('G2 a token serves a thousand reads', async () => {
+test('a token serves a thousand reads', async () => {
   const token = await makeToken(socket)
   for (let batch = 0; batch < 50; batch += 1) {
     const reads = Array.from({ length: 20 }, () => read(socket, WHOAMI, token))
@@ -108,7 +105,7 @@ test('G2 a token serves a thousand reads', async () => {
   }
 })
 
-describe('G3 a token ends at its expiry', () => {
+describe('a token ends at its expiry', () => {
   test('to the moment: valid in all of its time, refused after it', async () => {
     const beforeMs = bootTimeMs()
     const token = await makeToken(socket, 3)
@@ -131,7 +128,7 @@ describe('G3 a token ends at its expiry', () => {
   })
 })
 
-describe('G5 a read without a token is refused with 403', () => {
+describe('a read without a token is refused with 403', () => {
   test.each([INSTANCE_ID_PATH, '/', '/latest', CREDENTIALS, WHOAMI, '/no-such', '/no/such/path'])(
     '%s',
     async (path) => {
@@ -151,7 +148,7 @@ describe('G5 a read without a token is refused with 403', () => {
   )
 })
 
-describe('G6 anything but the token is refused with 401', () => {
+describe('anything but the token is refused with 401', () => {
   let token: string
   beforeAll(async () => {
     token = await makeToken(socket)
@@ -230,7 +227,7 @@ describe('G6 anything but the token is refused with 401', () => {
   })
 })
 
-describe('G7 a token counts once and in its header only', () => {
+describe('a token counts once and in its header only', () => {
   test.each([
     ['the same twice', (token: string) => [TOKEN_HEADER, token, TOKEN_HEADER, token]],
     ['a bad one behind', (token: string) => [TOKEN_HEADER, token, TOKEN_HEADER, 'aaa']],
@@ -287,7 +284,7 @@ describe('another instance, with everything copied to it but the TPM', () => {
   })
   afterAll(() => other?.stop())
 
-  test('G8 refuses a token of the first, and puts it on record', async () => {
+  test('refuses a token of the first, and puts it on record', async () => {
     const token = await makeToken(socket)
     expect(refusal(await read(other.metadataSocket, WHOAMI, token))).toBe('401 TOKEN_INVALID')
     expect((await read(socket, WHOAMI, token)).status).toBe(200)
@@ -302,7 +299,7 @@ describe('another instance, with everything copied to it but the TPM', () => {
     })
   })
 
-  test('G8 refuses it too when it is made to look like its own', async () => {
+  test('refuses it too when it is made to look like its own', async () => {
     const theirs = Buffer.from(await makeToken(socket), 'base64url')
     const own = Buffer.from(await makeToken(other.metadataSocket), 'base64url')
     own.copy(theirs, 6, 6, 14)
@@ -311,13 +308,13 @@ describe('another instance, with everything copied to it but the TPM', () => {
     await other.agent.until((record) => record.code === 'TOKEN_FORGED')
   })
 
-  test('G8 and its own tokens are nothing to the first', async () => {
+  test('and its own tokens are nothing to the first', async () => {
     const token = await makeToken(other.metadataSocket)
     expect((await read(other.metadataSocket, WHOAMI, token)).status).toBe(200)
     expect(refusal(await read(socket, WHOAMI, token))).toBe('401 TOKEN_INVALID')
   })
 
-  test('G3 a wall clock set forward kills no token, one set back revives none', async () => {
+  test('a wall clock set forward kills no token, one set back revives none', async () => {
     const at = other.metadataSocket
     const dead = await makeToken(at, 1)
     const alive = await makeToken(at, 3600)
@@ -346,7 +343,7 @@ const FORWARDING = [
   ...['X-Forwarded-Proto', 'Forwarded', 'Via', 'X-Real-IP', 'X-Client-IP', 'True-Client-IP'],
 ]
 
-describe('G10 a forwarded request is refused with 403 on every route and method', () => {
+describe('a forwarded request is refused with 403 on every route and method', () => {
   test.each(FORWARDING)('%s', async (name) => {
     const token = await makeToken(socket)
     const upstream = await upstreamDuring(async () => {
@@ -363,7 +360,7 @@ describe('G10 a forwarded request is refused with 403 on every route and method'
   })
 })
 
-describe('G11 what there is, only holders of a token learn', () => {
+describe('what there is, only holders of a token learn', () => {
   test.each([
     '/no-such',
     '/latest/meta-data/no-such',
@@ -396,7 +393,7 @@ describe('G11 what there is, only holders of a token learn', () => {
   })
 })
 
-describe('G12 the spellings that clients use', () => {
+describe('the spellings that clients use', () => {
   test.each([
     ['/latest/meta-data', ['/latest/meta-data/', '//latest/meta-data', '/latest//meta-data//']],
     ['/latest/meta-data', ['/latest/meta-data?', '/latest/meta-data/?', '/2016-01-01/meta-data']],
@@ -431,7 +428,7 @@ describe('G12 the spellings that clients use', () => {
   })
 })
 
-describe('G13 a target that could be read in two ways is refused, and not relayed', () => {
+describe('a target that could be read in two ways is refused, and not relayed', () => {
   const targets = [
     ...['/latest/../latest/meta-data', '/..', '/.', '/latest/./meta-data', '/latest/meta-data/..'],
     ...['/latest/%2e%2e/meta-data', '/latest/%2E./meta-data', '/latest/.%2e', '/latest/%2e'],
@@ -486,12 +483,12 @@ describe('G13 a target that could be read in two ways is refused, and not relaye
   })
 })
 
-test('G14 the role listing has no line end', async () => {
+test('the role listing has no line end', async () => {
   const answered = await read(socket, CREDENTIALS, await makeToken(socket))
   expect([answered.status, answered.body]).toEqual([200, 'demo-role'])
 })
 
-describe('G15 the audience of an identity signature', () => {
+describe('the audience of an identity signature', () => {
   test.each(['a', 'https.verifier_1~x-y', 'Z'.repeat(256)])(
     '%s is relayed exactly',
     async (name) => {
@@ -532,7 +529,7 @@ describe('G15 the audience of an identity signature', () => {
   })
 })
 
-describe('G16 when the source ends our session', () => {
+describe('when the source ends our session', () => {
   test('it is renewed once, and the caller sees nothing of it', async () => {
     const token = await makeToken(socket)
     await readFresh(socket, INSTANCE_ID_PATH, token)
@@ -563,7 +560,7 @@ describe('G16 when the source ends our session', () => {
   })
 })
 
-describe('G18 nothing of a caller goes upstream', () => {
+describe('nothing of a caller goes upstream', () => {
   test('but the path: the requests are our own', async () => {
     const token = await makeToken(socket)
     const headers = [
@@ -616,7 +613,7 @@ function namesOf(rawHeaders: readonly string[]): string[] {
 }
 
 // Last: these end the agent that the cases above ask.
-describe('G9 a token from before', () => {
+describe('a token from before', () => {
   test('a restart is good', async () => {
     const token = await makeToken(socket)
     await instance.restartAgent()

@@ -16,7 +16,7 @@ import {
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { openRaw, type RawConnection, sendRaw } from '../harness/raw-http.ts'
 
-/** The conformance matrix, S1 to S4: the server around the requests. */
+/** The server around the requests. */
 
 const WHOAMI = '/metabind/v1/whoami'
 const CONNECTIONS_MAX = 1040
@@ -57,7 +57,7 @@ const statusAndClosed = async (bytes: string | Buffer) => {
   return [status, closed]
 }
 
-describe('S1 Host', () => {
+describe('Host', () => {
   // Over a Unix socket no name was resolved, so any is as good as another: curl sends the URL's.
   test.each(['localhost', '100.100.100.200', 'evil.example', 'x:80', ''])(
     '%j is fine',
@@ -81,7 +81,7 @@ describe('S1 Host', () => {
   })
 })
 
-describe('S1 a request of a web page is refused with 403', () => {
+describe('a request of a web page is refused with 403', () => {
   const headers = ['Origin', 'origin', 'Referer', 'Sec-Fetch-Site', 'Sec-Fetch-Dest', 'SEC-FETCH-X']
   test.each(headers)('%s', async (name) => {
     for (const value of ['', 'null', 'http://localhost']) {
@@ -101,7 +101,7 @@ describe('S1 a request of a web page is refused with 403', () => {
   })
 })
 
-describe('S2 what is not a plain request is refused, and the connection ends', () => {
+describe('what is not a plain request is refused, and the connection ends', () => {
   test('CONNECT', async () => {
     for (const target of ['example.com:80', 'localhost:80', '/latest']) {
       const bytes = `CONNECT ${target} HTTP/1.1\r\nHost: x\r\n${TOKEN_HEADER}: ${token}\r\n\r\n`
@@ -165,7 +165,7 @@ describe('S2 what is not a plain request is refused, and the connection ends', (
 })
 
 // The JDK's HttpClient and curl --http2 ask for it with each request on plain http (RFC 9110, 7.8).
-describe('S2 an offer of another protocol is not taken up, and the request is answered', () => {
+describe('an offer of another protocol is not taken up, and the request is answered', () => {
   test.each(['h2c', 'websocket', 'x', ''])('Upgrade: %s', async (protocol) => {
     const upgrade = ['Host: x', 'Connection: Upgrade, HTTP2-Settings', `Upgrade: ${protocol}`]
     const offer = [...upgrade, 'HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA']
@@ -195,7 +195,7 @@ describe('S2 an offer of another protocol is not taken up, and the request is an
   })
 })
 
-describe('S2 a caller that shuts down its writing side before it reads is answered', () => {
+describe('a caller that shuts down its writing side before it reads is answered', () => {
   const put = `PUT ${TOKEN_PATH} HTTP/1.1\r\nHost: x\r\n`
   test.each([
     ['a token', `${put}${TTL_HEADER}: 60\r\n\r\n`, 200],
@@ -243,7 +243,7 @@ describe('S2 a caller that shuts down its writing side before it reads is answer
   })
 })
 
-describe('S2 a request of many headers', () => {
+describe('a request of many headers', () => {
   const many = (count: number) => Array.from({ length: count }, (_, at) => `X${at % 7}: `)
 
   test('has 64 at most: one of them that says who forwarded it is seen at every place', async () => {
@@ -264,7 +264,7 @@ describe('S2 a request of many headers', () => {
   )
 })
 
-describe.concurrent('S3 a slow caller is not waited for', () => {
+describe.concurrent('a slow caller is not waited for', () => {
   test.each([
     ['that says nothing', ''],
     ['in the middle of a request line', 'GET /lat'],
@@ -305,7 +305,7 @@ describe.concurrent('S3 a slow caller is not waited for', () => {
   })
 })
 
-test('S3 a thousand idle connections hold up nobody, the limit holds, and all of it passes', async () => {
+test('a thousand idle connections hold up nobody, the limit holds, and all of it passes', async () => {
   const directory = await mkdtemp('/tmp/mb-')
   // Deadlines that none of the connections reaches.
   const config = `[limits]
@@ -338,7 +338,7 @@ async function countClosed(connections: readonly RawConnection[], waitMs: number
   return closed.filter(Boolean).length
 }
 
-describe('S3 pipelined requests', () => {
+describe('pipelined requests', () => {
   test('are answered in order', async () => {
     const connection = await openRaw(socket)
     const put = `PUT ${TOKEN_PATH} HTTP/1.1\r\nHost: x\r\n${TTL_HEADER}: 60\r\n\r\n`
@@ -417,7 +417,7 @@ describe('S3 pipelined requests', () => {
   })
 })
 
-describe('S4 the log', () => {
+describe('the log', () => {
   test.each([
     ['quotes', '/"},"level":"fatal","msg":"ready"'],
     ['escapes of a line end', '/%0d%0a{"msg":"planted"}'],

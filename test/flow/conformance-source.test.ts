@@ -7,7 +7,7 @@ import { type Instance, startInstance } from '../harness/instance.ts'
 import { requireRoot } from '../harness/root.ts'
 
 /**
- * The conformance matrix, G17: what a caller is answered while the source is in trouble. Every read
+ * What a caller is answered while the source is in trouble. Every read
  * here asks for fresh; what the cache does in an outage is in outage.test.ts.
  */
 
@@ -75,7 +75,7 @@ function expectRefusal(answered: Answered, expected: string): void {
   expect(answered.headers['cache-control']).toBe('no-store')
 }
 
-describe('G17 a read of which the source', () => {
+describe('a read of which the source', () => {
   test.each(READ_TROUBLES)('%s', async (_, fault, expected) => {
     cloud.faults.set({ ...fault, method: 'GET' })
     expectRefusal(await readSoon(INSTANCE_ID_PATH), expected)
@@ -84,7 +84,7 @@ describe('G17 a read of which the source', () => {
   })
 })
 
-describe('G17 a read for which a token is needed, and the source', () => {
+describe('a read for which a token is needed, and the source', () => {
   test.each(TOKEN_TROUBLES)('%s', async (_, fault, expected) => {
     cloud.faults.set({ kind: 'reject-tokens', method: 'GET', times: 1 })
     cloud.faults.set({ ...fault, method: 'PUT' })
@@ -95,7 +95,7 @@ describe('G17 a read for which a token is needed, and the source', () => {
   })
 })
 
-test('G17 one slow read holds up no other, and none makes a token wait', async () => {
+test('one slow read holds up no other, and none makes a token wait', async () => {
   cloud.faults.set({ kind: 'latency', ms: 60_000, path: '/latest/meta-data/mac' })
   const answers: string[] = []
   const noted = (name: string) => (answered: Answered) => {
@@ -111,7 +111,7 @@ test('G17 one slow read holds up no other, and none makes a token wait', async (
   for (const answered of await Promise.all(slow)) expectRefusal(answered, '503 SOURCE_DOWN')
 })
 
-test('G17 callers of one path share one read upstream', async () => {
+test('callers of one path share one read upstream', async () => {
   cloud.faults.set({ kind: 'latency', ms: 100, times: 1 })
   const before = cloud.requests.length
   const reads = await Promise.all(Array.from({ length: 50 }, () => readSoon(INSTANCE_ID_PATH)))
@@ -120,7 +120,7 @@ test('G17 callers of one path share one read upstream', async () => {
 })
 
 // Last: the cloud of the cases above ends.
-test('G17 while the source is down, tokens are made and reads refused; both work after it', async () => {
+test('while the source is down, tokens are made and reads refused; both work after it', async () => {
   const { port } = new URL(cloud.url)
   await cloud.close()
   const made = await makeToken(instance.metadataSocket)

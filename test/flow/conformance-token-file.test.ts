@@ -23,7 +23,7 @@ import { call, makeToken, read, refusal } from '../harness/http.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { requireRoot } from '../harness/root.ts'
 
-/** The conformance matrix, S5 and G4: tokens in files, and what is left of them. */
+/** Tokens in files, and what is left of them. */
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const SESSION = /^[A-Za-z0-9_-]{86}$/
@@ -67,7 +67,7 @@ async function metabind(...args: string[]): Promise<Ran> {
 const at = (name: string) => join(files, name)
 const modeOf = async (path: string) => ((await lstat(path)).mode & 0o7777).toString(8)
 
-describe('S5 token --out', () => {
+describe('token --out', () => {
   test('makes a file for its owner alone, whatever the umask', async () => {
     const path = at('new')
     const umaskBefore = process.umask(0)
@@ -118,7 +118,7 @@ describe('S5 token --out', () => {
   })
 })
 
-describe('S5 get --token-file', () => {
+describe('get --token-file', () => {
   const get = (file: string) => metabind('get', 'instance-id', '--token-file', file)
 
   test('reads a token, with or without a line end', async () => {
@@ -172,7 +172,7 @@ describe('S5 get --token-file', () => {
   })
 })
 
-test('S5 a file of another owner is a token like any other: who made it decides', async (context) => {
+test('a file of another owner is a token like any other: who made it decides', async (context) => {
   requireRoot(context, 'only root can give a file to another owner')
   const path = at('theirs')
   await writeFile(path, await makeToken(instance.metadataSocket), { mode: 0o600 })
@@ -180,7 +180,7 @@ test('S5 a file of another owner is a token like any other: who made it decides'
   expect((await metabind('get', 'instance-id', '--token-file', path)).exit).toBe(0)
 })
 
-describe('S5 the files of the agent', () => {
+describe('the files of the agent', () => {
   test('are for it alone', async () => {
     const { runtimeDirectory, stateDirectory } = instance
     for (const directory of [runtimeDirectory, stateDirectory]) {
@@ -213,7 +213,7 @@ describe('S5 the files of the agent', () => {
   })
 })
 
-describe('G4 after its expiry, of a token', () => {
+describe('after its expiry, of a token', () => {
   test('no file of the agent has anything, even if it was revoked before', async () => {
     const unused = await makeToken(instance.metadataSocket, 2)
     const revoked = await makeToken(instance.metadataSocket, 2)

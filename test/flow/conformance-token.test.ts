@@ -15,10 +15,7 @@ import {
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { openRaw, sendRaw } from '../harness/raw-http.ts'
 
-/**
- * The conformance matrix, token requests. The numbers are the matrix's; what it leaves open is
- * decided in the design and asserted here.
- */
+/** Token requests: the rules of ECS, and what is decided where they leave something open. */
 
 const WHOAMI = '/metabind/v1/whoami'
 const ANY_TOKEN = /^[A-Za-z0-9_-]{86}$/
@@ -57,7 +54,7 @@ function putRaw(
   return Buffer.concat([Buffer.from(head, 'latin1'), Buffer.from(body)])
 }
 
-describe('T1 a lifetime in 1 to 21600 gives a token', () => {
+describe('a lifetime in 1 to 21600 gives a token', () => {
   test.each(['1', '60', '21600'])('%s', async (ttl) => {
     const answered = await putToken(socket, [TTL_HEADER, ttl])
     expect(answered).toMatchObject({
@@ -100,7 +97,7 @@ describe('T1 a lifetime in 1 to 21600 gives a token', () => {
   })
 })
 
-describe('T2 any other lifetime is refused', () => {
+describe('any other lifetime is refused', () => {
   test.each([
     ...['0', '00', '21601', '21700', '99999', '100000', '-1', '-0', '+60', '060', '00060', '1.5'],
     ...['1e3', '0x10', '6 0', '6\t0', '', '60, 60', '60,60', '60;', '1'.padEnd(31, '0'), 'aaa'],
@@ -138,7 +135,7 @@ describe('T2 any other lifetime is refused', () => {
   })
 })
 
-test('T3 no lifetime is refused', async () => {
+test('no lifetime is refused', async () => {
   expect(refusal(await putToken(socket, []))).toBe('400 TOKEN_TTL')
 })
 
@@ -148,7 +145,7 @@ const FORWARDING = [
   ...['X-Forwarded-Host', 'X-Forwarded-Proto', 'X-Forwarded-Port', 'X-Forwarded-Server'],
 ]
 
-describe('T4 a request with X-Forwarded-For makes no token', () => {
+describe('a request with X-Forwarded-For makes no token', () => {
   const forwarded: readonly (readonly [string, readonly string[]])[] = [
     ['a value', [`${FORWARDED_FOR}: 192.0.2.9`]],
     ['empty', [`${FORWARDED_FOR}:`]],
@@ -198,7 +195,7 @@ describe('T4 a request with X-Forwarded-For makes no token', () => {
   })
 })
 
-test.each(FORWARDING)('T5 a request with %s makes no token', async (name) => {
+test.each(FORWARDING)('a request with %s makes no token', async (name) => {
   const made = await tokensMadeBy(async () => {
     for (const value of ['', 'for=192.0.2.9']) {
       const answered = await putToken(socket, [TTL_HEADER, '60', name, value])
@@ -208,7 +205,7 @@ test.each(FORWARDING)('T5 a request with %s makes no token', async (name) => {
   expect(made).toBe(0)
 })
 
-describe('T6 only PUT is allowed on the token path', () => {
+describe('only PUT is allowed on the token path', () => {
   test.each(['GET', 'HEAD', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND', 'PURGE'])(
     '%s',
     async (method) => {
@@ -231,7 +228,7 @@ test.each([
   '/2016-01-01/api/token',
   WHOAMI,
   '/no',
-])('T7 PUT on %s is refused with 405', async (path) => {
+])('PUT on %s is refused with 405', async (path) => {
   const made = await tokensMadeBy(async () => {
     const answered = await call(socket, { method: 'PUT', path, headers: [TTL_HEADER, '60'] })
     expect([refusal(answered), answered.headers.allow]).toEqual(['405 REQUEST_METHOD', 'GET, HEAD'])
@@ -239,7 +236,7 @@ test.each([
   expect(made).toBe(0)
 })
 
-describe('T8 a body means nothing', () => {
+describe('a body means nothing', () => {
   const ttl = `${TTL_HEADER}: 60`
   const sized = (bytes: number) => putRaw([ttl, `Content-Length: ${bytes}`], 'x'.repeat(bytes))
   const chunked = (bytes: number) => {
@@ -295,14 +292,14 @@ describe('T8 a body means nothing', () => {
   })
 })
 
-test('T9 PUT without Content-Length, as curl sends it, and with 0, as SDKs do', async () => {
+test('PUT without Content-Length, as curl sends it, and with 0, as SDKs do', async () => {
   for (const more of [[], ['Content-Length: 0'], ['User-Agent: curl/7.88.1', 'Accept: */*']]) {
     const answered = await sendRaw(socket, putRaw([`${TTL_HEADER}: 60`, ...more]), 0)
     expect([answered.status, answered.body]).toEqual([200, expect.stringMatching(ANY_TOKEN)])
   }
 })
 
-test('T10 ten thousand tokens are all valid, and the agent does not grow with them', async () => {
+test('ten thousand tokens are all valid, and the agent does not grow with them', async () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 16 })
   const many = async <In, Out>(inputs: readonly In[], each: (input: In) => Promise<Out>) => {
     const outputs: Out[] = []

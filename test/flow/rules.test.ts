@@ -20,7 +20,7 @@ import {
   TTL_HEADER,
 } from '../harness/metabind.ts'
 
-/** The rules of the source: ECS security-enhanced mode, as design.md numbers them. */
+/** The rules of ECS security-enhanced mode, a test or a group of tests each. */
 
 const stack = new AsyncDisposableStack()
 let here: Instance
@@ -42,8 +42,8 @@ afterAll(() => stack.disposeAsync())
 const askToken = (headers: Record<string, string>) =>
   ask(here.metadataSocket, 'PUT', TOKEN_PATH, headers)
 
-describe('R1 a token is valid on the one instance that it was made for', () => {
-  test('R1 it is good there, and a copy of it is refused on another', async () => {
+describe('a token is valid on the one instance that it was made for', () => {
+  test('it is good there, and a copy of it is refused on another', async () => {
     const token = await newToken(here)
     expect(await read(here, token)).toMatchObject({ status: 200, body: 'i-here' })
     const refused = await read(elsewhere, token)
@@ -53,15 +53,15 @@ describe('R1 a token is valid on the one instance that it was made for', () => {
     })
   })
 
-  test('R1 and the other way round', async () => {
+  test('and the other way round', async () => {
     const token = await newToken(elsewhere)
     expect(await statusOf(elsewhere, token)).toBe(200)
     expect(await statusOf(here, token)).toBe(401)
   })
 })
 
-describe('R2 a token has a validity of 1 to 21,600 whole seconds, given by the requester', () => {
-  test.each(['1', '2', '3600', '21599', '21600'])('R2 %s seconds are given', async (ttl) => {
+describe('a token has a validity of 1 to 21,600 whole seconds, given by the requester', () => {
+  test.each(['1', '2', '3600', '21599', '21600'])('%s seconds are given', async (ttl) => {
     const answer = await askToken({ [TTL_HEADER]: ttl })
     expect(answer.status).toBe(200)
     expect(answer.headers[TTL_HEADER.toLowerCase()]).toBe(ttl)
@@ -70,18 +70,18 @@ describe('R2 a token has a validity of 1 to 21,600 whole seconds, given by the r
   test.each([
     ...['0', '-1', '21601', '99999', '100000', '1.5', '1,5', '1e3', '0x10', '+5', '007', '', 'abc'],
     ...['60s', '6 0', '60;', '18446744073709551617', 'Infinity', 'NaN', 'true'],
-  ])('R2 "%s" is refused', async (ttl) => {
+  ])('"%s" is refused', async (ttl) => {
     const answer = await askToken({ [TTL_HEADER]: ttl })
     expect(answer.status).toBe(400)
     expect(answer.body).toMatch(/^TOKEN_TTL: /)
   })
 
-  test('R2 no validity at all is refused', async () => {
+  test('no validity at all is refused', async () => {
     expect(await askToken({})).toMatchObject({ status: 400 })
   })
 })
 
-test('R3 a token can be used any number of times until it expires', async () => {
+test('a token can be used any number of times until it expires', async () => {
   const keptAlive = new Agent({ keepAlive: true })
   const use = (token: string, on?: Agent) =>
     ask(here.metadataSocket, 'GET', '/metabind/v1/whoami', headerOf(token), on)
@@ -101,7 +101,7 @@ test('R3 a token can be used any number of times until it expires', async () => 
   keptAlive.destroy()
 })
 
-describe('R4 at expiry the session is closed and the token is gone', () => {
+describe('at expiry the session is closed and the token is gone', () => {
   /** A token that was good, and is over. */
   async function endedToken(): Promise<string> {
     for (;;) {
@@ -115,14 +115,14 @@ describe('R4 at expiry the session is closed and the token is gone', () => {
     }
   }
 
-  test('R4 it is refused from then on, after a restart too', async () => {
+  test('it is refused from then on, after a restart too', async () => {
     const token = await endedToken()
     expect(await statusOf(here, token)).toBe(401)
     await here.restartAgent()
     expect(await statusOf(here, token)).toBe(401)
   })
 
-  test('R4 nothing of it remains on disk or in the log', async () => {
+  test('nothing of it remains on disk or in the log', async () => {
     const token = await endedToken()
     expect(await statusOf(here, token)).toBe(401)
     const random = Buffer.from(token, 'base64url').subarray(24, 32)
@@ -144,16 +144,16 @@ test.each([
   ['X-FORWARDED-FOR', '127.0.0.1, 10.0.0.1'],
   ['x-FORWARDED-for', ''],
   ['X-Forwarded-For', 'unknown'],
-])('R5 a token request with %s: "%s" is refused', async (name, value) => {
+])('a token request with %s: "%s" is refused', async (name, value) => {
   const answer = await askToken({ [TTL_HEADER]: '60', [name]: value })
   expect(answer.status).toBe(403)
   expect(answer.body).toMatch(/^REQUEST_FORWARDED: /)
 })
 
-describe('R6 the number of tokens is not limited', () => {
+describe('the number of tokens is not limited', () => {
   const MILLION = 1_000_000
 
-  test('R6 a million live tokens cost no more memory than one', { timeout: 120_000 }, async () => {
+  test('a million live tokens cost no more memory than one', { timeout: 120_000 }, async () => {
     await using made = await keysOnTpm(elsewhere.tpm.tcti)
     const keys = made.keys()
     await keys.refresh()
@@ -178,7 +178,7 @@ describe('R6 the number of tokens is not limited', () => {
     keys.clear()
   })
 
-  test('R6 the agent does not grow with the tokens that it gives out', {
+  test('the agent does not grow with the tokens that it gives out', {
     timeout: 60_000,
   }, async () => {
     const keptAlive = new Agent({ keepAlive: true, maxSockets: 16 })
@@ -202,7 +202,7 @@ describe('R6 the number of tokens is not limited', () => {
   })
 })
 
-describe('R7 reads without a valid token are refused', () => {
+describe('reads without a valid token are refused', () => {
   const PATHS = [
     ...['/', '/latest', '/latest/', '/latest/meta-data/', '/latest/meta-data/instance-id'],
     ...['/latest/meta-data/ram/security-credentials/demo-role', '/latest/user-data'],
@@ -210,7 +210,7 @@ describe('R7 reads without a valid token are refused', () => {
     ...['/metabind/v1/whoami', '/no/such/thing'],
   ]
 
-  test.each(PATHS)('R7 %s without a token', async (path) => {
+  test.each(PATHS)('%s without a token', async (path) => {
     for (const method of ['GET', 'HEAD']) {
       const answer = await ask(here.metadataSocket, method, path)
       expect(answer.status, method).toBe(403)
@@ -218,7 +218,7 @@ describe('R7 reads without a valid token are refused', () => {
     }
   })
 
-  test.each(PATHS)('R7 %s with a token that is none', async (path) => {
+  test.each(PATHS)('%s with a token that is none', async (path) => {
     for (const token of ['', 'x', 'A'.repeat(86), 'A'.repeat(4000)]) {
       const answer = await ask(here.metadataSocket, 'GET', path, headerOf(token))
       expect(answer.status, token).toBe(401)
@@ -226,7 +226,7 @@ describe('R7 reads without a valid token are refused', () => {
     }
   })
 
-  test('R7 the source is not even asked', async () => {
+  test('the source is not even asked', async () => {
     const asked = here.cloud?.requests.length
     await ask(here.metadataSocket, 'GET', '/latest/meta-data/mac')
     await ask(here.metadataSocket, 'GET', '/latest/meta-data/mac', headerOf('A'.repeat(86)))

@@ -27,25 +27,25 @@ const KEYS: Vector[] = [
     return { evidence: { ...evidence, ek: { ...evidence.ek, public: altered } } }
   }),
   vector(
-    '17: an AK that is not restricted',
+    'an AK that is not restricted',
     'AK public area',
     'VERIFY_AK_PUBLIC',
     attributes((bits) => bits & ~ATTRIBUTE.restricted),
   ),
   vector(
-    '17: an AK that also decrypts',
+    'an AK that also decrypts',
     'AK public area',
     'VERIFY_AK_PUBLIC',
     attributes((bits) => bits | ATTRIBUTE.decrypt),
   ),
   vector(
-    '17: an AK made outside of a TPM (fixedTPM clear)',
+    'an AK made outside of a TPM (fixedTPM clear)',
     'AK public area',
     'VERIFY_AK_PUBLIC',
     attributes((bits) => bits & ~ATTRIBUTE.fixedTPM),
   ),
   vector(
-    '20: an AK with sensitiveDataOrigin clear',
+    'an AK with sensitiveDataOrigin clear',
     'AK public area',
     'VERIFY_AK_PUBLIC',
     attributes((bits) => bits & ~ATTRIBUTE.sensitiveDataOrigin),

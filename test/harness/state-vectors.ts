@@ -10,7 +10,7 @@ import { INSTANCE_ID, signed, type VerifyCase } from './verify-case.ts'
 
 const STATE: Vector[] = [
   vector(
-    '30: parts from two runs of the TPM',
+    'parts from two runs of the TPM',
     'clock',
     'VERIFY_CLOCK',
     forged(({ clock }) => ({ BK: { clock: { ...clock, resetCount: clock.resetCount + 1 } } })),
@@ -23,7 +23,7 @@ const STATE: Vector[] = [
   ),
   ...(
     [
-      ['30: a reset count that went back', { resetCount: 1 }],
+      ['a reset count that went back', { resetCount: 1 }],
       ['a restart count that went back', { restartCount: 1 }],
       ['a clock that went back within a run', { clockMs: 1 }],
       ['a replay: a clock that stands', { clockMs: 0 }],

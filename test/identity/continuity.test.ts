@@ -59,7 +59,7 @@ describe('at a start', () => {
     expect(await changeAtStart()).toEqual({ kind: 'resumed' })
   })
 
-  test('31: another TPM is named with the EK that was', async () => {
+  test('another TPM is named with the EK that was', async () => {
     await changeAtStart()
     const { ekName } = JSON.parse(await readFile(join(directory, RECORD), 'utf8'))
     const other = await startSwtpm()
@@ -74,7 +74,7 @@ describe('at a start', () => {
     expect(change).toEqual({ kind: 'instance-changed', instanceId: 'i-one' })
   })
 
-  test('29: TPM2_Clear is told from a reboot', async () => {
+  test('TPM2_Clear is told from a reboot', async () => {
     await changeAtStart()
     await tpm2(swtpm, 'clear', '-c', 'p')
     expect(await changeAtStart()).toEqual({ kind: 'tpm-cleared' })
@@ -82,7 +82,7 @@ describe('at a start', () => {
     expect(await changeAtStart()).toEqual({ kind: 'rebooted' })
   })
 
-  test('30: a TPM whose state was put back has counters that went back', async () => {
+  test('a TPM whose state was put back has counters that went back', async () => {
     const kept = join(directory, 'kept-tpm')
     await changeAtStart()
     await swtpm.kill()
@@ -174,7 +174,7 @@ describe('while running', () => {
     expect(await continuity.look()).toEqual({ kind: 'same-run' })
   })
 
-  test('32: another VM generation is seen once', async () => {
+  test('another VM generation is seen once', async () => {
     const vmclock = join(directory, 'vmclock')
     await writeVmclock(vmclock, 1n)
     const continuity = await start(swtpm, { vmclock })
@@ -185,7 +185,7 @@ describe('while running', () => {
     expect(await continuity.look()).toEqual({ kind: 'same-run' })
   })
 
-  test('32: so is another disruption marker, where the hypervisor counts no generations', async () => {
+  test('so is another disruption marker, where the hypervisor counts no generations', async () => {
     const vmclock = join(directory, 'vmclock')
     await writeVmclock(vmclock, 0n, 5n)
     const continuity = await start(swtpm, { vmclock })

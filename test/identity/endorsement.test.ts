@@ -17,7 +17,7 @@ import {
   writeNv,
 } from '../harness/nv.ts'
 
-/** What the NV memory of a real TPM says of its EK (tpm.md, 38). */
+/** What the NV memory of a real TPM says of its EK (TCG EK Credential Profile). */
 
 let swtpm: Swtpm
 let tpm: InstanceTpm
@@ -60,7 +60,7 @@ test('a TPM without EK certificates has a P-256 EK of the default template', asy
   expect(found.certificates).toEqual([])
 })
 
-describe('38: a certificate in NV is read', () => {
+describe('a certificate in NV is read', () => {
   test.each([
     ['as it is', (der: Buffer) => der],
     ['behind the header 10 01 00', withHeader],

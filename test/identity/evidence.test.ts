@@ -81,7 +81,7 @@ describe('a PCR that moves between reading and quoting', () => {
   })
 })
 
-describe('42: others accept the quote', () => {
+describe('others accept the quote', () => {
   async function filesOf(evidence: Evidence) {
     const at = (name: string) => join(swtpm.dir, name)
     const key = keyObjectOf(parsePublic(evidence.ak.public))

@@ -204,7 +204,7 @@ describe('a certificate of the AK', () => {
   })
 })
 
-describe('the EK certificate and the instance id (39, 40)', () => {
+describe('the EK certificate and the instance id', () => {
   /** A TPM whose EK certificate has this common name. */
   async function namedTpm(subject: string): Promise<Swtpm> {
     const named = await startSwtpm()
@@ -227,7 +227,7 @@ describe('the EK certificate and the instance id (39, 40)', () => {
   const accepted = 'ek-certificate'
   const refused = 'VERIFY_EK_INSTANCE'
 
-  test('39: the instance id itself', async () => {
+  test('the instance id itself', async () => {
     expect(await outcomes(INSTANCE_ID)).toEqual({
       require: accepted,
       prefer: accepted,
@@ -235,7 +235,7 @@ describe('the EK certificate and the instance id (39, 40)', () => {
     })
   })
 
-  test('40: another instance id', async () => {
+  test('another instance id', async () => {
     expect(await outcomes('i-bpanotherinstance')).toEqual({
       require: refused,
       prefer: refused,
@@ -257,7 +257,7 @@ describe('the EK certificate and the instance id (39, 40)', () => {
   })
 })
 
-test('16: the EK certificate of another TPM is refused, whatever is demanded and trusted', async () => {
+test('the EK certificate of another TPM is refused, whatever is demanded and trusted', async () => {
   const robbed = await startSwtpm()
   stack.defer(() => robbed.stop())
   const publicKey = spkiOfKey((await keysOf(bare)).ek.publicArea)

@@ -176,7 +176,7 @@ describe('a token that was altered is refused', () => {
   })
 })
 
-describe('the checks come in the order of design.md', () => {
+describe('the checks come in one order', () => {
   const REVOKED = 'ffffffffffffffff'
 
   /** A token that is right in what the first `steps` checks look at, and wrong in all the others. */

@@ -10,7 +10,7 @@ const CLAIMS: Claims = {
   uid: 0x31323334,
   random: '4142434445464748',
 }
-// Written down field by field from the table in design.md 4.
+// Written down field by field, apart from the code that encodes it.
 const COVERED = '01 01 01020304 1112131415161718 212223242526 31323334 4142434445464748'.replaceAll(
   ' ',
   '',

@@ -32,7 +32,7 @@ import { rsaSpki } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
 import { bytesOf, genuineCase, NOW, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
 
-/** Credential activation. Numbers are of reference/tpm.md 9. */
+/** Credential activation. */
 
 let swtpm: Swtpm
 let tpm: Tpm
@@ -90,7 +90,7 @@ const answerOf = ({ id, secret }: KeptSecret): Answer => ({
 })
 
 describe('the ceremony', () => {
-  test('14: challenge, activation and finish prove that the AK is in the TPM', async () => {
+  test('challenge, activation and finish prove that the AK is in the TPM', async () => {
     const demanded = { ...it.options, demandActivation: true, allowProvisional: false }
     const made = makeChallenge(bytesOf(it.evidence), demanded)
     const challenge = decodeChallenge(Buffer.from(encodeChallenge(made.challenge)))
@@ -110,7 +110,7 @@ describe('the ceremony', () => {
     expect(one?.challenge.encryptedSecret).not.toEqual(two?.challenge.encryptedSecret)
   })
 
-  test('17: no challenge for a key that a check refuses', () => {
+  test('no challenge for a key that a check refuses', () => {
     const unrestricted = Buffer.from(AK_TEMPLATE)
     unrestricted.writeUInt32BE(unrestricted.readUInt32BE(4) & ~0x10000, 4)
     const evidence = forge(it.evidence, { akPublic: (key) => softwareAk(key, unrestricted) })
@@ -118,7 +118,7 @@ describe('the ceremony', () => {
     expect(refusal).toEqual({ code: 'VERIFY_AK_PUBLIC', check: 'AK public area' })
   })
 
-  test('17: a software AK cannot be activated', async () => {
+  test('a software AK cannot be activated', async () => {
     const { challenge } = makeChallenge(bytesOf(forge(it.evidence)), it.options)
     await expect(activate(challenge)).rejects.toMatchObject({ rc: 0x1df })
   })
@@ -134,7 +134,7 @@ describe('the ceremony', () => {
     expect(refusalOf(() => finishChallenge(given, kept, NOW)).code).toBe('VERIFY_ACTIVATION')
   })
 
-  test('18: a secret that differs in any one byte, and an id that does', () => {
+  test('a secret that differs in any one byte, and an id that does', () => {
     const { kept } = makeChallenge(bytesOf(it.evidence), it.options)
     const codes = (member: 'id' | 'secret') =>
       Array.from(kept[member], (byte, at) => {
@@ -200,7 +200,7 @@ describe('TPM2_MakeCredential without a TPM', () => {
     )
   })
 
-  test('18: wrong Name, tampered blob, tampered secret', async () => {
+  test('wrong Name, tampered blob, tampered secret', async () => {
     const { ek, ak } = await publicsOf('P-256')
     const secret = randomBytes(32)
     const good = makeCredential(parsePublic(ek), nameOf(ak), secret)
@@ -218,7 +218,7 @@ describe('TPM2_MakeCredential without a TPM', () => {
     }
   })
 
-  test('18: another EK', async () => {
+  test('another EK', async () => {
     const { ak } = await publicsOf('P-256')
     const other = Buffer.from(it.evidence.ek.public)
     const { ek: rsa } = await publicsOf('RSA-2048')
@@ -228,7 +228,7 @@ describe('TPM2_MakeCredential without a TPM', () => {
   })
 })
 
-describe('41: tpm2-tools as the other side', () => {
+describe('tpm2-tools as the other side', () => {
   test.each(['P-256', 'RSA-2048'] as const)(
     'ours is opened by tpm2_activatecredential: %s',
     async (kind) => {

@@ -28,7 +28,7 @@ import {
 
 /**
  * One vector for each check, altered in one thing only: every check is asked by itself, and none
- * but the one named may refuse. Numbers are of reference/tpm.md 9.
+ * but the one named may refuse.
  */
 
 let swtpm: Swtpm

@@ -36,8 +36,7 @@ import { pytss } from '../harness/pytss.ts'
 
 /**
  * What others say of our values, and we of theirs: tpm2-tools and tpm2-pytss 1.2.0, which share no
- * code with this. Numbers are of reference/tpm.md 9. tpm2_checkquote is asked for acceptance only:
- * the installed 5.4 accepts wrong types.
+ * code with this. tpm2_checkquote is asked for acceptance only: the installed 5.4 accepts wrong types.
  */
 
 let swtpm: Swtpm
@@ -52,7 +51,7 @@ afterAll(async () => {
 })
 const at = (file: string) => join(swtpm.dir, file)
 
-describe('42: ours, by others', () => {
+describe('ours, by others', () => {
   test('the quote, by tpm2_checkquote', async () => {
     const nonce = randomBytes(32)
     const evidence = await gatherEvidence(tpm, { nonce, certificates: [] })
@@ -89,7 +88,7 @@ TPMT_SIGNATURE.unmarshal(signature)[0].verify_signature(TPMT_PUBLIC.unmarshal(pu
 print(json.dumps(int(TPMS_ATTEST.unmarshal(attest)[0].type)))
 `
 
-describe("43: tpm2-tools', by ours", () => {
+describe("tpm2-tools', by ours", () => {
   const schemes = [
     ['ecc', 'ecdsa', 'sha256', 'sha256'],
     ['ecc', 'ecdsa', 'sha384', 'sha256'],
@@ -193,7 +192,7 @@ describe("43: tpm2-tools', by ours", () => {
   })
 })
 
-describe('2, 44: Names', () => {
+describe('Names', () => {
   test('of every key of ours, by tpm2_loadexternal and the TPM itself', async () => {
     await tpm.sequence(async (commands) => {
       for (const template of [
@@ -210,7 +209,7 @@ describe('2, 44: Names', () => {
     })
   })
 
-  test('44: 1000 random public areas: Name and members equal those of pytss', async () => {
+  test('1000 random public areas: Name and members equal those of pytss', async () => {
     const areas = fc.sample(publicArea, 1000)
     await writeFile(at('areas'), areas.map((area) => area.toString('hex')).join('\n'))
     const theirs = await pytss(NAMES, at('areas'))
@@ -307,7 +306,7 @@ const keyedHash = fc
   .map(([start, sign, unique]) => Buffer.concat([start, sign, unique]))
 const publicArea = fc.oneof(rsa, ecc, keyedHash)
 
-describe('1: key derivation', () => {
+describe('key derivation', () => {
   test('100 each of KDFa and KDFe equal those of pytss', async () => {
     const inputs = fc.sample(
       fc.record({

@@ -27,7 +27,7 @@ import { newKey, rsaSpki } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
 import { bytesOf, codeOf, genuineCase, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
 
-/** Structures of the TPM and of certificates. Numbers are of reference/tpm.md 9. */
+/** Structures of the TPM and of certificates. */
 
 let swtpm: Swtpm
 let tpm: Tpm
@@ -43,7 +43,7 @@ afterAll(async () => {
 })
 
 describe('accepted', () => {
-  test('22: a bank of SHA-384, signed with SHA-256', async () => {
+  test('a bank of SHA-384, signed with SHA-256', async () => {
     const certificates = [...it.evidence.ek.certificates]
     const { nonce } = it
     const evidence = await gatherEvidence(tpm, { nonce, certificates, bank: 'sha384' })
@@ -51,13 +51,13 @@ describe('accepted', () => {
     expect(Object.keys(verifyEvidence(bytesOf(evidence), options).pcrs)).toEqual(['sha384'])
   })
 
-  test('25: an attestation in its TPM2B size', () => {
+  test('an attestation in its TPM2B size', () => {
     const { quote } = it.evidence
     const evidence = { ...it.evidence, quote: { ...quote, attest: sized(quote.attest) } }
     expect(verifyEvidence(bytesOf(evidence), it.options).instanceId).toBe(it.evidence.instanceId)
   })
 
-  test('26: r or s with leading zero bytes trimmed', () => {
+  test('r or s with leading zero bytes trimmed', () => {
     const key = newKey()
     const forged = forge(it.evidence, { key })
     const ak = parsePublic(forged.ak.public)
@@ -78,7 +78,7 @@ function trimHalves(signature: Buffer): Buffer {
   return Buffer.concat([signature.subarray(0, 4), ...trimmed])
 }
 
-describe('4: refused structures', () => {
+describe('refused structures', () => {
   const parsers = (): [string, Buffer, (bytes: Buffer) => unknown][] => [
     ['TPMT_PUBLIC', it.evidence.ak.public, parsePublic],
     ['TPMT_PUBLIC of the EK', it.evidence.ek.public, parsePublic],
@@ -152,7 +152,7 @@ describe('4: refused structures', () => {
   })
 })
 
-describe('3: templates', () => {
+describe('templates', () => {
   test('are parsed to their very bytes', () => {
     for (const template of [AK_TEMPLATE, ...EK_TEMPLATES.map(({ publicArea }) => publicArea)]) {
       expect(parsePublic(template).bytes).toEqual(template)
@@ -160,7 +160,7 @@ describe('3: templates', () => {
   })
 })
 
-describe('38: certificates in NV', () => {
+describe('certificates in NV', () => {
   const der = () => it.evidence.ek.certificates[0] ?? Buffer.alloc(0)
 
   test('with the PC Client header, and FF or 00 behind', () => {
@@ -202,7 +202,7 @@ describe('38: certificates in NV', () => {
     expect(refusalOf(() => certificatesOfNv(bytes)).code).toBe('VERIFY_CERTIFICATE')
   })
 
-  test('36: an RSA key that says OAEP is the same key', async () => {
+  test('an RSA key that says OAEP is the same key', async () => {
     const ek = await tpm.sequence(async (commands) => {
       const template = EK_TEMPLATES.find(({ kind }) => kind === 'RSA-2048')
       return (await commands.createPrimary('endorsement', template?.publicArea ?? AK_TEMPLATE))
@@ -231,7 +231,7 @@ describe('38: certificates in NV', () => {
   })
 })
 
-describe('39: Alibaba Cloud', () => {
+describe('Alibaba Cloud', () => {
   test('the intermediate is the pinned one', () => {
     const [intermediate] = certificatesIn(Buffer.from(ALIYUN_EKMF_CERTIFICATE))
     expect(ALIYUN_EK_ANCHORS).toContain(intermediate?.fingerprint)
