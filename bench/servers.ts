@@ -70,7 +70,7 @@ export function goIsHere(): boolean {
   return spawnSync('go', ['version']).status === 0
 }
 
-export async function answering(socket: string): Promise<void> {
+async function answering(socket: string): Promise<void> {
   for (let tries = 0; tries < 400; tries += 1) {
     if (await connects(socket)) {
       chmodSync(socket, 0o666)

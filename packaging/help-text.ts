@@ -6,7 +6,7 @@ export interface Command {
   readonly verbs: readonly Verb[]
 }
 
-export interface Verb {
+interface Verb {
   readonly name: string
   readonly summary: string
   readonly help: string

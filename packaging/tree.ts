@@ -129,6 +129,6 @@ function readCommandOf(library: string, release: Release) {
   }
 }
 
-export function isoDate(epoch: number): string {
+function isoDate(epoch: number): string {
   return new Date(epoch * 1000).toISOString().slice(0, 10)
 }

@@ -21,7 +21,7 @@ interface Bucket {
 }
 
 /** Uids remembered at once, besides root: some 400 KiB at most. */
-export const UIDS_MAX = 4096
+const UIDS_MAX = 4096
 const SWEEP_MS = 1000
 // A bucket is refilled in fractions; this much may be missing to a whole by rounding.
 const ROUNDING = 1e-9

@@ -6,7 +6,7 @@ import { structureOutput } from './output.ts'
 import type { Scope } from './scope.ts'
 
 /** TPM_ALG_NULL: the hash or scheme of the key itself. */
-export const TPM_ALG_NULL = 0x0010
+const TPM_ALG_NULL = 0x0010
 /** TPMT_SIG_SCHEME with TPM_ALG_NULL. */
 export const SCHEME_OF_KEY = Uint8Array.of(0x00, 0x10)
 

@@ -5,7 +5,7 @@ import { CHAIN_ORIGIN, type ChainHead, encodeBody, encodeLine } from './chain.ts
 import { type ChainFile, endOfChain, openChainFile, wasMoved, writeWhole } from './chain-file.ts'
 
 /** A record on its way into the chain. Its number was given when it was made. */
-export interface ChainRecord {
+interface ChainRecord {
   readonly time: string
   readonly event: string
 }

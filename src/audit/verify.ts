@@ -23,7 +23,7 @@ export interface Expected {
 }
 
 /** Where a chain is broken, and how. */
-export interface Break {
+interface Break {
   readonly file: string
   /** From 1. */
   readonly line: number
@@ -56,7 +56,7 @@ const BASE64 = z
   .max(1024)
   .regex(/^[A-Za-z0-9+/]+={0,2}$/)
 /** A checkpoint, as it stands in its record. */
-export const checkpointSchema = z.object({
+const checkpointSchema = z.object({
   of: z.object({ seq: z.int().min(1), hash: HEX_HASH }),
   /** SubjectPublicKeyInfo, DER. */
   key: BASE64,

@@ -9,14 +9,14 @@ import { SIGNATURE_BYTES_MAX } from './tpm-signature.ts'
 
 /** The evidence document: what an instance hands to a verifier. docs/evidence.md describes it. */
 
-export const EVIDENCE_FORMAT = 'metabind evidence'
-export const EVIDENCE_VERSION = 1
+const EVIDENCE_FORMAT = 'metabind evidence'
+const EVIDENCE_VERSION = 1
 /** Of the whole document, in bytes of JSON. */
-export const EVIDENCE_BYTES_MAX = 2 * 1024 * 1024
+const EVIDENCE_BYTES_MAX = 2 * 1024 * 1024
 export const EVENT_LOG_BYTES_MAX = 1024 * 1024
 export const CERTIFICATE_BYTES_MAX = 16 * 1024
 export const CERTIFICATES_MAX = 8
-export const PKCS7_BYTES_MAX = 16 * 1024
+const PKCS7_BYTES_MAX = 16 * 1024
 export const NONCE_BYTES_MIN = 16
 export const NONCE_BYTES_MAX = 64
 

@@ -38,7 +38,7 @@ interface AttestBase {
 }
 
 /** What is attested (TPMU_ATTEST, Part 2, 10.12.11). Of other types only the number is kept. */
-export type AttestBody =
+type AttestBody =
   | { readonly type: 'quote'; readonly selection: TpmPcrSelection[]; readonly pcrDigest: Buffer }
   | { readonly type: 'certify'; readonly name: Buffer; readonly qualifiedName: Buffer }
   | { readonly type: 'other'; readonly tag: number }

@@ -3,7 +3,7 @@ import { MetabindError } from '../errors.ts'
 import { hexOf, tpmHash } from './tpm-algorithms.ts'
 
 /** TPM_RH of the hierarchies (TPM 2.0 Part 2, 7.4). */
-export const HIERARCHY = {
+const HIERARCHY = {
   owner: 0x40000001,
   null: 0x40000007,
   endorsement: 0x4000000b,

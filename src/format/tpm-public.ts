@@ -24,13 +24,13 @@ export const ATTRIBUTE = {
 } as const
 
 /** A scheme with its hash: TPMT_RSA_SCHEME, TPMT_ECC_SCHEME, TPMT_KDF_SCHEME (Part 2, 11.2). */
-export interface TpmScheme {
+interface TpmScheme {
   readonly algorithm: number
   readonly hash: number | undefined
 }
 
 /** TPMT_SYM_DEF_OBJECT (Part 2, 11.1.7). */
-export interface TpmSymmetric {
+interface TpmSymmetric {
   readonly algorithm: number
   readonly keyBits: number
   readonly mode: number

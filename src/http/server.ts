@@ -43,7 +43,7 @@ export interface Admission {
 export type Identify = (socket: Socket) => void | Promise<void>
 
 /** Headers of a request. Each takes ten times of the heap what it is long, if it is short. */
-export const HEADERS_MAX = 64
+const HEADERS_MAX = 64
 /** Node hands over 32 at a time. */
 export const HEADERS_READ_MAX = HEADERS_MAX + 32
 

@@ -93,7 +93,7 @@ function requireSystemd(table: string, { mode, address, port, listenerPort }: Li
 }
 
 /** A duration as `30s`, `10m` or `2h`, in seconds. */
-export function secondsOf(text: string): number {
+function secondsOf(text: string): number {
   const [, digits = '', unit = ''] = /^([1-9][0-9]{0,5})([smh])$/.exec(text) ?? []
   const seconds = Number(digits) * (UNIT_SECONDS[unit] ?? 0)
   if (seconds < 1 || seconds > FOR_SECONDS_MAX) {

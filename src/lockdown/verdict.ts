@@ -31,7 +31,7 @@ const ROLE_LISTS = [
 const TTL_SECONDS = '60'
 // Over TCP the kernel names no group: (gid_t)-1 is none.
 const NO_GID = 4_294_967_295
-export const NO_AGENT = 'unknown: the agent does not answer'
+const NO_AGENT = 'unknown: the agent does not answer'
 
 const explanation = z.object({ allowed: z.boolean(), why: z.string(), mode: z.string() })
 

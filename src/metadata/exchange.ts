@@ -17,7 +17,7 @@ export interface Answer {
 }
 
 /** One request to the source. */
-export interface Asking {
+interface Asking {
   readonly method: 'GET' | 'PUT'
   readonly target: string
   readonly headers: Readonly<Record<string, string>>

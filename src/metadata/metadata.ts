@@ -43,7 +43,7 @@ export interface KeptMetadata {
 }
 
 /** How a path is read. */
-export interface ReadHow {
+interface ReadHow {
   /** Ask the source now, and answer what it says or why it says nothing. */
   readonly fresh?: boolean
   /** Called before the source is asked for something new; what it throws is the answer. */
@@ -71,7 +71,7 @@ export interface Metadata {
 }
 
 /** Counted since the start, or as it is now. */
-export interface MetadataState extends UpstreamState {
+interface MetadataState extends UpstreamState {
   readonly hits: number
   readonly misses: number
   readonly stale: number

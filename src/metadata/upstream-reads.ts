@@ -24,7 +24,7 @@ export interface Question {
 }
 
 /** Told of what happens upstream. */
-export interface UpstreamEvents {
+interface UpstreamEvents {
   /** The source has fallen silent, or speaks again. */
   readonly onSource: (isDown: boolean) => void
   /** Credentials that are held could not be refreshed; up to once a second. */

@@ -29,7 +29,7 @@ export interface Accounts {
 }
 
 /** Finds the numbers of names: a question to the system, asked once per load. */
-export type LookUp = (names: {
+type LookUp = (names: {
   readonly users: readonly string[]
   readonly groups: readonly string[]
 }) => Promise<Accounts>

@@ -10,7 +10,7 @@ export type Route = (typeof ROUTES)[number]
 
 export const CACHE_STATES = ['hit', 'miss', 'stale'] as const
 /** How an answer came about; `stale`: the source could not be asked, and an old one was still good. */
-export type CacheState = (typeof CACHE_STATES)[number]
+type CacheState = (typeof CACHE_STATES)[number]
 
 /** Plain numbers that the request path adds to. metrics.ts reads them when somebody asks. */
 export interface Counters {

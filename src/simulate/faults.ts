@@ -97,7 +97,7 @@ export function parseFault(json: string): Fault {
 }
 
 /** As {@link parseFault}, for a value. */
-export function checkFault(value: unknown): Fault {
+function checkFault(value: unknown): Fault {
   const result = fault.safeParse(value)
   if (result.success) return result.data
   const problems = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)

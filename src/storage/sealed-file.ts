@@ -12,7 +12,7 @@ export interface Seal {
 }
 
 /** What is kept: the proof of the instance's identity, and the values of the cache. */
-export type KeptName = 'kept-proof' | 'kept-items'
+type KeptName = 'kept-proof' | 'kept-items'
 
 /**
  * What one boot has proved and fetched, kept for the next process of the same boot, so that a restart

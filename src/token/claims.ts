@@ -1,13 +1,13 @@
 import { MetabindError } from '../errors.ts'
 
 /** Bytes of a session token, and characters of its base64url text without padding. */
-export const TOKEN_BYTES = 64
+const TOKEN_BYTES = 64
 export const TOKEN_CHARACTERS = 86
 export const MAC_BYTES = 32
 /** Bytes that the MAC covers. */
 export const CLAIMS_BYTES = TOKEN_BYTES - MAC_BYTES
 
-export const TOKEN_VERSION = 1
+const TOKEN_VERSION = 1
 /** Seconds that a token may live: 1 to 21,600, the bounds of ECS security-enhanced mode. */
 export const TTL_SECONDS_MIN = 1
 export const TTL_SECONDS_MAX = 21_600

@@ -90,7 +90,7 @@ export function epochKeys(
 }
 
 /** The epoch, an hour of boot time, that a moment lies in. */
-export function epochAt(bootTimeMs: number): number {
+function epochAt(bootTimeMs: number): number {
   return Math.floor(bootTimeMs / EPOCH_MS)
 }
 

@@ -13,7 +13,7 @@ import type { VerifyCode } from './verify-error.ts'
  */
 
 /** Leaf, five authorities between, anchor: the longest that makers of TPMs have. */
-export const PATH_MAX = 7
+const PATH_MAX = 7
 // Names may match in many ways where somebody wants them to; genuine chains have one path.
 const PATHS_MAX = 16
 // Certificates looked at as issuers, on paths that lead nowhere as well: seven of one name would be

@@ -8,7 +8,7 @@ import { type PcrValues, pcrValuesOf } from './pcr-quote.ts'
 import type { ParsedTrust } from './trust.ts'
 
 /** A key with its Names, computed here: what the evidence calls a key is of no interest. */
-export interface NamedKey {
+interface NamedKey {
   readonly public: TpmPublic
   readonly name: Buffer
 }

@@ -16,7 +16,7 @@ export class VerifyError extends MetabindError {
   }
 }
 
-export function isVerifyCode(code: ErrorCode): code is VerifyCode {
+function isVerifyCode(code: ErrorCode): code is VerifyCode {
   return code.startsWith('VERIFY_')
 }
 

@@ -5,7 +5,7 @@ import { startLineProcess } from './line-process.ts'
 const SCRIPT = fileURLToPath(new URL('use-alicloud.cjs', import.meta.url))
 
 /** What the SDK got, or the message of its error. */
-export interface Got {
+interface Got {
   readonly accessKeyId?: string
   readonly accessKeySecret?: string
   readonly securityToken?: string

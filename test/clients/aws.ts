@@ -31,7 +31,7 @@ export interface Got {
   readonly status?: number
 }
 
-export interface ClientOptions {
+interface ClientOptions {
   readonly env?: Readonly<Record<string, string>>
   /** More commands before the client, such as `metabind exec`. */
   readonly through?: readonly string[]

@@ -14,7 +14,7 @@ import { newKey } from './certificate.ts'
  */
 
 /** A part of TPMS_ATTEST to be other than genuine. */
-export type Alteration = Partial<Omit<TpmAttest, 'body'>> & { readonly body?: TpmAttest['body'] }
+type Alteration = Partial<Omit<TpmAttest, 'body'>> & { readonly body?: TpmAttest['body'] }
 
 export interface Forgery {
   readonly quote?: Alteration
@@ -76,7 +76,7 @@ export function signTpm(key: KeyObject, bytes: Buffer, hash: 'sha1' | 'sha256' =
   return Buffer.concat([head, sized(halves.subarray(0, 32)), sized(halves.subarray(32))])
 }
 
-export function encodeAttest(attest: TpmAttest): Buffer {
+function encodeAttest(attest: TpmAttest): Buffer {
   const { magic, qualifiedSigner, extraData, clock, firmwareVersion, body } = attest
   const head = Buffer.alloc(6)
   head.writeUInt32BE(magic, 0)

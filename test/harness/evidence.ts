@@ -13,8 +13,8 @@ import { certificatesOfNv } from '../../src/identity/nv-certificate.ts'
 
 /** Gathers genuine evidence from a real TPM, and lets tests say what is not genuine in it. */
 
-export const KEY_TEMPLATES = { RK: RK_TEMPLATE, BK: BK_TEMPLATE, SK: SK_TEMPLATE } as const
-export const KEY_HIERARCHIES = { RK: 'endorsement', BK: 'null', SK: 'endorsement' } as const
+const KEY_TEMPLATES = { RK: RK_TEMPLATE, BK: BK_TEMPLATE, SK: SK_TEMPLATE } as const
+const KEY_HIERARCHIES = { RK: 'endorsement', BK: 'null', SK: 'endorsement' } as const
 
 export interface Gathering {
   readonly nonce: Buffer

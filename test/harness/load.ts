@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What a number of clients met. */
-export interface LoadReport {
+interface LoadReport {
   readonly answered: number
   /** Everything but a 200: statuses and socket errors, with how often. */
   readonly failures: Readonly<Record<string, number>>

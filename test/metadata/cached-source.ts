@@ -14,7 +14,7 @@ export const MINUTE = 60_000
 export const HOUR = 60 * MINUTE
 
 /** Clocks that stand until they are moved. The cloud's clock is moved apart from the host's. */
-export interface TestClocks extends Clocks {
+interface TestClocks extends Clocks {
   bootMs: number
   wallMs: number
   cloudMs: number
