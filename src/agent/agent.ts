@@ -25,9 +25,9 @@ import { cachedMetadata } from './metadata-cache.ts'
 import { type Serving, serving, servingStatus } from './serving.ts'
 import { httpBounds, socketPlace, sourceBounds } from './settings.ts'
 import type { InheritedSockets } from './socket-activation.ts'
-import type { BootState, ReadyState } from './startup.ts'
-import { bootRun } from './startup-loop.ts'
-import { bootParts } from './startup-parts.ts'
+import type { ReadyState, StartupState } from './startup.ts'
+import { startupDeps } from './startup-deps.ts'
+import { startupLoop } from './startup-loop.ts'
 import { FATAL } from './startup-retry.ts'
 import { agentStatus } from './status.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -57,7 +57,7 @@ export interface Agent {
 }
 
 /**
- * Builds every part once and runs boot. The admin socket answers from the beginning on. Callers of
+ * Builds every part once and runs its startup. The admin socket answers from the beginning on. Callers of
  * the metadata socket wait in its queue until the agent is ready, where systemd made the socket.
  */
 export function startAgent(
@@ -77,14 +77,14 @@ export function startAgent(
 
   const dialect = DIALECTS[config.source.dialect]
   const endpoint = config.source.endpoint ?? dialect.endpoint
-  const boot = bootRun(supervisor, log, ending.signal)
+  const startup = startupLoop(supervisor, log, ending.signal)
   const stoppedBecause = () => otherInstance ?? served?.keeper.stoppedBecause()
-  const problem = () => stoppedBecause() ?? boot.waitsFor
+  const problem = () => stoppedBecause() ?? startup.waitsFor
   const logFault = (error: MetabindError) => log.error({ cause: causeChain(error) }, error.code)
   const meter = metrics(counters, {
     version: VERSION,
-    isReady: () => boot.state.at === 'ready' && problem() === undefined,
-    epochsHeld: () => (boot.state.at === 'ready' ? boot.state.tokenKeys.count : 0),
+    isReady: () => startup.state.at === 'ready' && problem() === undefined,
+    epochsHeld: () => (startup.state.at === 'ready' ? startup.state.tokenKeys.count : 0),
   })
   const source = meter.watch(openSource(dialect, endpoint, sourceBounds(config), bootTimeMs))
   const tpm = instanceTpm(
@@ -107,7 +107,7 @@ export function startAgent(
         ...agentStatus(
           config,
           endpoint,
-          boot.state,
+          startup.state,
           problem(),
           policy.current(),
           trail.head(),
@@ -147,7 +147,9 @@ export function startAgent(
     requireProc()
     await policy.take(config.policy.file)
     await serveAdmin()
-    const ready = await boot.toReady(bootParts(config, dialect, tpm, metadata, () => trust, log))
+    const ready = await startup.toReady(
+      startupDeps(config, dialect, tpm, metadata, () => trust, log),
+    )
     cached.keepIn(ready)
     await serve(ready)
     sayReady(ready, log, audit)
@@ -191,7 +193,7 @@ export function startAgent(
       await endInSteps(how, {
         closeServers: () => Promise.allSettled([...servers.map(closeGently), served?.close()]),
         trail,
-        ends: [cached.end, meter.end, () => clearKeys(boot.state)],
+        ends: [cached.end, meter.end, () => clearKeys(startup.state)],
         closes: [source.close, tpm.close],
         onFault: (error) => log.error({ cause: causeChain(error) }, 'ending'),
       })
@@ -199,7 +201,7 @@ export function startAgent(
   }
 }
 
-function clearKeys(state: BootState): void {
+function clearKeys(state: StartupState): void {
   if (state.at === 'ready') state.tokenKeys.clear()
   if ('kept' in state) state.kept.clear()
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
 import type { Metadata } from '../metadata/metadata.ts'
-import { readInstanceId } from './startup-parts.ts'
+import { readInstanceId } from './startup-deps.ts'
 import { backoffMs } from './startup-retry.ts'
 
 /**

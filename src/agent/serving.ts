@@ -32,7 +32,7 @@ import type { InheritedSockets } from './socket-activation.ts'
 import type { ReadyState } from './startup.ts'
 import type { Supervisor } from './supervisor.ts'
 
-/** What a ready agent serves with, besides what boot has made. */
+/** What a ready agent serves with, besides what the startup has made. */
 export interface ServingDeps {
   /** The one in force: tokens' settings change with a reload. */
   readonly config: () => Config

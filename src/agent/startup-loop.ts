@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MetabindError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { advance, type BootDeps, type BootState, type ReadyState } from './startup.ts'
+import { advance, type ReadyState, type StartupDeps, type StartupState } from './startup.ts'
 import {
   afterFailure,
   backoffMs,
   logWait,
-  nextSetback,
+  nextRetry,
   passingProblem,
-  type Setback,
+  type StartupRetry,
 } from './startup-retry.ts'
 import type { Supervisor } from './supervisor.ts'
 
-/** Boot, as it goes on. */
-export interface BootRun {
-  readonly state: BootState
+/** The startup, as it goes on. */
+export interface StartupLoop {
+  readonly state: StartupState
   /** What the next step waits for; undefined while none has failed. */
   readonly waitsFor: MetabindError | undefined
   /**
@@ -22,12 +22,12 @@ export interface BootRun {
    *
    * @throws MetabindError where only a new process can help; AbortError when the agent ends
    */
-  toReady(deps: BootDeps): Promise<ReadyState>
+  toReady(deps: StartupDeps): Promise<ReadyState>
 }
 
-type Unready = Exclude<BootState, ReadyState>
+type Unready = Exclude<StartupState, ReadyState>
 
-// What boot is at, for a person who reads the status of the unit.
+// Where the startup is, for a person who reads the status of the unit.
 const STEPS: Readonly<Record<Unready['at'], string>> = {
   'opening-tpm': 'making the keys of the TPM',
   'asking-source': 'asking the metadata service which instance this is',
@@ -36,28 +36,28 @@ const STEPS: Readonly<Record<Unready['at'], string>> = {
 }
 
 /** @param pause waits between two tries; it throws AbortError when the agent ends */
-export function bootRun(
+export function startupLoop(
   supervisor: Supervisor,
   log: Log,
   ending: AbortSignal,
   pause: (ms: number) => Promise<void> = (ms) => sleep(ms, undefined, { signal: ending }),
-): BootRun {
-  let state: BootState = { at: 'opening-tpm' }
-  let setback: Setback | undefined
+): StartupLoop {
+  let state: StartupState = { at: 'opening-tpm' }
+  let retry: StartupRetry | undefined
 
-  const step = async (before: Unready, deps: BootDeps): Promise<void> => {
+  const step = async (before: Unready, deps: StartupDeps): Promise<void> => {
     const { at } = before
     supervisor.notReady(STEPS[at])
-    if (setback === undefined) log.info({ state: at }, 'boot')
+    if (retry === undefined) log.info({ state: at }, 'boot')
     try {
       state = await advance(before, deps)
-      if (setback?.at === at) setback = undefined
+      if (retry?.at === at) retry = undefined
     } catch (error) {
-      setback = nextSetback(setback, at, passingProblem(error))
-      logWait(log, setback)
-      supervisor.notReady(`${STEPS[at]}, waiting: ${setback.problem.message}`)
-      await pause(backoffMs(setback.failuresBefore))
-      state = afterFailure(before, setback.problem)
+      retry = nextRetry(retry, at, passingProblem(error))
+      logWait(log, retry)
+      supervisor.notReady(`${STEPS[at]}, waiting: ${retry.problem.message}`)
+      await pause(backoffMs(retry.failuresBefore))
+      state = afterFailure(before, retry.problem)
     }
   }
   return {
@@ -65,11 +65,11 @@ export function bootRun(
       return state
     },
     get waitsFor() {
-      return setback?.problem
+      return retry?.problem
     },
     toReady: async (deps) => {
       for (;;) {
-        const before: BootState = state
+        const before: StartupState = state
         if (before.at === 'ready') return before
         await step(before, deps)
       }

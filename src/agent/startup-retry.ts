@@ -1,6 +1,6 @@
 import { causeChain, ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { BootState, ReadyState } from './startup.ts'
+import type { ReadyState, StartupState } from './startup.ts'
 
 const RETRY_MS_MIN = 500
 const RETRY_MS_MAX = 15_000
@@ -22,18 +22,18 @@ export function backoffMs(failures: number): number {
   return Math.min(RETRY_MS_MIN * 2 ** failures, RETRY_MS_MAX)
 }
 
-/** A step of boot that fails, and how often it has failed before. */
-export interface Setback {
-  readonly at: BootState['at']
+/** A step of the startup that fails, and how often it has failed before. */
+export interface StartupRetry {
+  readonly at: StartupState['at']
   readonly problem: MetabindError
   readonly failuresBefore: number
 }
 
-export function nextSetback(
-  last: Setback | undefined,
-  at: BootState['at'],
+export function nextRetry(
+  last: StartupRetry | undefined,
+  at: StartupState['at'],
   problem: MetabindError,
-): Setback {
+): StartupRetry {
   return { at, problem, failuresBefore: last?.at === at ? last.failuresBefore + 1 : 0 }
 }
 
@@ -43,9 +43,9 @@ export function nextSetback(
  * another TPM answers than the one that the keys were made in, or the same after a reset.
  */
 export function afterFailure(
-  state: Exclude<BootState, ReadyState>,
+  state: Exclude<StartupState, ReadyState>,
   { code }: MetabindError,
-): BootState {
+): StartupState {
   const isOver = state.at === 'self-testing' || code === 'TPM_OTHER'
   if (!isOver || state.at === 'opening-tpm') return state
   state.kept.clear()
@@ -53,7 +53,7 @@ export function afterFailure(
 }
 
 /** The first failure and every power of two after it: a TPM missing for a day fills no disk. */
-export function logWait(log: Log, { at, problem, failuresBefore }: Setback): void {
+export function logWait(log: Log, { at, problem, failuresBefore }: StartupRetry): void {
   const level = Number.isInteger(Math.log2(failuresBefore + 1)) ? 'warn' : 'debug'
   const { remedy } = ERRORS[problem.code]
   log[level]({ state: at, code: problem.code, cause: causeChain(problem), remedy }, 'boot waits')

@@ -20,7 +20,7 @@ import { deriveSeal } from '../token/seal-key.ts'
  * "ready without keys" does not compile. A step that fails throws its code; the agent waits and
  * takes the same step again.
  */
-export type BootState =
+export type StartupState =
   | { readonly at: 'opening-tpm' }
   | { readonly at: 'asking-source'; readonly keys: InstanceKeys; readonly kept: Kept }
   | ({ readonly at: 'self-testing' } & Proved)
@@ -51,7 +51,7 @@ export interface ReadyState extends Omit<Tested, 'identity'> {
 }
 
 /** What the steps work with. */
-export interface BootDeps extends Omit<KeyBinding, 'identity' | 'derive'> {
+export interface StartupDeps extends Omit<KeyBinding, 'identity' | 'derive'> {
   readonly tpm: InstanceTpm
   readonly dialect: string
   readonly ekCertificate: Demand
@@ -74,9 +74,9 @@ const SOURCE_FAILURES: readonly ErrorCode[] = ['SOURCE_DOWN', 'SOURCE_NONSENSE',
  * @throws MetabindError TPM_…, SOURCE_… of the step; the state is then still good for another try
  */
 export async function advance(
-  state: Exclude<BootState, ReadyState>,
-  deps: BootDeps,
-): Promise<BootState> {
+  state: Exclude<StartupState, ReadyState>,
+  deps: StartupDeps,
+): Promise<StartupState> {
   switch (state.at) {
     case 'opening-tpm': {
       const keys = await createInstanceKeys(deps.tpm, deps.ekCertificate)
@@ -97,7 +97,7 @@ export async function advance(
 }
 
 /** The change is noted only behind the test: a start that fails it is not the last good one. */
-async function test(proved: Proved, deps: BootDeps): Promise<Tested> {
+async function test(proved: Proved, deps: StartupDeps): Promise<Tested> {
   const { keys, kept, identity, insteadOfSource } = proved
   const attestation = deps.attestationOf(keys, identity)
   const selfTest = await attestation.selfTest()
@@ -106,14 +106,14 @@ async function test(proved: Proved, deps: BootDeps): Promise<Tested> {
   return { keys, kept, identity, insteadOfSource, attestation, continuity, change, selfTest }
 }
 
-async function openKept(keys: InstanceKeys, deps: BootDeps): Promise<Kept> {
+async function openKept(keys: InstanceKeys, deps: StartupDeps): Promise<Kept> {
   const context = sealContext(namesOf(keys, deps), deps.bootId)
   const derive: KeyBinding['derive'] = (messages) => rootHmacs(deps.tpm, keys, messages)
   return deps.openKept(await deriveSeal(derive, context, deps.salt))
 }
 
 /** Asks the source, whose answer wins; only where it gives none counts what it said earlier. */
-async function identify(keys: InstanceKeys, kept: Kept, deps: BootDeps): Promise<Proved> {
+async function identify(keys: InstanceKeys, kept: Kept, deps: StartupDeps): Promise<Proved> {
   const proved = (instanceId: string, insteadOfSource?: MetabindError): Proved => {
     const identity = { ...namesOf(keys, deps), instanceId }
     return { keys, kept, identity, insteadOfSource }
@@ -141,7 +141,7 @@ function requireInstanceId(text: string): string {
   throw new MetabindError('SOURCE_NONSENSE', 'what it calls the instance id is none')
 }
 
-function namesOf(keys: InstanceKeys, deps: BootDeps): Omit<InstanceIdentity, 'instanceId'> {
+function namesOf(keys: InstanceKeys, deps: StartupDeps): Omit<InstanceIdentity, 'instanceId'> {
   return {
     dialect: deps.dialect,
     ekName: keys.ek.name,

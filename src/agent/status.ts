@@ -8,19 +8,19 @@ import type { Endorsement } from '../identity/endorsement.ts'
 import type { RefusedRole } from '../metadata/role-refusals.ts'
 import type { LoadedPolicy } from '../policy/load.ts'
 import { VERSION } from '../version.ts'
-import type { BootState } from './startup.ts'
+import type { StartupState } from './startup.ts'
 
 /**
  * What the agent says about itself.
  *
- * @param problem what boot waits for, or why issuing and accepting have stopped
+ * @param problem what startup waits for, or why issuing and accepting have stopped
  * @param auditHead the end of the audit chain, where there is a file
  * @param refusedRoles see MetadataState
  */
 export function agentStatus(
   config: Config,
   endpoint: string,
-  state: BootState,
+  state: StartupState,
   problem: MetabindError | undefined,
   { policy, from }: LoadedPolicy,
   auditHead: ChainHead | undefined,
@@ -52,7 +52,7 @@ export function agentStatus(
   }
 }
 
-function identityIn(state: BootState): InstanceIdentity | undefined {
+function identityIn(state: StartupState): InstanceIdentity | undefined {
   if (state.at === 'ready') return state.tokenKeys.identity
   return 'identity' in state ? state.identity : undefined
 }

@@ -30,7 +30,7 @@ export interface Kept {
 
 /**
  * Told of a file that does not open or cannot be written; it is no reason to stop. Once for each file,
- * and again only after it could be written: boot reads at each of its tries.
+ * and again only after it could be written: the startup reads at each of its tries.
  */
 export type OnUnusable = (problem: MetabindError) => void
 

@@ -15,17 +15,17 @@ import { skSigner } from '../../src/identity/sk-signer.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
 import { startSimulator } from '../../src/simulate/simulator.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
-import { type BootBench, bootBench } from '../harness/boot-bench.ts'
 import { makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import { EK_CERTIFICATE_NV, EK_CHAIN_NV, writeNv } from '../harness/nv.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
+import { type StartupBench, startupBench } from '../harness/startup-bench.ts'
 
 /**
  * A TPM as it is in life: each command that the agent sends, failing in each way. Made on the wire,
  * between the agent's parts in this process and a real TPM.
  */
 
-// Up to thirty boots in a row; a loaded machine takes a second for each.
+// Up to thirty startups in a row; a loaded machine takes a second for each.
 vi.setConfig({ testTimeout: 120_000 })
 
 /** Warnings and errors that pass (Part 2, 6.6.3), and what becomes of connections. */
@@ -42,7 +42,7 @@ const TRIES_MAX = 100
 // What an unlucky moment leaves loaded is flushed at the second lack of room.
 const FLUSHED_WITHIN = 2
 
-const BOOT_COMMANDS: readonly Command[] = [
+const STARTUP_COMMANDS: readonly Command[] = [
   ...(['GetCapability', 'NV_ReadPublic', 'NV_Read', 'CreatePrimary', 'FlushContext'] as const),
   ...(['StartAuthSession', 'HMAC', 'PCR_Read', 'Quote', 'Certify'] as const),
   ...(['PolicySecret', 'ActivateCredential', 'ReadClock'] as const),
@@ -51,7 +51,7 @@ const BOOT_COMMANDS: readonly Command[] = [
 let stack: AsyncDisposableStack
 let swtpm: Swtpm
 let proxy: FaultingProxy
-let bench: BootBench
+let bench: StartupBench
 beforeAll(async () => {
   stack = new AsyncDisposableStack()
   swtpm = await startSwtpm()
@@ -60,7 +60,7 @@ beforeAll(async () => {
   proxy = stack.use(await startFaultingProxy(swtpm))
   const cloud = stack.use(await startSimulator())
   const { path } = stack.use(await scratchDirectory())
-  bench = stack.use(await bootBench(path, proxy.tcti, cloud.url))
+  bench = stack.use(await startupBench(path, proxy.tcti, cloud.url))
 })
 afterEach(() => proxy.heal())
 afterAll(() => stack.disposeAsync())
@@ -76,12 +76,12 @@ async function certify(): Promise<void> {
   await writeNv(swtpm, EK_CHAIN_NV, authority.der)
 }
 
-/** Boots, and says what each try that failed was waited for with. */
-async function waitsOfBoot(
+/** Starts, and says what each try that failed was waited for with. */
+async function waitsOfStartup(
   onWait: (count: number) => unknown = () => undefined,
 ): Promise<string[]> {
   const waits: string[] = []
-  await bench.boot(async ({ waitsFor }) => {
+  await bench.start(async ({ waitsFor }) => {
     waits.push(`${waitsFor?.code}: ${waitsFor?.message}`)
     if (waits.length > TRIES_MAX) throw new Error(`not ready: ${waits.at(-1)}`)
     await onWait(waits.length)
@@ -89,16 +89,16 @@ async function waitsOfBoot(
   return waits
 }
 
-test('the table knows every command that boot sends', async () => {
-  expect(await waitsOfBoot()).toEqual([])
-  expect(proxy.seen).toEqual(new Set(BOOT_COMMANDS.map((command) => COMMANDS[command])))
+test('the table knows every command that a startup sends', async () => {
+  expect(await waitsOfStartup()).toEqual([])
+  expect(proxy.seen).toEqual(new Set(STARTUP_COMMANDS.map((command) => COMMANDS[command])))
 })
 
-describe('boot is ready as soon as the TPM is', () => {
+describe('a startup is ready as soon as the TPM is', () => {
   // A fault is one try at most: the next meets the next.
-  test.each(BOOT_COMMANDS)('after each fault of %s, once', async (command) => {
+  test.each(STARTUP_COMMANDS)('after each fault of %s, once', async (command) => {
     proxy.fail(command, FAULTS)
-    const waits = await waitsOfBoot()
+    const waits = await waitsOfStartup()
     expect(proxy.failed()).toBe(FAULTS.length)
     expect(waits.length).toBeLessThanOrEqual(FAULTS.length)
     for (const wait of waits) expect(wait).toMatch(/^TPM_(FAULT|FULL): .*(TPM_RC|TSS2_RC_IO_ERROR)/)
@@ -114,7 +114,7 @@ describe('boot is ready as soon as the TPM is', () => {
         command,
         seen.flatMap((fault) => [fault, fault, fault, fault, fault]),
       )
-      const waits = await waitsOfBoot()
+      const waits = await waitsOfStartup()
       expect(proxy.failed()).toBe(25)
       expect(waits.length).toBeLessThanOrEqual(25)
     },
@@ -123,7 +123,7 @@ describe('boot is ready as soon as the TPM is', () => {
   test.each(SOME.filter(isCommand))('after a fault of %s that lasted', async (command) => {
     for (const [fault, says] of LASTING) {
       proxy.failForEver(command, fault)
-      const waits = await waitsOfBoot((count) => count === 4 && proxy.heal())
+      const waits = await waitsOfStartup((count) => count === 4 && proxy.heal())
       expect(waits.length).toBeLessThanOrEqual(4 + FLUSHED_WITHIN)
       expect(waits[0]).toContain(says)
     }
@@ -134,7 +134,7 @@ describe('a ready agent', () => {
   let ready: ReadyState
   let steps: Readonly<Record<string, () => Promise<unknown>>>
   beforeAll(async () => {
-    ready = await bench.boot(() => undefined)
+    ready = await bench.start(() => undefined)
     const keys = watched(ready, () => undefined)
     const signer = skSigner(bench.tpm, ready.keys)
     steps = {
@@ -191,11 +191,11 @@ describe('a ready agent', () => {
   )
 })
 
-test('a TPM that is reset in the middle of boot is taken as it is then', async () => {
+test('a TPM that is reset in the middle of a startup is taken as it is then', async () => {
   for (const command of ['NV_Read', 'Quote', 'ReadClock'] as const) {
     let isBack: Promise<void> | undefined
     proxy.fail(command, [() => (isBack = swtpm.reset())])
-    const waits = await waitsOfBoot(() => isBack)
+    const waits = await waitsOfStartup(() => isBack)
     expect(proxy.failed(), command).toBe(1)
     expect(waits.length, command).toBeLessThanOrEqual(3)
     proxy.heal()

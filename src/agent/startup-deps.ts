@@ -12,22 +12,22 @@ import { keptIn } from '../storage/sealed-file.ts'
 import { loadRevocations } from '../token/revocations.ts'
 import { loadSalt } from '../token/salt.ts'
 import type { ParsedTrust } from '../verify/trust.ts'
-import type { BootDeps } from './startup.ts'
+import type { StartupDeps } from './startup.ts'
 import { readAkCertificates } from './trust-files.ts'
 
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id'
 
-/** What the steps of boot work with, put together from the configuration and the agent's parts. */
-export function bootParts(
+/** What the steps of the startup work with, put together from the configuration and the agent's parts. */
+export function startupDeps(
   config: Config,
   dialect: Dialect,
   tpm: InstanceTpm,
   metadata: Metadata,
   trust: () => ParsedTrust,
   log: Log,
-): BootDeps {
+): StartupDeps {
   const { runtime, state } = config.directories
-  const attestation = attestationParts(config, dialect, tpm, metadata, trust)
+  const attestation = attestationDeps(config, dialect, tpm, metadata, trust)
   return {
     tpm,
     dialect: dialect.name,
@@ -51,7 +51,7 @@ export function bootParts(
   }
 }
 
-function attestationParts(
+function attestationDeps(
   { tpm: settings, source }: Config,
   dialect: Dialect,
   tpm: InstanceTpm,

@@ -5,8 +5,8 @@ import { bootTimeMs } from 'tpm2-js/linux'
 import { cachedMetadata } from '../../src/agent/metadata-cache.ts'
 import { sourceBounds } from '../../src/agent/settings.ts'
 import type { ReadyState } from '../../src/agent/startup.ts'
-import { type BootRun, bootRun } from '../../src/agent/startup-loop.ts'
-import { bootParts } from '../../src/agent/startup-parts.ts'
+import { startupDeps } from '../../src/agent/startup-deps.ts'
+import { type StartupLoop, startupLoop } from '../../src/agent/startup-loop.ts'
 import { readTrust } from '../../src/agent/trust-files.ts'
 import { parseConfig } from '../../src/config.ts'
 import { DIALECTS } from '../../src/dialect/dialects.ts'
@@ -17,23 +17,23 @@ const SILENT = pino({ level: 'silent', customLevels: { notice: 35 } })
 const UNSUPERVISED = { ready: () => undefined, notReady: () => undefined }
 
 /** The agent's way to ready in this process, without its sockets and without waiting. */
-export interface BootBench extends AsyncDisposable {
-  /** The one that the last boot has opened. */
+export interface StartupBench extends AsyncDisposable {
+  /** The one that the last startup has opened. */
   readonly tpm: InstanceTpm
   /**
-   * Boots from nothing, on what earlier boots have left in the directory.
+   * Starts from nothing, on what earlier startups have left in the directory.
    *
    * @param onWait told of each try that failed, in place of the pause before the next
    */
-  boot(onWait: (run: BootRun) => unknown): Promise<ReadyState>
+  start(onWait: (run: StartupLoop) => unknown): Promise<ReadyState>
 }
 
 /** @param endpoint of a metadata service whose documents are not looked at */
-export async function bootBench(
+export async function startupBench(
   directory: string,
   tcti: string,
   endpoint: string,
-): Promise<BootBench> {
+): Promise<StartupBench> {
   const at = (name: string) => join(directory, name)
   for (const name of ['run', 'state']) await mkdir(at(name), { recursive: true })
   const text = `tpm.tcti = ${JSON.stringify(tcti)}
@@ -53,13 +53,13 @@ directories.state = ${JSON.stringify(at('state'))}
     get tpm() {
       return tpm
     },
-    boot: async (onWait) => {
+    start: async (onWait) => {
       await tpm.close()
       tpm = open()
-      const parts = bootParts(config, dialect, tpm, cached.metadata, () => trust, SILENT)
+      const deps = startupDeps(config, dialect, tpm, cached.metadata, () => trust, SILENT)
       const pause = async (): Promise<void> => void (await onWait(run))
-      const run = bootRun(UNSUPERVISED, SILENT, new AbortController().signal, pause)
-      return run.toReady(parts)
+      const run = startupLoop(UNSUPERVISED, SILENT, new AbortController().signal, pause)
+      return run.toReady(deps)
     },
     [Symbol.asyncDispose]: async () => {
       cached.stop()
