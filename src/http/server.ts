@@ -109,6 +109,9 @@ export function httpServer(
     socket.on('error', () => socket.destroy())
     admission?.refused('REQUEST_METHOD', socket)
     refuseRaw(socket, 'REQUEST_METHOD')
+    // Nor does it read on, or watch a deadline: the connection would stay, even when its peer has gone.
+    socket.resume()
+    setTimeout(() => socket.destroy(), UNREAD_MS_MAX).unref()
   })
   app.addHook('onRequest', requireOrder)
   if (bodies === 'drop') dropBodies(app)

@@ -52,6 +52,11 @@ function get(lines: readonly string[], path = WHOAMI, version = 'HTTP/1.1'): str
   return [`GET ${path} ${version}`, tokened, ...lines, '', ''].join('\r\n')
 }
 
+async function connectionsOpen(): Promise<number> {
+  const { body } = await call(instance.adminSocket, { path: '/metabind/v1/metrics' })
+  return Number(/^metabind_connections (\d+)$/m.exec(body)?.[1])
+}
+
 const statusAndClosed = async (bytes: string | Buffer) => {
   const { status, closed } = await sendRaw(socket, bytes)
   return [status, closed]
@@ -118,6 +123,17 @@ describe('what is not a plain request is refused, and the connection ends', () =
     }
     await makeToken(socket)
     expect(instance.agent.child.exitCode).toBe(null)
+  })
+
+  test('CONNECT leaves no connection behind, whatever follows it and however long', async () => {
+    const peers = await Promise.all(Array.from({ length: 10 }, () => openRaw(socket)))
+    for (const peer of peers) {
+      peer.write('CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n\r\nand more')
+      expect((await peer.answer()).status).toBe(405)
+      peer.write('and more')
+    }
+    await expect.poll(connectionsOpen).toBe(0)
+    for (const peer of peers) peer.destroy()
   })
 
   test('TRACE is not answered with what was sent', async () => {
