@@ -7,7 +7,7 @@ import { requireProc } from '../caller/process.ts'
 import type { Config } from '../config.ts'
 import { DIALECTS } from '../dialect/dialects.ts'
 import { causeChain, MetabindError } from '../errors.ts'
-import { closeGently } from '../http/graceful-close.ts'
+import { closeGracefully } from '../http/graceful-close.ts'
 import { listenAt } from '../http/listen.ts'
 import { isRemarkable } from '../identity/instance-record.ts'
 import { instanceTpm } from '../identity/tpm.ts'
@@ -191,7 +191,7 @@ export function startAgent(
       served?.keeper.end()
       cached.stop()
       await endInSteps(how, {
-        closeServers: () => Promise.allSettled([...servers.map(closeGently), served?.close()]),
+        closeServers: () => Promise.allSettled([...servers.map(closeGracefully), served?.close()]),
         trail,
         ends: [cached.end, meter.end, () => clearKeys(startup.state)],
         closes: [source.close, tpm.close],

@@ -6,7 +6,7 @@ import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
 import { decodeChallenge, encodeAnswer } from '../format/activation.ts'
 import { encodeEvidence } from '../format/evidence.ts'
-import { closeGently } from '../http/graceful-close.ts'
+import { closeGracefully } from '../http/graceful-close.ts'
 import { listenAt } from '../http/listen.ts'
 import { type SkSigner, skSigner } from '../identity/sk-signer.ts'
 import type { InstanceTpm } from '../identity/tpm.ts'
@@ -14,13 +14,14 @@ import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
 import type { PolicyInForce } from '../policy/current.ts'
 import type { Counters } from '../relay/counters.ts'
-import { identityIssuer } from '../relay/identity-token.ts'
+import { credentialsUrls } from '../relay/credentials-url.ts'
+import { identityTokens } from '../relay/identity-token.ts'
 import { knowsPath } from '../relay/known-path.ts'
 import { type Limits, limits, type OpenShares } from '../relay/limits.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
 import type { Observed } from '../relay/observe.ts'
 import { type RelayDeps, relay } from '../relay/relay.ts'
-import { credentialsUris, type Loopback, openLoopback } from '../relay/tcp-listeners.ts'
+import { openTcpListeners, type TcpListeners } from '../relay/tcp-listeners.ts'
 import { type TokenAuthority, tokenAuthority } from '../token/authority.ts'
 import { inspectOwnToken } from '../token/inspection.ts'
 import { type Keeper, keepKeys } from '../token/key-refresher.ts'
@@ -59,7 +60,7 @@ export interface ServingDeps {
 export interface Serving {
   readonly running: RunningAgent
   readonly keeper: Keeper
-  /** Opens the metadata socket, then the listeners on loopback. @throws MetabindError LISTEN_FAILED */
+  /** Opens the metadata socket, then the listeners on TCP. @throws MetabindError LISTEN_FAILED */
   listen(): Promise<void>
   observed(): readonly Observed[]
   /** Answers what is under way, then closes. */
@@ -77,15 +78,15 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
   const signer = skSigner(deps.tpm, ready.keys)
   deps.trail.signWith(signer, ready.keys.sk)
   const tokens = tokenAuthority(ready.tokenKeys, bootTimeMs, () => config().token.bind)
-  const uris = urisOf(ready, tokens, deps)
+  const urls = urlsOf(ready, tokens, deps)
   const open: OpenShares = { count: 0 }
   const relayParts: RelayDeps = {
     ...relayPartsOf(ready, signer, tokens, deps),
     limits: limitsOf(deps, open),
-    credentialsUri: uris?.uriOf,
+    credentialsUrl: urls?.urlOf,
   }
   const app: FastifyInstance = relay(relayParts)
-  let loopback: Loopback | undefined
+  let tcpListeners: TcpListeners | undefined
   return {
     running: runningAgent(ready, tokens, deps),
     keeper: keeperOf(ready, deps),
@@ -102,21 +103,23 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
         onTaken: (error: MetabindError) =>
           deps.log.error({ cause: causeChain(error) }, 'a port is taken; waiting until it is free'),
       }
-      loopback = await openLoopback(openParts, uris)
+      tcpListeners = await openTcpListeners(openParts, urls)
     },
-    observed: () => loopback?.observed() ?? [],
-    close: async () => void (await Promise.allSettled([closeGently(app), loopback?.close()])),
+    observed: () => tcpListeners?.observed() ?? [],
+    close: async () =>
+      void (await Promise.allSettled([closeGracefully(app), tcpListeners?.close()])),
   }
 }
 
 /** Where they are off there are none. */
-function urisOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
+function urlsOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
   const { config, dialect, inherited } = deps
   // The socket unit is off unless somebody turned it on, which is as good as the setting.
   const areOn = config().credentials_uri.enabled || inherited['credentials-uri'] !== undefined
   if (!areOn) return undefined
   const salt = loadSalt(config().directories.runtime).reveal()
-  return credentialsUris(config(), salt, ready.tokenKeys.iid, { tokens, dialect })
+  const { port } = config().credentials_uri
+  return credentialsUrls({ salt, iid: ready.tokenKeys.iid, port, tokens, dialect })
 }
 
 function relayPartsOf(
@@ -130,7 +133,7 @@ function relayPartsOf(
     dialect: deps.dialect,
     tokens,
     metadata: deps.metadata,
-    identities: identityIssuer({
+    identityTokens: identityTokens({
       instanceId: tokenKeys.identity.instanceId,
       iid: tokenKeys.iid,
       lifetimeSeconds: config.identity.lifetime_seconds,

@@ -12,7 +12,7 @@ const GRACE_MS = 150
  * http.Server.close() would first destroy every connection that has not sent a byte yet, which is
  * each one that was accepted a moment ago.
  */
-export async function closeGently(app: FastifyInstance): Promise<void> {
+export async function closeGracefully(app: FastifyInstance): Promise<void> {
   const { server } = app
   if (server.listening) {
     const { promise: closed, resolve } = Promise.withResolvers<void>()

@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Caller } from '../caller/caller.ts'
 import { credentialsPath, type RoleWords } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
@@ -15,28 +15,38 @@ const PREFIX = '/metabind/v1/credentials/'
 // The token that a URL stands for is redeemed in the same request.
 const TTL_SECONDS = 60
 
-export interface CredentialsUri {
+export interface CredentialsUrls {
   /** The URL of a caller, to which `/ROLE` is added. */
-  uriOf(caller: Caller): string
+  urlOf(caller: Caller): string
   /** Turns a request for a caller's own URL into one for its role's credentials, with a token. */
-  admit(asked: Asked): Asked
+  rewrite(asked: Asked): Asked
 }
 
-/**
- * @param key 32 bytes that only this boot of this instance has
- * @param port of the loopback listener
- */
-export function credentialsUri(
-  key: Buffer,
-  port: number,
-  tokens: TokenAuthority,
-  words: Pick<RoleWords, 'rolesPath'>,
-): CredentialsUri {
+export interface CredentialsUrlsDeps {
+  /** The secret of the runtime directory, gone at reboot. */
+  readonly salt: Buffer
+  /** What identifies the instance. */
+  readonly iid: string
+  /** Of the listener on 127.0.0.1. */
+  readonly port: number
+  readonly tokens: TokenAuthority
+  readonly dialect: Pick<RoleWords, 'rolesPath'>
+}
+
+/** The credentials URLs of this boot of this instance. */
+export function credentialsUrls({
+  salt,
+  iid,
+  port,
+  tokens,
+  dialect,
+}: CredentialsUrlsDeps): CredentialsUrls {
+  const key = Buffer.from(hkdfSync('sha256', salt, iid, 'metabind credentials uri v1', 32))
   const secretOf = (uid: number): string =>
     createHmac('sha256', key).update(`uid ${uid}`).digest('base64url')
   return {
-    uriOf: ({ uid }) => `http://127.0.0.1:${port}${PREFIX}${secretOf(uid)}`,
-    admit: ({ caller, target }) => {
+    urlOf: ({ uid }) => `http://127.0.0.1:${port}${PREFIX}${secretOf(uid)}`,
+    rewrite: ({ caller, target }) => {
       const [secret = '', role = '', more] = target.path.slice(PREFIX.length).split('/')
       const isOwn = target.path.startsWith(PREFIX) && isEqual(secret, secretOf(caller.uid))
       // The same answer for a wrong secret and a wrong path: neither tells what is here.
@@ -45,7 +55,7 @@ export function credentialsUri(
       return {
         caller,
         headers: { token, ttl: undefined },
-        target: { path: credentialsPath(role, words), query: undefined },
+        target: { path: credentialsPath(role, dialect), query: undefined },
       }
     },
   }

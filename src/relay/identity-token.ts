@@ -3,16 +3,14 @@ import { MetabindError } from '../errors.ts'
 import { identityTokenInput, identityTokenOf } from '../format/identity-token.ts'
 import { Secret } from '../secret.ts'
 
-/** Where identity tokens are asked for. */
-
 /** Issues identity tokens: JWTs that say to services elsewhere which instance this is. */
-export interface IdentityIssuer {
+export interface IdentityTokens {
   /** @throws MetabindError LIMIT_SIGNATURES, TPM_… */
   issue(audience: string): Promise<Secret<string>>
 }
 
 /** Whom the tokens speak of, and who signs them. */
-export interface IdentityDeps {
+export interface IdentityTokensDeps {
   readonly instanceId: string
   readonly iid: string
   readonly lifetimeSeconds: number
@@ -22,7 +20,7 @@ export interface IdentityDeps {
   readonly wallTimeMs: () => number
 }
 
-export function identityIssuer(deps: IdentityDeps): IdentityIssuer {
+export function identityTokens(deps: IdentityTokensDeps): IdentityTokens {
   return {
     issue: async (audience) => {
       const iat = Math.floor(deps.wallTimeMs() / 1000)

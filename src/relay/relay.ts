@@ -16,11 +16,11 @@ import { executablesNamed, isSecret, type Policy } from '../policy/policy.ts'
 import type { TokenAuthority } from '../token/authority.ts'
 import { auditForeign, type Inspection } from '../token/inspection.ts'
 import type { Counters, Route } from './counters.ts'
-import { type IdentityIssuer, parseAudience } from './identity-token.ts'
+import { type IdentityTokens, parseAudience } from './identity-token.ts'
 import { isRelayed, knowsPath } from './known-path.ts'
 import type { Limits } from './limits.ts'
 import {
-  CREDENTIALS_URI_PATH,
+  CREDENTIALS_URL_PATH,
   EXPLAIN_PREFIX,
   IDENTITY_PATH,
   INSPECT_PATH,
@@ -39,7 +39,7 @@ export interface RelayDeps {
   readonly dialect: Dialect
   readonly tokens: TokenAuthority
   readonly metadata: Metadata
-  readonly identities: IdentityIssuer
+  readonly identityTokens: IdentityTokens
   readonly audit: Audit
   readonly bounds: HttpBounds
   readonly limits: Limits
@@ -54,9 +54,9 @@ export interface RelayDeps {
   /** How a connection's caller is found; by the Unix socket's peer if absent. */
   readonly identify?: Identify
   /** What a listener of another form makes of a request before it is answered like any other. */
-  readonly admit?: (asked: Asked) => Asked
+  readonly rewrite?: (asked: Asked) => Asked
   /** The caller's own credentials URL, where that listener is on. */
-  readonly credentialsUri?: ((caller: Caller) => string) | undefined
+  readonly credentialsUrl?: ((caller: Caller) => string) | undefined
   /** What is said of a token to its owner. */
   readonly inspect: (token: string, caller: Caller) => Inspection
 }
@@ -145,13 +145,13 @@ function routeOf(asked: Asked | undefined, dialect: Dialect): Route {
 }
 
 /** Everything that can be said of a request before asking what it wants. */
-function judge(request: FastifyRequest, { dialect, admit }: RelayDeps): Asked {
+function judge(request: FastifyRequest, { dialect, rewrite }: RelayDeps): Asked {
   const caller = callerOf(request.raw.socket)
   const headers = judgeHeaders(request.raw.rawHeaders, dialect)
   const target = canonicalTarget(request.raw.url ?? '')
   if (target.path !== IDENTITY_PATH) judgeQuery(target.path, target.query, dialect)
   const asked = { caller, headers, target }
-  return admit === undefined ? asked : admit(asked)
+  return rewrite === undefined ? asked : rewrite(asked)
 }
 
 /** Why a request is refused. The router gives up on a target before its headers were judged. */
@@ -203,9 +203,9 @@ function readMetadata(
     return explainToCaller(deps, asked).then((found) => reply.send(found))
   }
   if (asked.target.path === WHOAMI_PATH) return reply.send(shownCaller(asked.caller))
-  if (asked.target.path === CREDENTIALS_URI_PATH) {
-    if (deps.credentialsUri === undefined) throw new MetabindError('LISTEN_URI_OFF')
-    return reply.type('text/plain').send(deps.credentialsUri(asked.caller))
+  if (asked.target.path === CREDENTIALS_URL_PATH) {
+    if (deps.credentialsUrl === undefined) throw new MetabindError('LISTEN_URI_OFF')
+    return reply.type('text/plain').send(deps.credentialsUrl(asked.caller))
   }
   deps.gate.permit(asked.caller, asked.target.path)
   if (asked.target.path === IDENTITY_PATH) return issueIdentity(deps, asked, request, reply)
@@ -266,7 +266,7 @@ async function issueIdentity(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const detail = parseAudience(asked.target.query)
-  const token = await deps.identities.issue(detail)
+  const token = await deps.identityTokens.issue(detail)
   deps.audit({ event: 'identity.issued', id: request.id, caller: asked.caller, detail })
   return reply.type('application/jwt').header('Cache-Control', 'no-store').send(token.reveal())
 }

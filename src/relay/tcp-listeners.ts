@@ -1,4 +1,3 @@
-import { hkdfSync } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
@@ -12,9 +11,9 @@ import {
   identifyRedirected,
 } from '../caller/tcp-caller.ts'
 import { MetabindError } from '../errors.ts'
-import { closeGently } from '../http/graceful-close.ts'
+import { closeGracefully } from '../http/graceful-close.ts'
 import { listenOnInherited } from '../http/listen.ts'
-import { type CredentialsUri, credentialsUri } from './credentials-url.ts'
+import type { CredentialsUrls } from './credentials-url.ts'
 import type { Limits } from './limits.ts'
 import { type Observed, type Observer, observer } from './observe.ts'
 import { type RelayDeps, relay } from './relay.ts'
@@ -29,7 +28,7 @@ import { type RelayDeps, relay } from './relay.ts'
 const LOOPBACK = '127.0.0.1'
 const RETRY_MS = 2000
 
-export interface LoopbackConfig {
+export interface TcpListenersConfig {
   readonly transparent: {
     readonly enabled: boolean
     readonly port: number
@@ -40,8 +39,8 @@ export interface LoopbackConfig {
 
 type HeldByName = 'credentials-uri' | 'containers' | 'containers-observe'
 
-export interface LoopbackDeps {
-  readonly config: LoopbackConfig
+export interface TcpListenersDeps {
+  readonly config: TcpListenersConfig
   /** What the relay on the Unix socket is made of. */
   readonly relay: RelayDeps
   /** For users in containers: root of a container must not use up what root of the host may do. */
@@ -57,15 +56,18 @@ export interface LoopbackDeps {
 }
 
 /** Listeners that are open, to be closed with the agent. */
-export interface Loopback {
+export interface TcpListeners {
   close(): Promise<void>
   /** Who asked the metadata service directly while lockdown was observing. */
   observed(): readonly Observed[]
 }
 
 /** @throws MetabindError LISTEN_FAILED, but for a port that is taken: that is tried again later */
-export async function openLoopback(deps: LoopbackDeps, uris?: CredentialsUri): Promise<Loopback> {
-  const { transparent, credentials_uri: uri } = deps.config
+export async function openTcpListeners(
+  deps: TcpListenersDeps,
+  urls?: CredentialsUrls,
+): Promise<TcpListeners> {
+  const { transparent, credentials_uri: url } = deps.config
   const { inherited } = deps
   const places = cgroups(() => performance.now())
   const opened: Listener[] = []
@@ -97,9 +99,9 @@ export async function openLoopback(deps: LoopbackDeps, uris?: CredentialsUri): P
         await open(() => listenObserver(observing.containersServer, at, descriptor))
       }
     }
-    if (uris !== undefined) {
-      const forUris = { ...deps.relay, identify: identifyLoopback(places), admit: uris.admit }
-      await open(() => listenForUris(relay(forUris), uri.port, inherited['credentials-uri']))
+    if (urls !== undefined) {
+      const forUrls = { ...deps.relay, identify: identifyLoopback(places), rewrite: urls.rewrite }
+      await open(() => listenForUrls(relay(forUrls), url.port, inherited['credentials-uri']))
     }
   } catch (error) {
     await close()
@@ -154,24 +156,8 @@ function isTaken(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE'
 }
 
-/**
- * The credentials URLs of this boot.
- *
- * @param salt the secret of the runtime directory, gone at reboot
- * @param iid what identifies the instance
- */
-export function credentialsUris(
-  config: LoopbackConfig,
-  salt: Buffer,
-  iid: string,
-  { tokens, dialect }: Pick<RelayDeps, 'tokens' | 'dialect'>,
-): CredentialsUri {
-  const key = Buffer.from(hkdfSync('sha256', salt, iid, 'metabind credentials uri v1', 32))
-  return credentialsUri(key, config.credentials_uri.port, tokens, dialect)
-}
-
 function openObserver(
-  deps: LoopbackDeps,
+  deps: TcpListenersDeps,
   destination: Destination,
   places: Cgroups,
   networks: ContainerNetworks,
@@ -192,14 +178,14 @@ function openObserver(
 async function listenOnPort(app: FastifyInstance, port: number) {
   try {
     await app.listen({ host: LOOPBACK, port })
-    return { close: () => closeGently(app) }
+    return { close: () => closeGracefully(app) }
   } catch (error) {
     throw new MetabindError('LISTEN_FAILED', `${LOOPBACK}:${port}`, error)
   }
 }
 
 /** On the socket that systemd holds, if it does: while no agent runs, nobody else can take the port. */
-async function listenForUris(app: FastifyInstance, port: number, descriptor: number | undefined) {
+async function listenForUrls(app: FastifyInstance, port: number, descriptor: number | undefined) {
   if (descriptor === undefined) return listenOnPort(app, port)
   return listenHeld(app, 'metabind-credentials-uri', { address: LOOPBACK, port }, descriptor)
 }
@@ -213,7 +199,7 @@ async function listenHeld(
 ): Promise<Listener> {
   await listenOnInherited(app, `${at.address}:${at.port}`, descriptor)
   requireAt(app.server, unit, at)
-  return { close: () => closeGently(app) }
+  return { close: () => closeGracefully(app) }
 }
 
 function requireAt(server: Server, unit: string, { address, port }: Destination): void {
