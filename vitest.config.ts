@@ -31,7 +31,7 @@ export default defineConfig({
           name: 'whole',
           include: [
             'test/{flow,cli,simulate,packages,sdk,clients,lockdown}/**/*.test.ts',
-            'native/test/**/*.test.ts',
+            'native/*/test/**/*.test.ts',
           ],
         },
       },

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { startSwtpm } from '../native/test/swtpm.ts'
+import { startSwtpm } from '../native/tpm2-js/test/swtpm.ts'
 import { startSimulator } from '../src/simulate/simulator.ts'
 import type { Server } from './servers.ts'
 

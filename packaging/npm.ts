@@ -21,7 +21,7 @@ const LIBRARIES: readonly Library[] = [
     readme: 'packaging/npm/README.md',
     documents: ['docs/errors.md', 'docs/evidence.md', 'docs/verify.md'],
   },
-  { name: 'tpm2-js', folder: 'native', readme: 'native/README.md', documents: [] },
+  { name: 'tpm2-js', folder: 'native/tpm2-js', readme: 'native/tpm2-js/README.md', documents: [] },
 ]
 
 // The project itself is run from TypeScript and wants a newer one. These are pkijs's bounds, from where

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { existsSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'tpm2-js/linux'
+import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'metabind-linux'
 import { type Agent, startAgent } from './agent/agent.ts'
 import { feedWatchdog, type ServiceManager, serviceManager } from './agent/service-manager.ts'
 import { inheritedSockets } from './agent/socket-activation.ts'

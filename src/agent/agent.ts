@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import { admin } from '../admin/admin.ts'
 import { metrics } from '../admin/prometheus.ts'
 import type { Audit } from '../audit/audit.ts'

@@ -1,4 +1,4 @@
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import type { Audit, AuditRecord } from '../audit/audit.ts'
 import type { ChainHead } from '../audit/chain.ts'
 import { keepChainHead } from '../audit/chain-head.ts'

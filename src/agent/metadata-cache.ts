@@ -1,4 +1,4 @@
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, ERRORS } from '../errors.ts'

@@ -1,4 +1,4 @@
-import { monotonicUsec, notify } from 'tpm2-js/linux'
+import { monotonicUsec, notify } from 'metabind-linux'
 import type { Supervisor } from './supervisor.ts'
 
 /** systemd, by the messages of sd_notify(3). Where nobody asked for them, nothing is sent. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import type { RunningAgent } from '../admin/admin.ts'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'

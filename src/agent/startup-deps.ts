@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, MetabindError } from '../errors.ts'

@@ -10,7 +10,7 @@ import {
   peerPidfd,
   processAlive,
   socketFd,
-} from 'tpm2-js/linux'
+} from 'metabind-linux'
 import { MetabindError } from '../errors.ts'
 import { ratePerUid } from '../rate-limit.ts'
 import {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'tpm2-js/linux'
+import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'metabind-linux'
 import { MetabindError } from '../errors.ts'
 import { type Caller, rememberCaller, rememberUid } from './caller.ts'
 import { parseCgroup } from './cgroup-place.ts'

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { setReceiveBuffer, setSendBuffer, socketFd } from 'tpm2-js/linux'
+import { setReceiveBuffer, setSendBuffer, socketFd } from 'metabind-linux'
 
 /**
  * What the kernel may hold of answers that a caller does not read is charged to the agent: 208 KiB a

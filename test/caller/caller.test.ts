@@ -5,7 +5,7 @@ import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { peerCredentials, socketFd } from 'tpm2-js/linux'
+import { peerCredentials, socketFd } from 'metabind-linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   type CallerDeps,

@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest'
 
 /**
  * Which way imports may point. `verify` and `format` are bytes in, values out; `relay` knows nothing
- * of the TPM; the agent knows nothing of lockdown's rules; `native` knows nothing of metabind. A type
- * counts like a value: what cannot be named cannot be depended on.
+ * of the TPM; the agent knows nothing of lockdown's rules; `native` knows nothing of metabind, and its two
+ * workspaces nothing of each other. A type counts like a value: what cannot be named cannot be depended on.
  */
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -21,7 +21,7 @@ interface Rule {
 /** What every room may know: the codes, and small values that are no room's own. */
 const COMMON = ['src/errors.ts', 'src/secret.ts', 'src/rate-limit.ts', 'node:*', 'zod']
 const PARSERS = ['pkijs', 'asn1js', '@peculiar/*']
-const LINUX = 'tpm2-js/linux'
+const LINUX = 'metabind-linux'
 
 const isRoom = (name: string) => existsSync(join(ROOT, 'src', name)) && !name.includes('/')
 
@@ -101,7 +101,8 @@ const RULES: readonly Rule[] = [
       LINUX,
     ],
   },
-  { of: 'native/src/', may: ['native/src/', 'node:*', 'koffi'] },
+  { of: 'native/tpm2-js/', may: ['native/tpm2-js/', 'node:*', 'koffi'] },
+  { of: 'native/linux/', may: ['native/linux/', 'node:*', 'koffi'] },
 ]
 
 interface Imported {
@@ -110,7 +111,7 @@ interface Imported {
   readonly what: string
 }
 
-const FILES = ['src', 'native/src'].flatMap((folder) =>
+const FILES = ['src', 'native/tpm2-js/src', 'native/linux/src'].flatMap((folder) =>
   readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
     .map((name) => join(folder, name)),

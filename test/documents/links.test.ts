@@ -11,7 +11,7 @@ const pagesIn = (folder: string) =>
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name))
 // Not packaging/npm/README.md: it links to the docs that are packed beside it.
-const PAGES = ['.', 'docs', 'native'].flatMap(pagesIn)
+const PAGES = ['.', 'docs', 'native/tpm2-js', 'native/linux'].flatMap(pagesIn)
 const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8')
 
 interface Link {

@@ -1,7 +1,7 @@
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { RecordedRequest } from '../../src/simulate/request-log.ts'
 import type { Simulator } from '../../src/simulate/simulator.ts'

@@ -5,8 +5,8 @@ import {
   type Fault,
   type FaultingProxy,
   startFaultingProxy,
-} from '../../native/test/faulting-proxy.ts'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+} from '../../native/tpm2-js/test/faulting-proxy.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { watched } from '../../src/agent/instance-watch.ts'
 import type { ReadyState } from '../../src/agent/startup.ts'
 import { MetabindError } from '../../src/errors.ts'

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createConnection, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import type { Swtpm } from '../../native/test/swtpm.ts'
+import type { Swtpm } from '../../native/tpm2-js/test/swtpm.ts'
 
 const CC_PCR_EXTEND = 0x182
 const CC_QUOTE = 0x158

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import type { CloudName } from '../../src/simulate/cloud.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 import { type AgentOptions, type AgentProcess, startAgentProcess } from './agent.ts'

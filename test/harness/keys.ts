@@ -1,4 +1,4 @@
-import { bootTimeMs } from 'tpm2-js/linux'
+import { bootTimeMs } from 'metabind-linux'
 import type { InstanceIdentity } from '../../src/format/instance-identity.ts'
 import {
   createInstanceKeys,

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Swtpm } from '../../native/test/swtpm.ts'
-import { tpm2 } from '../../native/test/tools.ts'
+import type { Swtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 
 /** Where a P-256 EK's certificate, nonce and template stand (EK credential profile 2.5, 2.2.1.4). */
 export const EK_CERTIFICATE_NV = 0x01c0000a

@@ -83,7 +83,7 @@ export async function startPackaged(
 async function layLibrary(library: string): Promise<string> {
   await mkdir(join(library, 'bin'), { recursive: true })
   await bundle(library)
-  const native = createRequire(new URL('../../native/package.json', import.meta.url))
+  const native = createRequire(new URL('../../native/tpm2-js/package.json', import.meta.url))
   const koffi = dirname(native.resolve(`@koromix/koffi-linux-${process.arch}`))
   await copyFile(join(koffi, KOFFI_FOLDER, 'koffi.node'), join(library, 'koffi.node'))
   // A copy: the project's folder need not be open to every user.

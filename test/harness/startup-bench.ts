@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { bootTimeMs } from 'metabind-linux'
 import { pino } from 'pino'
-import { bootTimeMs } from 'tpm2-js/linux'
 import { cachedMetadata } from '../../src/agent/metadata-cache.ts'
 import { sourceBounds } from '../../src/agent/settings.ts'
 import type { ReadyState } from '../../src/agent/startup.ts'

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { COMMANDS, startFaultingProxy } from '../../native/test/faulting-proxy.ts'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { COMMANDS, startFaultingProxy } from '../../native/tpm2-js/test/faulting-proxy.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
 import type { Endorsement } from '../../src/identity/endorsement.ts'

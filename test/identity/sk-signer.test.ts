@@ -1,6 +1,6 @@
 import { verify } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { MetabindError } from '../../src/errors.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'

@@ -1,7 +1,7 @@
 import type { TpmCommands } from 'tpm2-js'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { startProxy } from '../../native/test/proxy.ts'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { startProxy } from '../../native/tpm2-js/test/proxy.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { MetabindError } from '../../src/errors.ts'
 import { type InstanceTpm, instanceTpm } from '../../src/identity/tpm.ts'
 

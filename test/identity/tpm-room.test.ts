@@ -1,6 +1,6 @@
 import { openTpm, TpmError } from 'tpm2-js'
 import { expect, test } from 'vitest'
-import { startSwtpm } from '../../native/test/swtpm.ts'
+import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { AK_TEMPLATE } from '../../src/format/tpm-templates.ts'
 import { isLackOfRoom, roomMaker } from '../../src/identity/tpm-room.ts'
 

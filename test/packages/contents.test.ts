@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { startSwtpm } from '../../native/test/swtpm.ts'
+import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { type Bundle, bundle } from '../../packaging/bundle.ts'
 import { bashCompletion, zshCompletion } from '../../packaging/completions.ts'
 import { configKeys, defaultConfig } from '../../packaging/default-config.ts'
@@ -29,7 +29,7 @@ beforeAll(async () => {
   // Far from the project, so that nothing is found in node_modules by accident.
   directory = mkdtempSync('/tmp/metabind-bundle-')
   bundled = await bundle(directory)
-  const require = createRequire(join(ROOT, 'native/package.json'))
+  const require = createRequire(join(ROOT, 'native/tpm2-js/package.json'))
   const koffi = dirname(require.resolve(`@koromix/koffi-linux-${process.arch}`))
   copyFileSync(join(koffi, KOFFI_FILE, 'koffi.node'), join(directory, 'koffi.node'))
   command = readCommand(process.execPath, join(directory, 'metabind.cjs'))

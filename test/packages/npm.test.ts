@@ -87,7 +87,7 @@ describe.each([
           join(dirname(file), link),
         ),
       )
-    expect(exported.length).toBeGreaterThan(1)
+    expect(exported.length).toBeGreaterThan(0)
     for (const path of [...exported, ...linked]) {
       expect(existsSync(join(installed(name), path)), path).toBe(true)
     }
@@ -170,7 +170,7 @@ describe('programs that use the packages', () => {
     )
 
     test.skipIf(node === '')('tpm2-js', async () => {
-      const seen = { random: 16, up: true, refusal: 'TPM_TCTI_UNNAMED' }
+      const seen = { random: 16, refusal: 'TPM_TCTI_UNNAMED' }
       expect(JSON.parse(await run('tpm.mjs', [instance.tpm.tcti]))).toEqual(seen)
     })
   })

@@ -59,7 +59,7 @@ beforeAll(async () => {
   mkdirSync(at('lib/bin'), { recursive: true })
   symlinkSync(process.execPath, at('lib/bin/node'))
   await bundle(at('lib'))
-  const require = createRequire(join(ROOT, 'native/package.json'))
+  const require = createRequire(join(ROOT, 'native/tpm2-js/package.json'))
   const koffi = dirname(require.resolve(`@koromix/koffi-linux-${process.arch}`))
   const native = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
   copyFileSync(join(koffi, native, 'koffi.node'), at('lib/koffi.node'))

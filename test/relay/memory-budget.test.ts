@@ -14,7 +14,7 @@ import { unitLimits } from '../harness/unit-file.ts'
 /**
  * Whatever users do, what the agent can hold is less than what its unit gives it: with the defaults of the
  * configuration, as sums. What is measured and not chosen stands first. test/flow/memory.test.ts and
- * native/test/linux-socket.test.ts show that it is not more.
+ * native/linux/test/socket.test.ts show that it is not more.
  */
 
 const KIB = 1024

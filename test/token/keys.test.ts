@@ -1,8 +1,8 @@
 import { hkdfSync } from 'node:crypto'
 import { openTpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
-import { flushTools, heldHandles, tpm2 } from '../../native/test/tools.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { flushTools, heldHandles, tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { keyContext } from '../../src/format/instance-identity.ts'
 import {
   AK_TEMPLATE,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { parseCertificate } from '../../src/verify/certificate.ts'
 import { CHECKS, parseTrust, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'

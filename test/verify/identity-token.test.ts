@@ -2,7 +2,7 @@ import { createHash, createPublicKey, randomUUID, sign } from 'node:crypto'
 import { importJWK, jwtVerify, SignJWT } from 'jose'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import {
   type IdentityClaims,
   identityTokenInput,

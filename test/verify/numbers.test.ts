@@ -1,6 +1,6 @@
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { parseCertificate } from '../../src/verify/certificate.ts'
 import { validatePath } from '../../src/verify/chain.ts'
 import type { ClockRecord } from '../../src/verify/clock.ts'

@@ -1,7 +1,7 @@
 import { createHash, createPublicKey } from 'node:crypto'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/test/swtpm.ts'
+import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { ByteReader, sized } from '../../src/format/byte-reader.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parseSelection } from '../../src/format/tpm-pcr-selection.ts'

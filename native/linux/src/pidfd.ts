@@ -1,5 +1,5 @@
+import { LinuxError, lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { LinuxError, lastError } from './linux-error.ts'
 
 /** asm-generic/poll.h */
 const POLLIN = 0x0001

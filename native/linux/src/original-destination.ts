@@ -1,5 +1,5 @@
+import { lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { lastError } from './linux-error.ts'
 
 /** netinet/in.h, linux/netfilter_ipv4.h */
 const SOL_IP = 0

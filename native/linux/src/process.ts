@@ -1,5 +1,5 @@
+import { lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { lastError } from './linux-error.ts'
 
 /** linux/prctl.h, asm-generic/resource.h */
 const PR_GET_DUMPABLE = 3

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
+import { LinuxError, lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { LinuxError, lastError } from './linux-error.ts'
 
 /** asm-generic/socket.h */
 const SOL_SOCKET = 1

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
+import { LinuxError, lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { LinuxError, lastError } from './linux-error.ts'
 
 /**
  * The protocol of sd_notify(3): one datagram to $NOTIFY_SOCKET. Sent from here, because libsystemd

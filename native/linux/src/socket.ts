@@ -1,5 +1,5 @@
+import { lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { lastError } from './linux-error.ts'
 
 /** asm-generic/socket.h */
 const SOL_SOCKET = 1

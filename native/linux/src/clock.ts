@@ -1,5 +1,5 @@
+import { lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { lastError } from './linux-error.ts'
 
 /** linux/time.h */
 const CLOCK_BOOTTIME = 7

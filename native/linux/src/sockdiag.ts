@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs'
 import { isIPv4 } from 'node:net'
+import { LinuxError, lastError } from './error.ts'
 import { koffi } from './foreign.ts'
-import { LinuxError, lastError } from './linux-error.ts'
 
 /**
  * Who owns the other end of a TCP connection on this host: sock_diag(7), asked for one exact socket.
