@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { z } from 'zod'
 import { MetabindError } from './errors.ts'
+import { DIALECT_NAMES } from './format/dialect-name.ts'
 import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './token/claims.ts'
 import { type KeyPath, parseToml, type TomlDocument } from './toml.ts'
 
@@ -65,7 +66,7 @@ const tpm = z.strictObject({
 
 const source = z.strictObject({
   /** The cloud whose metadata service is relayed, and in whose words callers are answered. */
-  dialect: z.enum(['aliyun', 'ec2']).default('aliyun'),
+  dialect: z.enum(DIALECT_NAMES).default('aliyun'),
   /** Where the metadata service is. Empty: the address of the dialect. */
   endpoint: z
     .url({ protocol: /^http$/, error: 'must be an http:// URL' })

@@ -3,7 +3,7 @@ import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, ERRORS } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { LIFETIME_TABLES, lifetimesBy } from '../metadata/lifetimes.ts'
+import { lifetimesBy } from '../metadata/lifetimes.ts'
 import { type Metadata, metadataFrom } from '../metadata/metadata.ts'
 import { decodeKept, type ItemKeeper, keepItems } from '../metadata/sealed-cache.ts'
 import type { Source } from '../metadata/source.ts'
@@ -33,7 +33,7 @@ export function cachedMetadata(
   let items: ItemKeeper | undefined
   const metadata = metadataFrom({
     source,
-    lifetimeOf: lifetimesBy(LIFETIME_TABLES[dialect.name]),
+    lifetimeOf: lifetimesBy(dialect.lifetimes),
     credentialMembers: dialect.credentialMembers,
     bounds: { entriesMax: config.cache.entries_max, bytesMax: config.cache.bytes_max },
     clocks: { bootTimeMs, wallTimeMs: Date.now, random: Math.random },

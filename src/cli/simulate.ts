@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { MetabindError, UsageError } from '../errors.ts'
-import type { CloudName } from '../simulate/cloud.ts'
+import { DIALECT_NAMES } from '../format/dialect-name.ts'
+import type { Cloud } from '../simulate/cloud.ts'
+import { CLOUDS } from '../simulate/clouds.ts'
 import { type Fault, parseFault } from '../simulate/faults.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulate/simulator.ts'
 import { writeFile } from './files.ts'
@@ -83,7 +85,7 @@ async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {
     throw new UsageError('--role and --no-role exclude each other')
   const lifetime = flags['credential-lifetime'] ?? '21600'
   return {
-    cloud: cloudName(flags.cloud ?? 'aliyun'),
+    cloud: cloudNamed(flags.cloud ?? 'aliyun'),
     listen: listenOptions(flags),
     instanceId: flags['instance-id'],
     regionId: flags.region,
@@ -117,9 +119,10 @@ function tokenMode(text: string): 'required' | 'optional' {
   throw new UsageError(`--tokens is required or optional, not "${text}"`)
 }
 
-function cloudName(text: string): CloudName {
-  if (text === 'aliyun' || text === 'ec2') return text
-  throw new UsageError(`--cloud is aliyun or ec2, not "${text}"`)
+function cloudNamed(text: string): Cloud {
+  const name = DIALECT_NAMES.find((one) => one === text)
+  if (name !== undefined) return CLOUDS[name]
+  throw new UsageError(`--cloud is ${DIALECT_NAMES.join(' or ')}, not "${text}"`)
 }
 
 function tagOf(text: string): [string, string] {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts'
+import type { DialectName } from '../format/dialect-name.ts'
 
 /** The words of one cloud's metadata service: all that differs between clouds, as data. */
 export interface Dialect {
@@ -21,10 +22,19 @@ export interface Dialect {
   readonly secretPaths: readonly string[]
   /** Where the name of the instance's role is listed; its credentials are one level below. */
   readonly rolesPath: string
+  /** How long answers hold; below the version, what is not `short`. */
+  readonly lifetimes: LifetimeTable
   /** What role credentials hold besides Code, LastUpdated and Expiration: key id, key secret, token. */
   readonly credentialMembers: readonly [string, string, string]
   /** Where this cloud answers with another status than errors.ts says. */
   readonly status: Readonly<Partial<Record<ErrorCode, number>>>
 }
 
-export type DialectName = 'aliyun' | 'ec2'
+/** How long answers of a kind hold; src/metadata/lifetimes.ts has the numbers. */
+export type LifetimeName = 'boot' | 'short' | 'brief' | 'credentials' | 'once'
+
+/**
+ * Which paths below the version have which lifetime. `*` stands for one segment, a last `**` for the
+ * path itself and all below it. The first that fits decides.
+ */
+export type LifetimeTable = readonly (readonly [pattern: string, name: LifetimeName])[]

@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import type { DialectName } from '../format/dialect-name.ts'
 import { Secret } from '../secret.ts'
 import { roleErrorOf } from './role-code.ts'
 
 /** A cloud's words for the credentials of an instance's role; see Dialect. */
 export interface RoleWords {
-  readonly name: 'aliyun' | 'ec2'
+  readonly name: DialectName
   readonly rolesPath: string
   readonly credentialMembers: readonly [string, string, string]
 }
@@ -14,7 +15,7 @@ export interface RoleWords {
 export interface RamCredentials {
   readonly role: string
   /** The cloud that takes them. */
-  readonly dialect: 'aliyun' | 'ec2'
+  readonly dialect: DialectName
   readonly accessKeyId: string
   readonly accessKeySecret: Secret<string>
   readonly securityToken: Secret<string>

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { DIALECT_NAMES } from './dialect-name.ts'
 import { base64Bytes, hexBytes } from './json-codec.ts'
 import { parseStrictJson } from './strict-json.ts'
 import { ATTEST_BYTES_MAX } from './tpm-attest.ts'
@@ -45,7 +46,7 @@ export const evidenceSchema = z.strictObject({
   format: z.literal(EVIDENCE_FORMAT),
   version: z.literal(EVIDENCE_VERSION),
   nonce: hexBytes(NONCE_BYTES_MIN, NONCE_BYTES_MAX),
-  dialect: z.enum(['aliyun', 'ec2']),
+  dialect: z.enum(DIALECT_NAMES),
   instanceId: z.string().regex(/^[A-Za-z0-9._-]{1,128}$/),
   ek: z.strictObject({
     kind: z.enum(['P-256', 'P-384', 'RSA-2048']),

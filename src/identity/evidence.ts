@@ -1,5 +1,6 @@
 import type { Attestation, PcrBank, PcrSelection, TpmCommands, TpmObject } from 'tpm2-js'
 import { MetabindError } from '../errors.ts'
+import type { DialectName } from '../format/dialect-name.ts'
 import type { CertifiedKey, Evidence } from '../format/evidence.ts'
 import { certifyQualifyingData, quoteQualifyingData } from '../format/evidence-nonce.ts'
 import { BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
@@ -9,7 +10,7 @@ import { type InstanceKeys, type InstanceTpm, type PublicKey, recreate, recreate
 export interface EvidenceRequest {
   /** The verifier's, 16 to 64 bytes. */
   readonly nonce: Buffer
-  readonly dialect: 'aliyun' | 'ec2'
+  readonly dialect: DialectName
   readonly instanceId: string
   readonly pcrs: PcrSelection
   /** DER, leaf first: for clouds that certify attestation keys. */

@@ -1,3 +1,4 @@
+import type { LifetimeName } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
 import type { Holding } from './cache.ts'
 import {
@@ -9,7 +10,7 @@ import {
   SDK_STALE_MS,
 } from './credential-times.ts'
 import type { FirstSeen } from './first-seen.ts'
-import { LIFETIMES, type LifetimeName } from './lifetimes.ts'
+import { LIFETIMES } from './lifetimes.ts'
 import type { Item } from './source.ts'
 
 /** The clocks and the lot that lifetimes are decided by. */

@@ -6,6 +6,7 @@ import {
   type RamCredentials,
 } from '../dialect/role-credentials.ts'
 import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import type { DialectName } from '../format/dialect-name.ts'
 import type { Secret } from '../secret.ts'
 import { TTL_SECONDS_MAX } from '../token/claims.ts'
 import { wholePath } from './whole-path.ts'
@@ -45,7 +46,7 @@ export interface Client {
   /** @param path absolute (`/latest/user-data`), or short (`instance-id`, `user-data`) */
   get(path: string): Promise<Buffer>
   /** The cloud whose words the agent speaks. */
-  dialect(): Promise<'aliyun' | 'ec2'>
+  dialect(): Promise<DialectName>
   /** The name of the instance's role. */
   role(): Promise<string>
   /** @param role the role; the instance's own if absent */

@@ -29,5 +29,3 @@ export interface Cloud {
   /** The identity document that PKCS7 signs. */
   readonly document: (instance: Instance, audience: string | undefined) => string
 }
-
-export type CloudName = 'aliyun' | 'ec2'

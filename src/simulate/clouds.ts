@@ -1,6 +1,7 @@
-import type { Cloud, CloudName } from './cloud.ts'
+import type { DialectName } from '../format/dialect-name.ts'
+import type { Cloud } from './cloud.ts'
 import { ec2 } from './cloud-ec2.ts'
 import { ecs } from './cloud-ecs.ts'
 
-/** Every cloud that the simulator plays. */
-export const CLOUDS: Readonly<Record<CloudName, Cloud>> = { aliyun: ecs, ec2 }
+/** Every cloud that the simulator plays, by the name of its dialect. */
+export const CLOUDS: Readonly<Record<DialectName, Cloud>> = { aliyun: ecs, ec2 }

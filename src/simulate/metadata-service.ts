@@ -1,6 +1,6 @@
 import type { MetadataService } from './answer.ts'
-import type { CloudName } from './cloud.ts'
-import { CLOUDS } from './clouds.ts'
+import type { Cloud } from './cloud.ts'
+import { ecs } from './cloud-ecs.ts'
 import { describeInstance } from './instance.ts'
 import type { RamCredentials } from './ram-credentials.ts'
 import { sessionsOf } from './session-token.ts'
@@ -8,8 +8,8 @@ import type { Signer } from './signer.ts'
 
 /** What the metadata of the instance follow from, besides its id. */
 export interface ServiceOptions {
-  /** Whose metadata service it plays; `aliyun` if absent. */
-  readonly cloud?: CloudName | undefined
+  /** Whose metadata service it plays; that of ECS if absent. */
+  readonly cloud?: Cloud | undefined
   readonly regionId?: string | undefined
   readonly zoneId?: string | undefined
   /** The RAM role; undefined: the instance has none, and its paths answer 404. */
@@ -31,8 +31,7 @@ export function metadataService(
   signer: Signer,
   credentials: () => RamCredentials,
 ): MetadataService {
-  const { tokens = 'required', role, tags = {} } = options
-  const cloud = CLOUDS[options.cloud ?? 'aliyun']
+  const { cloud = ecs, tokens = 'required', role, tags = {} } = options
   const regionId = options.regionId ?? cloud.regionId
   const zoneId = options.zoneId ?? cloud.zoneOf(regionId)
   const instance = describeInstance(instanceId, regionId, zoneId)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config.ts'
+import { DIALECTS } from '../../src/dialect/dialects.ts'
 import { HOLD_MS, HOLD_MS_MAX } from '../../src/metadata/backoff.ts'
 import {
   CREDENTIAL_LIFE_MS_MAX,
@@ -10,7 +11,7 @@ import {
 } from '../../src/metadata/credential-times.ts'
 import { CONNECTIONS_MAX } from '../../src/metadata/exchange.ts'
 import { SAME_AGAIN_MS } from '../../src/metadata/freshness.ts'
-import { LIFETIME_TABLES, LIFETIMES, lifetimesBy, patternOf } from '../../src/metadata/lifetimes.ts'
+import { LIFETIMES, lifetimesBy, patternOf } from '../../src/metadata/lifetimes.ts'
 import { ROLE_LIST_MS } from '../../src/metadata/metadata.ts'
 import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/metadata/sealed-cache.ts'
 import { SOON_MS } from '../../src/metadata/singleflight.ts'
@@ -70,9 +71,9 @@ describe('docs/caching.md', () => {
     expect(Object.values(LIFETIMES.once)).toEqual([0, 0, 0, 0])
   })
 
-  for (const [dialect, rows] of Object.entries(LIFETIME_TABLES)) {
+  for (const [dialect, { lifetimes }] of Object.entries(DIALECTS)) {
     test(`tells the class of each path of ${dialect}`, () => {
-      expect(table('Path', `### ${dialect}`).map((row) => row.slice(0, 2))).toEqual(rows)
+      expect(table('Path', `### ${dialect}`).map((row) => row.slice(0, 2))).toEqual(lifetimes)
     })
   }
 
@@ -139,7 +140,7 @@ describe('docs/caching.md', () => {
 })
 
 describe('the class of a path', () => {
-  const classOf = lifetimesBy(LIFETIME_TABLES.aliyun)
+  const classOf = lifetimesBy(DIALECTS.aliyun.lifetimes)
   const cases = [
     ['/latest/meta-data/instance-id', 'boot'],
     ['/2016-01-01/meta-data/instance-id', 'boot'],
@@ -162,7 +163,7 @@ describe('the class of a path', () => {
   for (const [path, name] of cases) {
     test(`${path}: ${name}`, () => expect(classOf(path, undefined)).toBe(name))
   }
-  const ec2 = lifetimesBy(LIFETIME_TABLES.ec2)
+  const ec2 = lifetimesBy(DIALECTS.ec2.lifetimes)
   const ec2Cases = [
     ['/latest/meta-data/network/interfaces/macs', 'brief'],
     ['/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/local-ipv4s', 'brief'],

@@ -39,7 +39,7 @@ const RULES: readonly Rule[] = [
     may: ['src/verify/', 'src/format/', 'src/errors.ts', 'node:crypto', 'zod', ...PARSERS],
   },
   room('storage'),
-  room('dialect'),
+  room('dialect', 'format'),
   room('caller', LINUX),
   // The agent is its own first verifier.
   room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
@@ -69,7 +69,7 @@ const RULES: readonly Rule[] = [
   // What the agent is put together from: the only room that knows both its TPM and its sockets.
   room('agent', 'src/', 'fastify', LINUX),
   // Made for applications: nothing of the agent.
-  room('sdk', 'src/client.ts', 'dialect', 'token'),
+  room('sdk', 'src/client.ts', 'dialect', 'format', 'token'),
   // Root's side of it: the agent never imports it.
   room('lockdown', 'caller', 'cli', 'dialect', 'src/client.ts', 'src/config.ts'),
   room('simulate', 'format', ...PARSERS),
@@ -86,7 +86,10 @@ const RULES: readonly Rule[] = [
   { of: 'src/version.ts', may: ['package.json'] },
   { of: 'src/toml', may: ['src/toml-bounds.ts', 'src/errors.ts', 'toml-eslint-parser'] },
   { of: 'src/log.ts', may: ['src/shares.ts', 'pino', 'node:*'] },
-  { of: 'src/config.ts', may: [...COMMON, 'src/toml.ts', 'src/token/claims.ts'] },
+  {
+    of: 'src/config.ts',
+    may: [...COMMON, 'src/toml.ts', 'src/token/claims.ts', 'src/format/dialect-name.ts'],
+  },
   { of: 'src/client.ts', may: [...COMMON, 'src/dialect/', 'src/format/'] },
   { of: 'src/cli.ts', may: [...COMMON, 'src/cli/', 'src/version.ts'] },
   {

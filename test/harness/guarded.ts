@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DIALECTS } from '../../src/dialect/dialects.ts'
-import type { CloudName } from '../../src/simulate/cloud.ts'
+import type { DialectName } from '../../src/format/dialect-name.ts'
 import type { RecordedRequest } from '../../src/simulate/request-log.ts'
 import { type Instance, startInstance } from './instance.ts'
 import { asUser, type Networks, openNetworks } from './networks.ts'
@@ -46,7 +46,7 @@ export interface Guarded {
 
 export interface GuardedOptions {
   /** `aliyun` when left out. */
-  readonly cloud?: CloudName
+  readonly cloud?: DialectName
   readonly tokens?: 'required' | 'optional'
   readonly config?: string
   /** More rules of the policy, as TOML. */

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs'
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
-import type { CloudName } from '../../src/simulate/cloud.ts'
+import type { DialectName } from '../../src/format/dialect-name.ts'
+import { CLOUDS } from '../../src/simulate/clouds.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 import { type AgentOptions, type AgentProcess, startAgentProcess } from './agent.ts'
 
@@ -36,7 +37,7 @@ export interface InstanceOptions {
   readonly certified?: boolean
   readonly role?: string
   /** The cloud that it is an instance of; `aliyun` when left out. */
-  readonly cloud?: CloudName
+  readonly cloud?: DialectName
   readonly agent?: AgentOptions
 }
 
@@ -53,7 +54,7 @@ export async function startInstance(
   const cloud =
     options.source === undefined
       ? await startSimulator({
-          cloud: options.cloud,
+          cloud: CLOUDS[options.cloud ?? 'aliyun'],
           instanceId: options.instanceId,
           role: options.role ?? 'demo-role',
           control: true,

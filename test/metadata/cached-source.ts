@@ -1,7 +1,6 @@
 import { aliyun } from '../../src/dialect/aliyun.ts'
-import { DIALECTS } from '../../src/dialect/dialects.ts'
 import type { Clocks } from '../../src/metadata/freshness.ts'
-import { LIFETIME_TABLES, lifetimesBy } from '../../src/metadata/lifetimes.ts'
+import { lifetimesBy } from '../../src/metadata/lifetimes.ts'
 import { type Metadata, metadataFrom } from '../../src/metadata/metadata.ts'
 import { openSource } from '../../src/metadata/source.ts'
 import {
@@ -67,8 +66,8 @@ export async function cachedSource(
   const another = () =>
     metadataFrom({
       source,
-      lifetimeOf: lifetimesBy(LIFETIME_TABLES.aliyun),
-      credentialMembers: DIALECTS.aliyun.credentialMembers,
+      lifetimeOf: lifetimesBy(aliyun.lifetimes),
+      credentialMembers: aliyun.credentialMembers,
       bounds: { entriesMax: 200, bytesMax: 1_048_576 },
       clocks,
       answerWithinMs: ANSWER_WITHIN_MS,

@@ -8,6 +8,7 @@ import { ec2 } from '../../src/dialect/ec2.ts'
 import { CONNECTIONS_MAX } from '../../src/metadata/exchange.ts'
 import { directoriesOf } from '../../src/metadata/slash-redirect.ts'
 import { openSource, type Source, type SourceBounds } from '../../src/metadata/source.ts'
+import { CLOUDS } from '../../src/simulate/clouds.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 
@@ -34,7 +35,7 @@ async function upstream(
   dialect: Dialect = aliyun,
 ): Promise<Upstream> {
   const clock = { ms: 5 * HOUR_MS }
-  const options = { role: 'demo-role', monotonicNow: () => clock.ms, cloud: dialect.name }
+  const options = { role: 'demo-role', monotonicNow: () => clock.ms, cloud: CLOUDS[dialect.name] }
   const cloud = await startSimulator(options)
   const source = openSource(dialect, cloud.url, { ...BOUNDS, ...bounds }, () => clock.ms)
   closing.push(
