@@ -22,7 +22,7 @@ export interface Metrics {
 export interface Gauges {
   readonly version: string
   readonly isReady: () => boolean
-  readonly epochsHeld: () => number
+  readonly epochKeysHeld: () => number
 }
 
 type Collected = readonly (readonly [labels: Record<string, string>, value: number])[]
@@ -118,7 +118,7 @@ function registerProcess(registry: Registry, gauges: Gauges): void {
   })
   gauge(registry, 'metabind_epochs_held', [], {
     help: 'Token keys in memory, one for each hour.',
-    collect: () => [[{}, gauges.epochsHeld()]],
+    collect: () => [[{}, gauges.epochKeysHeld()]],
   })
   gauge(registry, 'metabind_uptime_seconds', [], {
     help: 'Time since the process started.',

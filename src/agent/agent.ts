@@ -20,7 +20,7 @@ import { VERSION } from '../version.ts'
 import { openAuditTrail } from './audit-trail.ts'
 import { confirmInstance } from './confirm-instance.ts'
 import { type Ending, endInSteps } from './ending.ts'
-import { inWords } from './instance-watch.ts'
+import { changeInWords } from './instance-watch.ts'
 import { cachedMetadata } from './metadata-cache.ts'
 import { type Serving, serving, servingStatus } from './serving.ts'
 import { httpBounds, socketPlace, sourceBounds } from './settings.ts'
@@ -78,13 +78,13 @@ export function startAgent(
   const dialect = DIALECTS[config.source.dialect]
   const endpoint = config.source.endpoint ?? dialect.endpoint
   const startup = startupLoop(supervisor, log, ending.signal)
-  const stoppedBecause = () => otherInstance ?? served?.keeper.stoppedBecause()
+  const stoppedBecause = () => otherInstance ?? served?.keyRefresher.stoppedBecause()
   const problem = () => stoppedBecause() ?? startup.waitsFor
   const logFault = (error: MetabindError) => log.error({ cause: causeChain(error) }, error.code)
   const meter = metrics(counters, {
     version: VERSION,
     isReady: () => startup.state.at === 'ready' && problem() === undefined,
-    epochsHeld: () => (startup.state.at === 'ready' ? startup.state.tokenKeys.count : 0),
+    epochKeysHeld: () => (startup.state.at === 'ready' ? startup.state.tokenKeys.count : 0),
   })
   const source = meter.watch(openSource(dialect, endpoint, sourceBounds(config), bootTimeMs))
   const tpm = instanceTpm(
@@ -188,7 +188,7 @@ export function startAgent(
     audit,
     end: async (how) => {
       ending.abort()
-      served?.keeper.end()
+      served?.keyRefresher.end()
       cached.stop()
       await endInSteps(how, {
         closeServers: () => Promise.allSettled([...servers.map(closeGracefully), served?.close()]),
@@ -203,7 +203,7 @@ export function startAgent(
 
 function clearKeys(state: StartupState): void {
   if (state.at === 'ready') state.tokenKeys.clear()
-  if ('kept' in state) state.kept.clear()
+  if ('sealedFiles' in state) state.sealedFiles.clear()
 }
 
 function sayReady(ready: ReadyState, log: Log, audit: Audit): void {
@@ -212,7 +212,7 @@ function sayReady(ready: ReadyState, log: Log, audit: Audit): void {
   if (unreadable.length > 0) log.warn({ unreadable }, 'taken for absent: not to be read in the TPM')
   log.info({ ...ready.selfTest }, 'self-test passed')
   if (isRemarkable(ready.change)) {
-    audit({ event: 'instance.changed', detail: inWords(ready.change) })
+    audit({ event: 'instance.changed', detail: changeInWords(ready.change) })
   }
   log.info({ iid, instanceId: identity.instanceId }, 'ready')
 }

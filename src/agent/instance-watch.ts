@@ -9,7 +9,7 @@ import type { ReadyState } from './startup.ts'
  * the agent as a failed refresh does. The test is owed until it passes: the next look finds no
  * change any more.
  */
-export function watched(
+export function withInstanceWatch(
   { tokenKeys, continuity, attestation }: ReadyState,
   audit: Audit,
 ): BoundKeys {
@@ -21,7 +21,7 @@ export function watched(
       const change = await continuity.look()
       if (isRemarkable(change)) {
         owesSelfTest = true
-        audit({ event: 'instance.changed', detail: inWords(change) })
+        audit({ event: 'instance.changed', detail: changeInWords(change) })
       }
       if (!owesSelfTest) return
       await attestation.selfTest()
@@ -32,7 +32,7 @@ export function watched(
 }
 
 /** What happened to the instance, for an audit record. */
-export function inWords(change: InstanceChange): string {
+export function changeInWords(change: InstanceChange): string {
   if (change.kind === 'tpm-changed') return `another TPM; the EK was ${change.ekName}`
   if (change.kind === 'instance-changed') return `another instance; it was ${change.instanceId}`
   return change.kind

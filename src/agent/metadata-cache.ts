@@ -57,11 +57,11 @@ export function cachedMetadata(
   const turning = setInterval(() => metadata.turn(), TURN_MS)
   return {
     metadata,
-    keepIn: ({ kept, tokenKeys }) => {
+    keepIn: ({ sealedFiles, tokenKeys }) => {
       const { instanceId } = tokenKeys.identity
-      const before = kept.read('kept-items')
+      const before = sealedFiles.read('kept-items')
       if (before !== undefined) metadata.restore(decodeKept(instanceId, before))
-      const file = { write: (bytes: Buffer) => kept.write('kept-items', bytes) }
+      const file = { write: (bytes: Buffer) => sealedFiles.write('kept-items', bytes) }
       items = keepItems(instanceId, () => metadata.kept(), file)
       items.changed()
       // Roles may have been taken from the instance while no agent ran.

@@ -24,10 +24,10 @@ import { type RelayDeps, relay } from '../relay/relay.ts'
 import { openTcpListeners, type TcpListeners } from '../relay/tcp-listeners.ts'
 import { type TokenAuthority, tokenAuthority } from '../token/authority.ts'
 import { inspectOwnToken } from '../token/inspection.ts'
-import { type Keeper, keepKeys } from '../token/key-refresher.ts'
+import { type KeyRefresher, keyRefresher } from '../token/key-refresher.ts'
 import { loadSalt } from '../token/salt.ts'
 import type { AuditTrail } from './audit-trail.ts'
-import { watched } from './instance-watch.ts'
+import { withInstanceWatch } from './instance-watch.ts'
 import { httpBounds, limitBounds, socketPlace } from './settings.ts'
 import type { InheritedSockets } from './socket-activation.ts'
 import type { ReadyState } from './startup.ts'
@@ -52,14 +52,14 @@ export interface ServingDeps {
   readonly logFault: (error: MetabindError) => void
   /** @throws MetabindError AGENT_STOPPED while tokens are neither issued nor accepted */
   readonly requireRunning: () => void
-  /** Told why the keeper stopped the agent. */
+  /** Told why the key refresher stopped the agent. */
   readonly onStopped: (why: MetabindError) => void
 }
 
 /** The sockets of a ready agent, and what is behind them. */
 export interface Serving {
   readonly running: RunningAgent
-  readonly keeper: Keeper
+  readonly keyRefresher: KeyRefresher
   /** Opens the metadata socket, then the listeners on TCP. @throws MetabindError LISTEN_FAILED */
   listen(): Promise<void>
   observed(): readonly Observed[]
@@ -89,7 +89,7 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
   let tcpListeners: TcpListeners | undefined
   return {
     running: runningAgent(ready, tokens, deps),
-    keeper: keeperOf(ready, deps),
+    keyRefresher: keyRefresherOf(ready, deps),
     listen: async () => {
       await listenAt(app, socketPlace(config(), 'metadata', inherited.metadata))
       const openParts = {
@@ -176,10 +176,10 @@ function runningAgent(
   }
 }
 
-function keeperOf(ready: ReadyState, deps: ServingDeps): Keeper {
+function keyRefresherOf(ready: ReadyState, deps: ServingDeps): KeyRefresher {
   const { audit } = deps.trail
-  return keepKeys({
-    keys: watched(ready, audit),
+  return keyRefresher({
+    keys: withInstanceWatch(ready, audit),
     recheckMs: deps.config().tpm.recheck_seconds * 1000,
     bootTimeMs,
     onStopped: (why) => {

@@ -8,7 +8,7 @@ import { continuityOf } from '../identity/continuity.ts'
 import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
-import { keptIn } from '../storage/sealed-file.ts'
+import { sealedFiles } from '../storage/sealed-files.ts'
 import { loadRevocations } from '../token/revocations.ts'
 import { loadSalt } from '../token/salt.ts'
 import type { ParsedTrust } from '../verify/trust.ts'
@@ -35,8 +35,8 @@ export function startupDeps(
     attestationOf: (keys, identity) => attestationOf(attestation, keys, identity),
     continuityOf: (identity) => continuityOf(tpm, identity, state),
     readInstanceId: () => readInstanceId(metadata, dialect),
-    openKept: (seal) =>
-      keptIn(runtime, seal, (problem) =>
+    openSealedFiles: (sealKey) =>
+      sealedFiles(runtime, sealKey, (problem) =>
         log.warn(
           { code: problem.code, cause: causeChain(problem) },
           'kept for a restart: unusable',

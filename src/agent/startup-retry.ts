@@ -48,7 +48,7 @@ export function afterFailure(
 ): StartupState {
   const isOver = state.at === 'self-testing' || code === 'TPM_OTHER'
   if (!isOver || state.at === 'opening-tpm') return state
-  state.kept.clear()
+  state.sealedFiles.clear()
   return { at: 'opening-tpm' }
 }
 

@@ -11,9 +11,9 @@ import {
   type InstanceTpm,
   rootHmacs,
 } from '../identity/tpm.ts'
-import type { Kept, Seal } from '../storage/sealed-file.ts'
+import type { SealedFiles, SealKey } from '../storage/sealed-files.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from '../token/keys.ts'
-import { deriveSeal } from '../token/seal-key.ts'
+import { deriveSealKey } from '../token/seal-key.ts'
 
 /**
  * From nothing to ready. A state can only be built from what the one before produced, so that
@@ -22,7 +22,7 @@ import { deriveSeal } from '../token/seal-key.ts'
  */
 export type StartupState =
   | { readonly at: 'opening-tpm' }
-  | { readonly at: 'asking-source'; readonly keys: InstanceKeys; readonly kept: Kept }
+  | { readonly at: 'asking-source'; readonly keys: InstanceKeys; readonly sealedFiles: SealedFiles }
   | ({ readonly at: 'self-testing' } & Proved)
   | ({ readonly at: 'deriving-keys' } & Tested)
   | ReadyState
@@ -30,7 +30,7 @@ export type StartupState =
 /** Who this instance is, and who says so. */
 interface Proved {
   readonly keys: InstanceKeys
-  readonly kept: Kept
+  readonly sealedFiles: SealedFiles
   readonly identity: InstanceIdentity
   /** Set where the source failed so, and the identity is the one that it gave earlier in this boot. */
   readonly insteadOfSource: MetabindError | undefined
@@ -60,7 +60,7 @@ export interface StartupDeps extends Omit<KeyBinding, 'identity' | 'derive'> {
   /** Asks the source for the instance id. */
   readonly readInstanceId: () => Promise<string>
   /** Opens what an earlier process of this boot has kept. */
-  readonly openKept: (seal: Seal) => Kept
+  readonly openSealedFiles: (sealKey: SealKey) => SealedFiles
   /** Told that the source has named another instance earlier in this boot. */
   readonly onOtherInstance: (before: string, now: string) => void
 }
@@ -80,10 +80,10 @@ export async function advance(
   switch (state.at) {
     case 'opening-tpm': {
       const keys = await createInstanceKeys(deps.tpm, deps.ekCertificate)
-      return { at: 'asking-source', keys, kept: await openKept(keys, deps) }
+      return { at: 'asking-source', keys, sealedFiles: await openSealedFiles(keys, deps) }
     }
     case 'asking-source':
-      return { at: 'self-testing', ...(await identify(state.keys, state.kept, deps)) }
+      return { at: 'self-testing', ...(await identify(state.keys, state.sealedFiles, deps)) }
     case 'self-testing':
       return { at: 'deriving-keys', ...(await test(state, deps)) }
     case 'deriving-keys': {
@@ -98,34 +98,38 @@ export async function advance(
 
 /** The change is noted only behind the test: a start that fails it is not the last good one. */
 async function test(proved: Proved, deps: StartupDeps): Promise<Tested> {
-  const { keys, kept, identity, insteadOfSource } = proved
+  const { keys, sealedFiles, identity, insteadOfSource } = proved
   const attestation = deps.attestationOf(keys, identity)
   const selfTest = await attestation.selfTest()
   const continuity = deps.continuityOf(identity)
   const change = await continuity.look()
-  return { keys, kept, identity, insteadOfSource, attestation, continuity, change, selfTest }
+  return { keys, sealedFiles, identity, insteadOfSource, attestation, continuity, change, selfTest }
 }
 
-async function openKept(keys: InstanceKeys, deps: StartupDeps): Promise<Kept> {
+async function openSealedFiles(keys: InstanceKeys, deps: StartupDeps): Promise<SealedFiles> {
   const context = sealContext(namesOf(keys, deps), deps.bootId)
   const derive: KeyBinding['derive'] = (messages) => rootHmacs(deps.tpm, keys, messages)
-  return deps.openKept(await deriveSeal(derive, context, deps.salt))
+  return deps.openSealedFiles(await deriveSealKey(derive, context, deps.salt))
 }
 
 /** Asks the source, whose answer wins; only where it gives none counts what it said earlier. */
-async function identify(keys: InstanceKeys, kept: Kept, deps: StartupDeps): Promise<Proved> {
+async function identify(
+  keys: InstanceKeys,
+  sealedFiles: SealedFiles,
+  deps: StartupDeps,
+): Promise<Proved> {
   const proved = (instanceId: string, insteadOfSource?: MetabindError): Proved => {
     const identity = { ...namesOf(keys, deps), instanceId }
-    return { keys, kept, identity, insteadOfSource }
+    return { keys, sealedFiles, identity, insteadOfSource }
   }
   try {
     const instanceId = requireInstanceId(await deps.readInstanceId())
-    const before = kept.read('kept-proof')?.toString()
+    const before = sealedFiles.read('kept-proof')?.toString()
     if (before !== undefined && before !== instanceId) deps.onOtherInstance(before, instanceId)
-    kept.write('kept-proof', Buffer.from(instanceId))
+    sealedFiles.write('kept-proof', Buffer.from(instanceId))
     return proved(instanceId)
   } catch (error) {
-    const before = isSourceFailure(error) ? kept.read('kept-proof')?.toString() : undefined
+    const before = isSourceFailure(error) ? sealedFiles.read('kept-proof')?.toString() : undefined
     if (before === undefined || !isSourceFailure(error)) throw error
     return proved(requireInstanceId(before), error)
   }

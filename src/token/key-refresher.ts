@@ -2,7 +2,7 @@ import { MetabindError } from '../errors.ts'
 import type { BoundKeys } from './keys.ts'
 
 /** Keeps the token keys good while the agent runs, and stops the agent's trust when they are not. */
-export interface Keeper {
+export interface KeyRefresher {
   /** Why tokens are neither issued nor accepted now; undefined while they are. */
   stoppedBecause(): MetabindError | undefined
   /** Checks now rather than at the next turn. */
@@ -10,8 +10,8 @@ export interface Keeper {
   end(): void
 }
 
-/** What the keeper needs, and whom it tells. */
-export interface KeeperDeps {
+/** What the key refresher needs, and whom it tells. */
+export interface KeyRefresherDeps {
   readonly keys: BoundKeys
   readonly recheckMs: number
   readonly bootTimeMs: () => number
@@ -29,7 +29,7 @@ const RETRY_MS = [1000, 2000]
  * their hour. Another TPM stops issuing and accepting at once; one that fails, after three tries.
  * Both are tried again at every turn, and the agent resumes when the first TPM answers again.
  */
-export function keepKeys(deps: KeeperDeps): Keeper {
+export function keyRefresher(deps: KeyRefresherDeps): KeyRefresher {
   let stopped: MetabindError | undefined
   let provenAtMs = deps.bootTimeMs()
   let checking: Promise<void> | undefined

@@ -1,7 +1,7 @@
 import { hkdfSync } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import type { Seal } from '../storage/sealed-file.ts'
+import type { SealKey } from '../storage/sealed-files.ts'
 import type { DeriveRoots } from './epoch-keys.ts'
 
 const LABEL = 'metabind seal key v1'
@@ -15,11 +15,11 @@ const KEY_BYTES = 32
  * @param salt see loadSalt
  * @throws MetabindError TPM_…
  */
-export async function deriveSeal(
+export async function deriveSealKey(
   derive: DeriveRoots,
   context: Buffer,
   salt: Secret<Buffer>,
-): Promise<Seal> {
+): Promise<SealKey> {
   const [roots] = await derive([Buffer.concat([Buffer.from(LABEL), context])])
   if (roots === undefined) throw new MetabindError('INTERNAL', 'no sealing key derived')
   const material = Buffer.concat([roots.fromRoot, roots.fromBoot])

@@ -96,7 +96,7 @@ test('SIGTERM while a caller waits for a source that does not answer', async () 
   expect(events.slice(-2)).toEqual(['agent.ended', 'chain.checkpoint'])
 })
 
-test('a TPM that is stuck for callers ends the agent, before the keeper looks', async () => {
+test('a TPM that is stuck for callers ends the agent, before the keys are refreshed', async () => {
   const instance = await started('[tpm]\nrecheck_seconds = 3600\ncommand_timeout_ms = 300')
   const token = await newToken(instance)
   instance.tpm.pause()

@@ -7,7 +7,7 @@ import {
   startFaultingProxy,
 } from '../../native/tpm2-js/test/faulting-proxy.ts'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
-import { watched } from '../../src/agent/instance-watch.ts'
+import { withInstanceWatch } from '../../src/agent/instance-watch.ts'
 import type { ReadyState } from '../../src/agent/startup.ts'
 import { MetabindError } from '../../src/errors.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
@@ -135,7 +135,7 @@ describe('a ready agent', () => {
   let steps: Readonly<Record<string, () => Promise<unknown>>>
   beforeAll(async () => {
     ready = await bench.start(() => undefined)
-    const keys = watched(ready, () => undefined)
+    const keys = withInstanceWatch(ready, () => undefined)
     const signer = skSigner(bench.tpm, ready.keys)
     steps = {
       recheck: () => keys.refresh(),

@@ -1,15 +1,19 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type ErrorCode, MetabindError } from '../../src/errors.ts'
-import { type Keeper, type KeeperDeps, keepKeys } from '../../src/token/key-refresher.ts'
+import {
+  type KeyRefresher,
+  type KeyRefresherDeps,
+  keyRefresher,
+} from '../../src/token/key-refresher.ts'
 import type { BoundKeys } from '../../src/token/keys.ts'
 
 // Time is the test's: turns are seconds apart and intervals up to an hour.
 const PROOF_MS = 10
 
-let keeper: Keeper | undefined
+let refresher: KeyRefresher | undefined
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => {
-  keeper?.end()
+  refresher?.end()
   vi.useRealTimers()
 })
 
@@ -30,7 +34,7 @@ function bench(recheckMs: number) {
       if (code !== undefined) throw new MetabindError(code)
     },
   }
-  const parts: KeeperDeps = {
+  const deps: KeyRefresherDeps = {
     // Only these two are called.
     keys: keys as BoundKeys,
     recheckMs,
@@ -38,14 +42,14 @@ function bench(recheckMs: number) {
     onStopped: (why) => void events.push(why.code),
     onResumed: () => void events.push('resumed'),
   }
-  const made = keepKeys(parts)
-  keeper = made
+  const made = keyRefresher(deps)
+  refresher = made
   const check = async () => {
     const checked = made.check()
     await vi.advanceTimersByTimeAsync(5000)
     await checked
   }
-  return { failures, events, state, provenAtMs, keeper: made, check }
+  return { failures, events, state, provenAtMs, refresher: made, check }
 }
 
 test.each([1, 60, 3600])('the TPM is proven within every interval of %i s', async (seconds) => {
@@ -68,10 +72,10 @@ test('keys that are not there for this hour are made at the next turn', async ()
 })
 
 test('another TPM stops at once, and says so once', async () => {
-  const { failures, events, state, keeper, check } = bench(60_000)
+  const { failures, events, state, refresher, check } = bench(60_000)
   failures.push('TPM_OTHER', 'TPM_OTHER', 'TPM_OTHER')
   await check()
-  expect(keeper.stoppedBecause()?.code).toBe('TPM_OTHER')
+  expect(refresher.stoppedBecause()?.code).toBe('TPM_OTHER')
   expect(state.proofs).toBe(1)
   await check()
   await check()
@@ -79,20 +83,20 @@ test('another TPM stops at once, and says so once', async () => {
 })
 
 test('a TPM that fails counts after three tries, and is good again after one', async () => {
-  const { failures, events, state, keeper, check } = bench(60_000)
+  const { failures, events, state, refresher, check } = bench(60_000)
   failures.push('TPM_ABSENT', 'TPM_ABSENT')
   await check()
-  expect(keeper.stoppedBecause()).toBeUndefined()
+  expect(refresher.stoppedBecause()).toBeUndefined()
   expect(state.proofs).toBe(3)
 
   failures.push('TPM_ABSENT', 'TPM_FAULT', 'TPM_ABSENT')
   await check()
-  expect(keeper.stoppedBecause()?.code).toBe('TPM_ABSENT')
+  expect(refresher.stoppedBecause()?.code).toBe('TPM_ABSENT')
   failures.push('TPM_HIERARCHY_AUTH')
   await check()
-  expect(keeper.stoppedBecause()?.code).toBe('TPM_HIERARCHY_AUTH')
+  expect(refresher.stoppedBecause()?.code).toBe('TPM_HIERARCHY_AUTH')
   await check()
-  expect(keeper.stoppedBecause()).toBeUndefined()
+  expect(refresher.stoppedBecause()).toBeUndefined()
   expect(events).toEqual(['TPM_ABSENT', 'TPM_HIERARCHY_AUTH', 'resumed'])
 })
 
@@ -120,12 +124,12 @@ test('checks that are asked for together are one', async () => {
 })
 
 test('after its end it says nothing more', async () => {
-  const { failures, events, keeper } = bench(60_000)
+  const { failures, events, refresher } = bench(60_000)
   failures.push('TPM_OTHER')
-  const checking = keeper.check()
-  keeper.end()
+  const checking = refresher.check()
+  refresher.end()
   await vi.advanceTimersByTimeAsync(5000)
   await checking
   expect(events).toEqual([])
-  expect(keeper.stoppedBecause()).toBeUndefined()
+  expect(refresher.stoppedBecause()).toBeUndefined()
 })

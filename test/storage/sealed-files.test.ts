@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { MetabindError } from '../../src/errors.ts'
 import { sealContext } from '../../src/format/instance-identity.ts'
 import { Secret } from '../../src/secret.ts'
-import { type Kept, keptIn } from '../../src/storage/sealed-file.ts'
-import { deriveSeal } from '../../src/token/seal-key.ts'
+import { type SealedFiles, sealedFiles } from '../../src/storage/sealed-files.ts'
+import { deriveSealKey } from '../../src/token/seal-key.ts'
 
 const name = (byte: number) => Buffer.alloc(34, byte)
 const NAMES = { dialect: 'aliyun', ekName: name(1), akName: name(2), rkName: name(3) }
@@ -21,44 +21,44 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
-function kept(key = 7, context = CONTEXT): Kept {
-  const seal = { key: new Secret(Buffer.alloc(32, key)), context }
-  return keptIn(directory, seal, (problem) => problems.push(problem))
+function files(key = 7, context = CONTEXT): SealedFiles {
+  const sealKey = { key: new Secret(Buffer.alloc(32, key)), context }
+  return sealedFiles(directory, sealKey, (problem) => problems.push(problem))
 }
 
 const codes = () => problems.map(({ code }) => code)
 const file = (which: string) => join(directory, which)
 
-describe('what is kept', () => {
+describe('what is sealed', () => {
   test('comes back to who has the key and the context', () => {
-    kept().write('kept-items', PLANTED)
-    expect(kept().read('kept-items')).toEqual(PLANTED)
+    files().write('kept-items', PLANTED)
+    expect(files().read('kept-items')).toEqual(PLANTED)
     expect(codes()).toEqual([])
   })
 
   test('is nothing where nothing was written, without a word', () => {
-    expect(kept().read('kept-proof')).toBeUndefined()
+    expect(files().read('kept-proof')).toBeUndefined()
     expect(codes()).toEqual([])
   })
 
   test('is for the agent alone, and says nothing by itself', () => {
-    kept().write('kept-items', PLANTED)
+    files().write('kept-items', PLANTED)
     expect(statSync(file('kept-items')).mode & 0o777).toBe(0o600)
     expect(readFileSync(file('kept-items')).includes(PLANTED)).toBe(false)
   })
 
   test('is sealed anew each time', () => {
-    kept().write('kept-items', PLANTED)
+    files().write('kept-items', PLANTED)
     const first = readFileSync(file('kept-items'))
-    kept().write('kept-items', PLANTED)
+    files().write('kept-items', PLANTED)
     expect(readFileSync(file('kept-items')).equals(first)).toBe(false)
   })
 })
 
 describe('does not open', () => {
   test('with another key', () => {
-    kept().write('kept-items', PLANTED)
-    expect(kept(8).read('kept-items')).toBeUndefined()
+    files().write('kept-items', PLANTED)
+    expect(files(8).read('kept-items')).toBeUndefined()
     expect(codes()).toEqual(['KEPT_UNUSABLE'])
   })
 
@@ -71,21 +71,21 @@ describe('does not open', () => {
   }
   for (const [what, context] of Object.entries(others)) {
     test(`in the context of ${what}`, () => {
-      kept().write('kept-proof', PLANTED)
-      expect(kept(7, context).read('kept-proof')).toBeUndefined()
+      files().write('kept-proof', PLANTED)
+      expect(files(7, context).read('kept-proof')).toBeUndefined()
       expect(codes()).toEqual(['KEPT_UNUSABLE'])
     })
   }
 
   test('in the place of the other file', () => {
-    kept().write('kept-items', PLANTED)
+    files().write('kept-items', PLANTED)
     writeFileSync(file('kept-proof'), readFileSync(file('kept-items')), { mode: 0o600 })
-    expect(kept().read('kept-proof')).toBeUndefined()
+    expect(files().read('kept-proof')).toBeUndefined()
     expect(codes()).toEqual(['KEPT_UNUSABLE'])
   })
 
   test('which is said once, and again only after it was written', () => {
-    const mine = kept()
+    const mine = files()
     for (const _ of [1, 2]) {
       mine.write('kept-items', PLANTED)
       writeFileSync(file('kept-items'), 'damaged')
@@ -95,43 +95,43 @@ describe('does not open', () => {
   })
 
   test('with any one bit of it changed, or its end cut off', () => {
-    kept().write('kept-items', PLANTED)
+    files().write('kept-items', PLANTED)
     const good = readFileSync(file('kept-items'))
     for (let at = 0; at < good.length; at += 1) {
       const bad = Buffer.from(good)
       bad[at] = (bad[at] ?? 0) ^ (1 << (at % 8))
       writeFileSync(file('kept-items'), bad)
-      expect(kept().read('kept-items')).toBeUndefined()
+      expect(files().read('kept-items')).toBeUndefined()
       writeFileSync(file('kept-items'), good.subarray(0, at))
-      expect(kept().read('kept-items')).toBeUndefined()
+      expect(files().read('kept-items')).toBeUndefined()
     }
     expect(problems.length).toBe(2 * good.length)
     writeFileSync(file('kept-items'), good)
-    expect(kept().read('kept-items')).toEqual(PLANTED)
+    expect(files().read('kept-items')).toEqual(PLANTED)
   })
 
   test('where others could have written it', () => {
-    kept().write('kept-items', PLANTED)
+    files().write('kept-items', PLANTED)
     rmSync(file('kept-items'))
     writeFileSync(file('kept-items'), PLANTED, { mode: 0o644 })
-    expect(kept().read('kept-items')).toBeUndefined()
+    expect(files().read('kept-items')).toBeUndefined()
     expect(codes()).toEqual(['DIRECTORY_UNSAFE'])
   })
 
   test('after the key was wiped; nor is anything written', () => {
-    const seal = { key: new Secret(Buffer.alloc(32, 7)), context: CONTEXT }
-    const wiped = keptIn(directory, seal, (problem) => problems.push(problem))
+    const sealKey = { key: new Secret(Buffer.alloc(32, 7)), context: CONTEXT }
+    const wiped = sealedFiles(directory, sealKey, (problem) => problems.push(problem))
     wiped.write('kept-items', PLANTED)
     wiped.clear()
-    expect(seal.key.reveal().equals(Buffer.alloc(32))).toBe(true)
+    expect(sealKey.key.reveal().equals(Buffer.alloc(32))).toBe(true)
     expect(wiped.read('kept-items')).toBeUndefined()
     wiped.write('kept-proof', PLANTED)
-    expect(kept().read('kept-proof')).toBeUndefined()
+    expect(files().read('kept-proof')).toBeUndefined()
   })
 })
 
 test('what cannot be written is reported and stops nothing', () => {
-  const away = keptIn(
+  const away = sealedFiles(
     join(directory, 'gone'),
     { key: new Secret(Buffer.alloc(32, 7)), context: CONTEXT },
     (problem) => problems.push(problem),
@@ -145,7 +145,7 @@ describe('the sealing key', () => {
   const roots = (root: number, boot: number) => async (messages: readonly Buffer[]) =>
     messages.map(() => ({ fromRoot: Buffer.alloc(32, root), fromBoot: Buffer.alloc(32, boot) }))
   const keyOf = async (root: number, boot: number, from = salt) =>
-    (await deriveSeal(roots(root, boot), CONTEXT, from)).key.reveal().toString('hex')
+    (await deriveSealKey(roots(root, boot), CONTEXT, from)).key.reveal().toString('hex')
 
   test('differs by root, by boot and by salt, and is the same from the same', async () => {
     const same = [await keyOf(1, 2), await keyOf(1, 2)]
@@ -157,7 +157,7 @@ describe('the sealing key', () => {
 
   test('is asked for under a label of its own, in its context', async () => {
     const asked: Buffer[] = []
-    await deriveSeal(
+    await deriveSealKey(
       async (messages) => {
         asked.push(...messages)
         return roots(1, 2)(messages)

@@ -4,26 +4,26 @@ import { MetabindError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { readPrivateFile, writePrivateFile } from './private-file.ts'
 
-/** What kept files are sealed under, and for. */
-export interface Seal {
+/** What files are sealed under, and for. */
+export interface SealKey {
   readonly key: Secret<Buffer>
   /** See sealContext. */
   readonly context: Buffer
 }
 
-/** What is kept: the proof of the instance's identity, and the values of the cache. */
-type KeptName = 'kept-proof' | 'kept-items'
+/** What is sealed: the proof of the instance's identity, and the values of the cache. */
+type SealedFileName = 'kept-proof' | 'kept-items'
 
 /**
  * What one boot has proved and fetched, kept for the next process of the same boot, so that a restart
  * while the source is down is survived. Files in the runtime directory (tmpfs, mode 0600), sealed:
  * nothing in them can be read or made by who has the file alone.
  */
-export interface Kept {
+export interface SealedFiles {
   /** What was written last; undefined where there is nothing or nothing that opens. */
-  read(name: KeptName): Buffer | undefined
+  read(name: SealedFileName): Buffer | undefined
   /** Whole or not at all. What cannot be written is reported, and is missing after a restart. */
-  write(name: KeptName, bytes: Buffer): void
+  write(name: SealedFileName, bytes: Buffer): void
   /** Wipes the key. Nothing can be read or written after that. */
   clear(): void
 }
@@ -40,10 +40,14 @@ const TAG_BYTES = 16
 const FILE_BYTES_MAX = 4_194_304
 
 /** @param directory the runtime directory */
-export function keptIn(directory: string, seal: Seal, onUnusable: OnUnusable): Kept {
-  let key: Secret<Buffer> | undefined = seal.key
-  const reported = new Set<KeptName>()
-  const reporting = <T>(name: KeptName, step: () => T): T | undefined => {
+export function sealedFiles(
+  directory: string,
+  sealKey: SealKey,
+  onUnusable: OnUnusable,
+): SealedFiles {
+  let key: Secret<Buffer> | undefined = sealKey.key
+  const reported = new Set<SealedFileName>()
+  const reporting = <T>(name: SealedFileName, step: () => T): T | undefined => {
     try {
       return step()
     } catch (error) {
@@ -60,12 +64,15 @@ export function keptIn(directory: string, seal: Seal, onUnusable: OnUnusable): K
         const bytes = key === undefined ? undefined : readPrivateFile(path, FILE_BYTES_MAX)
         return key === undefined || bytes === undefined
           ? undefined
-          : opened(bytes, key, associated(name, seal.context), path)
+          : opened(bytes, key, associated(name, sealKey.context), path)
       }),
     write: (name, bytes) =>
       reporting(name, () => {
         if (key === undefined) return
-        writePrivateFile(join(directory, name), sealed(bytes, key, associated(name, seal.context)))
+        writePrivateFile(
+          join(directory, name),
+          sealed(bytes, key, associated(name, sealKey.context)),
+        )
         reported.delete(name)
       }),
     clear: () => {
@@ -101,6 +108,6 @@ function opened(bytes: Buffer, key: Secret<Buffer>, data: Buffer, path: string):
 }
 
 /** One file cannot be put in the place of the other, nor one of another boot in the place of this. */
-function associated(name: KeptName, context: Buffer): Buffer {
+function associated(name: SealedFileName, context: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`metabind kept v1 ${name}\0`), context])
 }
