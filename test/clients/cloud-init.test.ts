@@ -73,11 +73,12 @@ describe.each(['trixie', 'forky'])('cloud-init of Debian %s', (release) => {
     test('finds everything through the agent: the default policy lets root read it', async () => {
       await guarded.lockdown('on')
       expect(await found(start())).toMatchObject(EVERYTHING)
-      const read = guarded.instance.agent.records.filter(({ event }) => event === 'secret.read')
-      expect(read.slice(-2).map(({ path }) => path)).toEqual([
-        '/2016-01-01/user-data',
-        '/2016-01-01/meta-data/all',
-      ])
+      const read = () =>
+        guarded.instance.agent.records
+          .filter(({ event }) => event === 'secret.read')
+          .map(({ path }) => path)
+          .slice(-2)
+      await expect.poll(read).toEqual(['/2016-01-01/user-data', '/2016-01-01/meta-data/all'])
       const headers = (await guarded.cloud.requests()).flatMap(({ rawHeaders }) => rawHeaders)
       expect(headers.join(' ')).not.toContain('Cloud-Init')
     })
@@ -144,7 +145,7 @@ describe.skipIf(!isUnpacked('trixie'))(`in trouble [${NEEDS_RELEASE}]`, PATIENCE
 
   test('does not renew a token that is revoked in the middle', async () => {
     await midway(() => guarded.metabind(['revoke', '--all']))
-    expect(issued()).toBe(1)
+    await expect.poll(issued).toBe(1)
     expect(await guarded.cloud.requests()).toEqual([])
     expect(await found(start())).toMatchObject(EVERYTHING)
   })
@@ -158,7 +159,7 @@ describe.skipIf(!isUnpacked('trixie'))(`in trouble [${NEEDS_RELEASE}]`, PATIENCE
     await guarded.cloud.start()
     await ready
     expect(await found(running)).toMatchObject(EVERYTHING)
-    expect(issued()).toBe(1)
+    await expect.poll(issued).toBe(1)
   })
 
   test('gives up where there is no agent within max_wait', async () => {
@@ -194,7 +195,8 @@ describe.skipIf(!isUnpacked('bookworm'))(
       await guarded.lockdown('on')
       await guarded.cloud.requests()
       expect(await found(start())).toMatchObject({ found: false })
-      const refused = guarded.instance.agent.records.find(({ code }) => code === 'TOKEN_MISSING')
+      const { agent } = guarded.instance
+      const refused = await agent.until(({ code }) => code === 'TOKEN_MISSING')
       expect(refused).toMatchObject({ caller: { uid: 0 } })
       // Whatever it did, none of it reached the service but through the agent.
       const headers = (await guarded.cloud.requests()).flatMap(({ rawHeaders }) => rawHeaders)

@@ -65,7 +65,7 @@ describe.skipIf(!isUnpacked('forky'))(`systemd-imdsd [${NEEDS_RELEASE}]`, PATIEN
 
   test('is answered by the agent under its own uid', async () => {
     expect(await imdsd.ask('--well-known=zone')).toMatch(/^cn-hangzhou-/)
-    const record = guarded.instance.agent.records.find(({ event }) => event === 'token.issued')
+    const record = await guarded.instance.agent.until(({ event }) => event === 'token.issued')
     expect(record).toMatchObject({ caller: { uid: IMDS } })
     const headers = (await guarded.cloud.requests()).flatMap(({ rawHeaders }) => rawHeaders)
     expect(headers.join(' ')).not.toContain('systemd-imdsd')
@@ -150,7 +150,7 @@ describe.skipIf(!isUnpacked('forky'))(`systemd-imdsd [${NEEDS_RELEASE}]`, PATIEN
       expect(network).not.toContain('prohibit')
       await apply(network)
       expect(await imdsd.ask('--well-known=region')).toBe('cn-hangzhou')
-      expect(issued()).toBeGreaterThan(0)
+      await expect.poll(issued).toBeGreaterThan(0)
       expect(await guarded.metabind(['get', 'mac'], APP)).toMatch(/^00:16:3e/)
     })
 
