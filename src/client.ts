@@ -13,7 +13,7 @@ export interface Sockets {
 }
 
 /** An answer of the agent. */
-export interface Answer {
+export interface AgentAnswer {
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
@@ -68,7 +68,7 @@ export function readMetadata(
   sockets: Sockets,
   path: string,
   token: Secret<string>,
-): Promise<Answer> {
+): Promise<AgentAnswer> {
   const headers = Object.fromEntries(
     Object.values(DIALECTS).map((dialect) => [dialect.tokenHeader, token.reveal()]),
   )
@@ -128,7 +128,7 @@ export function isNotForUs(error: unknown): boolean {
 }
 
 /** Before the agent is ready there is no metadata socket; its admin socket then says why. */
-async function askMetadata(sockets: Sockets, asked: Asked): Promise<Answer> {
+async function askMetadata(sockets: Sockets, asked: Asked): Promise<AgentAnswer> {
   try {
     return await ask(sockets.metadata, asked)
   } catch (error) {
@@ -161,7 +161,7 @@ function problemCode(status: unknown): ErrorCode | undefined {
   return knownCode(String(problem.code))
 }
 
-function ask(socketPath: string, asked: Asked): Promise<Answer> {
+function ask(socketPath: string, asked: Asked): Promise<AgentAnswer> {
   return new Promise((resolve, reject) => {
     const { method, path, headers, timeoutMs: timeout = TIMEOUT_MS } = asked
     const sent = request({ socketPath, method, path, headers, timeout }, (answer) => {

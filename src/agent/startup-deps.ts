@@ -3,7 +3,7 @@ import { bootTimeMs } from 'metabind-linux'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, MetabindError } from '../errors.ts'
-import { type AttestationDeps, attestationOf } from '../identity/attestation.ts'
+import { type AttesterDeps, attesterOf } from '../identity/attester.ts'
 import { continuityOf } from '../identity/continuity.ts'
 import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
@@ -32,7 +32,7 @@ export function startupDeps(
     tpm,
     dialect: dialect.name,
     ekCertificate: config.tpm.ek_certificate,
-    attestationOf: (keys, identity) => attestationOf(attestation, keys, identity),
+    attestationOf: (keys, identity) => attesterOf(attestation, keys, identity),
     continuityOf: (identity) => continuityOf(tpm, identity, state),
     readInstanceId: () => readInstanceId(metadata, dialect),
     openSealedFiles: (sealKey) =>
@@ -57,7 +57,7 @@ function attestationDeps(
   tpm: InstanceTpm,
   metadata: Metadata,
   trust: () => ParsedTrust,
-): AttestationDeps {
+): AttesterDeps {
   const akCertificates = readAkCertificates(settings)
   const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(settings.tcti)?.[1]
   return {

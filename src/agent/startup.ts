@@ -1,6 +1,6 @@
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type InstanceIdentity, sealContext } from '../format/instance-identity.ts'
-import type { Attestation } from '../identity/attestation.ts'
+import type { Attester } from '../identity/attester.ts'
 import type { Continuity } from '../identity/continuity.ts'
 import type { Demand } from '../identity/endorsement.ts'
 import type { InstanceChange } from '../identity/instance-record.ts'
@@ -38,7 +38,7 @@ interface Proved {
 
 /** That the identity holds, and what has happened to it since the last start. */
 interface Tested extends Proved {
-  readonly attestation: Attestation
+  readonly attestation: Attester
   readonly continuity: Continuity
   readonly change: InstanceChange
   readonly selfTest: SelfTestResult
@@ -55,7 +55,7 @@ export interface StartupDeps extends Omit<KeyBinding, 'identity' | 'derive'> {
   readonly tpm: InstanceTpm
   readonly dialect: string
   readonly ekCertificate: Demand
-  readonly attestationOf: (keys: InstanceKeys, identity: InstanceIdentity) => Attestation
+  readonly attestationOf: (keys: InstanceKeys, identity: InstanceIdentity) => Attester
   readonly continuityOf: (identity: InstanceIdentity) => Continuity
   /** Asks the source for the instance id. */
   readonly readInstanceId: () => Promise<string>

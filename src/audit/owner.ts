@@ -2,7 +2,7 @@ import { AGENT, NAMELESS, type Owner } from '../shares.ts'
 import type { AuditEvent, AuditRecord } from './audit.ts'
 
 /** For whom a record is counted. */
-export function ownerOf(record: AuditRecord): Owner {
+export function recordOwner(record: AuditRecord): Owner {
   const uid = record.caller?.uid ?? record.uid
   if (uid === undefined) return isRefusal(record) ? NAMELESS : AGENT
   return isOfContainer(record) ? `uid ${uid} of a container` : `uid ${uid}`

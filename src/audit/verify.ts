@@ -31,7 +31,7 @@ interface Break {
 }
 
 /** What was found. `broken` undefined: every line continues the one before. */
-export interface Verdict {
+export interface ChainVerdict {
   readonly records: number
   readonly first: number
   readonly head: ChainHead
@@ -91,7 +91,7 @@ interface Walk {
  * Verifies audit files, given in the order in which they were written. Reads each line once, keeps
  * no more than the hashes since the last checkpoint, and stops at the first break.
  */
-export function verifyAudit(files: readonly AuditFileText[], expected: Expected): Verdict {
+export function verifyAudit(files: readonly AuditFileText[], expected: Expected): ChainVerdict {
   const walk: Walk = {
     ...{ records: 0, first: 0, head: CHAIN_ORIGIN, lost: 0, checkpoints: 0, signedUpTo: 0 },
     ...{ vouchedUpTo: 0, before: CHAIN_ORIGIN.hash, checkpointOf: 0 },

@@ -4,7 +4,7 @@ import { OWNER } from '../shares.ts'
 import { type Audit, type AuditRecord, EVENTS } from './audit.ts'
 import { linesOfUsers, type WriteRecord } from './counted.ts'
 import type { AuditFile } from './file.ts'
-import { isRefusal, ownerOf } from './owner.ts'
+import { isRefusal, recordOwner } from './owner.ts'
 import { repeats } from './repeats.ts'
 import { suppression } from './suppression.ts'
 
@@ -51,7 +51,7 @@ export function auditTo(
   const audit: Audit = (given) => {
     const { caller } = given
     const record = caller === undefined ? given : { ...given, caller: shownCaller(caller) }
-    const owner = ownerOf(record)
+    const owner = recordOwner(record)
     if (isRefusal(record)) {
       if (!refusals.take(record, owner)) watcher.onSuppressed()
     } else if (caller !== undefined && EVENTS[record.event][0] === 'allowed') {

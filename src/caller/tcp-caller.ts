@@ -36,7 +36,7 @@ export function identifyRedirected(
   return (socket) => {
     if (!wasGoingTo(socket, destination)) return
     onRedirected()
-    const owner = ownerOf(socket, destination)
+    const owner = socketOwner(socket, destination)
     // The agent's own connections are not redirected: whoever seems to be the agent is not.
     if (owner?.uid !== process.getuid?.()) remember(socket, owner, places)
   }
@@ -75,7 +75,7 @@ export async function containedOf(
 export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
   return (socket) => {
     const { localAddress = '', localPort = 0 } = socket
-    remember(socket, ownerOf(socket, { address: localAddress, port: localPort }), places)
+    remember(socket, socketOwner(socket, { address: localAddress, port: localPort }), places)
   }
 }
 
@@ -121,7 +121,7 @@ export function destinationOf(endpoint: string): Destination {
  * Who made the other end of a connection; undefined where that cannot be told. The other end as its
  * owner sees it: the same ports, and the address that it connected to.
  */
-export function ownerOf(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
+export function socketOwner(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
   const { remoteAddress = '', remotePort = 0 } = socket
   try {
     return tcpSocketOwner({

@@ -2,7 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { z } from 'zod'
 import { LINE_READ_BYTES_MAX } from '../audit/chain.ts'
-import { type Expected, type Verdict, verifyAudit } from '../audit/verify.ts'
+import { type ChainVerdict, type Expected, verifyAudit } from '../audit/verify.ts'
 import { askAdmin } from '../client.ts'
 import { MetabindError, UsageError } from '../errors.ts'
 import { answerOf } from './answer.ts'
@@ -138,7 +138,7 @@ function openRegular(path: string): number {
   throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
 }
 
-function inWords(found: Verdict, keyWasGiven: boolean): string {
+function inWords(found: ChainVerdict, keyWasGiven: boolean): string {
   const { broken, head, records, first, lost, checkpoints, signedUpTo, unsigned, keys } = found
   if (broken !== undefined) return `broken: ${broken.file}:${broken.line}: ${broken.reason}\n`
   const signed =

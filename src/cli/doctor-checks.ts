@@ -3,8 +3,8 @@ import { MetabindError } from '../errors.ts'
 import { checkAgent, checkMetadataSocket } from './doctor-agent.ts'
 import { checkConfigMode, checkRuntimeDirectory, checkSocketModes } from './doctor-files.ts'
 import {
-  type Check,
   configFilesOf,
+  type DoctorCheck,
   type Finding,
   findingOf,
   type Installation,
@@ -15,7 +15,7 @@ import { checkRoute } from './doctor-route.ts'
 import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
 
 /** Every check, in the order of its findings. Another one is a function and a line here. */
-export const CHECKS: Readonly<Record<string, Check>> = {
+export const DOCTOR_CHECKS: Readonly<Record<string, DoctorCheck>> = {
   configuration: checkConfiguration,
   'configuration-mode': checkConfigMode,
   policy: checkPolicy,

@@ -21,7 +21,9 @@ export interface Installation {
   readonly isRoot: boolean
 }
 
-export type Check = (installation: Installation) => readonly Finding[] | Promise<readonly Finding[]>
+export type DoctorCheck = (
+  installation: Installation,
+) => readonly Finding[] | Promise<readonly Finding[]>
 
 /** The configuration files that the agent would read. */
 export function configFilesOf({ configFiles }: Installation): readonly string[] {

@@ -1,4 +1,4 @@
-import { CHECKS } from './doctor-checks.ts'
+import { DOCTOR_CHECKS } from './doctor-checks.ts'
 import type { Finding, Installation } from './doctor-finding.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
@@ -41,7 +41,7 @@ ${SOCKET_HELP}`,
 /** All checks, one after the other; one that fails itself is a finding, and the others go on. */
 async function examine(installation: Installation): Promise<Finding[]> {
   const findings: Finding[] = []
-  for (const [name, check] of Object.entries(CHECKS)) {
+  for (const [name, check] of Object.entries(DOCTOR_CHECKS)) {
     try {
       findings.push(...(await check(installation)))
     } catch (error) {

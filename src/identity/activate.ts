@@ -9,7 +9,7 @@ import { type InstanceKeys, type InstanceTpm, recreateAk, recreateEk } from './t
  *
  * @throws MetabindError ACTIVATION_OTHER where the challenge is for other keys or was altered
  */
-export async function activate(
+export async function activateCredential(
   tpm: InstanceTpm,
   keys: InstanceKeys,
   challenge: Challenge,

@@ -8,7 +8,7 @@ import { spkiDigest } from '../verify/tpm-key.ts'
 import { type ParsedTrust, parseTrust, type Trust } from '../verify/trust.ts'
 import type { Verified } from '../verify/verified.ts'
 import { type VerifyOptions, verifyEvidence } from '../verify/verify.ts'
-import { activate } from './activate.ts'
+import { activateCredential } from './activate.ts'
 import type { Demand } from './endorsement.ts'
 import type { InstanceKeys, InstanceTpm } from './tpm.ts'
 
@@ -59,7 +59,7 @@ export async function selfTest(
   }
   const { options: vouched, anchored } = chooseAnchor(bytes, keys, policy, options)
   const { challenge, kept } = makeChallenge(bytes, vouched)
-  const answer = await activate(tpm, keys, challenge)
+  const answer = await activateCredential(tpm, keys, challenge)
   const activation = finishChallenge(answer, kept, new Date())
   const verified = verifyEvidence(bytes, { ...vouched, activation, demandActivation: true })
   return describe(verified, anchored)

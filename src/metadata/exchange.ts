@@ -8,7 +8,7 @@ export interface ExchangeBounds {
 }
 
 /** One answer, whatever its status. */
-export interface Answer {
+export interface SourceAnswer {
   readonly status: number
   readonly body: Buffer
   readonly contentType: string
@@ -33,7 +33,7 @@ export interface Exchange {
    *
    * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE
    */
-  ask(asking: Asking): Promise<Answer>
+  ask(asking: Asking): Promise<SourceAnswer>
   close(): Promise<void>
 }
 
@@ -65,7 +65,10 @@ export function openExchange(endpoint: string, bounds: ExchangeBounds): Exchange
   }
 }
 
-async function askOn(pool: Pool, { method, target, headers, signal }: Asking): Promise<Answer> {
+async function askOn(
+  pool: Pool,
+  { method, target, headers, signal }: Asking,
+): Promise<SourceAnswer> {
   // Bytes are passed on as they come, so they must come plain; no caller asked for another coding.
   const asked = { ...headers, 'accept-encoding': 'identity' }
   let response: Awaited<ReturnType<Pool['request']>>

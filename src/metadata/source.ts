@@ -2,7 +2,7 @@ import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { TTL_SECONDS_MAX } from '../token/claims.ts'
-import { type Answer, type Exchange, type ExchangeBounds, openExchange } from './exchange.ts'
+import { type Exchange, type ExchangeBounds, openExchange, type SourceAnswer } from './exchange.ts'
 import { directoriesOf, leadsToSlash } from './slash-redirect.ts'
 
 /** One answer of a metadata service. */
@@ -76,11 +76,11 @@ export function openSource(
     if (token === undefined || bootTimeMs() >= token.renewAtMs) token = await renewed()
     return token
   }
-  const get = (target: string, used: UpstreamToken, signal: AbortSignal): Promise<Answer> => {
+  const get = (target: string, used: UpstreamToken, signal: AbortSignal): Promise<SourceAnswer> => {
     const headers = { [dialect.tokenHeader]: used.text.reveal() }
     return upstream.ask({ method: 'GET', target, headers, signal })
   }
-  const ask = async (target: string, signal: AbortSignal): Promise<Answer> => {
+  const ask = async (target: string, signal: AbortSignal): Promise<SourceAnswer> => {
     const used = await within(signal, currentToken())
     const answer = await get(target, used, signal)
     if (answer.status !== 401) return answer
@@ -129,7 +129,7 @@ async function makeToken(
   return { text: new Secret(text), renewAtMs: askedAtMs + RENEW_AFTER_MS }
 }
 
-function itemOf(answer: Answer): Item {
+function itemOf(answer: SourceAnswer): Item {
   if (answer.status === 200) return { body: answer.body, contentType: answer.contentType }
   if (answer.status === 404) throw new MetabindError('METADATA_ABSENT')
   if (answer.status >= 200 && answer.status < 400) {

@@ -9,7 +9,7 @@ import {
   CONTAINED_CONNECTIONS_MAX,
   containedOf,
   type Destination,
-  ownerOf,
+  socketOwner,
   wasGoingTo,
 } from '../caller/tcp-caller.ts'
 import type { Dialect } from '../dialect/dialect.ts'
@@ -161,7 +161,7 @@ function isHostRoot({ uid, container, network, isPlaced }: Who): boolean {
 
 function whoIs(socket: Socket, deps: ObserverDeps): Who | undefined {
   if (!wasGoingTo(socket, deps.destination)) return undefined
-  const owner = ownerOf(socket, deps.destination)
+  const owner = socketOwner(socket, deps.destination)
   const path =
     owner?.cgroupId === undefined ? undefined : deps.cgroups.pathOf(owner.cgroupId, owner.uid)
   const { unit, container } = path === undefined ? {} : parseCgroup(`0::${path}`)

@@ -1,12 +1,12 @@
 /** Faults that change what is answered, the connection being fine. */
 import { randomBytes } from 'node:crypto'
-import type { Answer } from './answer.ts'
+import type { MetadataAnswer } from './answer.ts'
 import type { Fault, FaultOf } from './faults.ts'
 import { ecsTime, toEcsJson } from './ram-credentials.ts'
 
 const GARBAGE_BYTES = 64
 
-export function alterAnswer(answer: Answer, fault: Fault, nowMs: number): Answer {
+export function alterAnswer(answer: MetadataAnswer, fault: Fault, nowMs: number): MetadataAnswer {
   switch (fault.kind) {
     case 'status':
       return otherStatus(fault)
@@ -21,7 +21,7 @@ export function alterAnswer(answer: Answer, fault: Fault, nowMs: number): Answer
   }
 }
 
-function otherStatus(fault: FaultOf<'status'>): Answer {
+function otherStatus(fault: FaultOf<'status'>): MetadataAnswer {
   const body = Buffer.from(fault.body ?? `simulated ${fault.code}`)
   return {
     status: fault.code,
@@ -30,7 +30,11 @@ function otherStatus(fault: FaultOf<'status'>): Answer {
   }
 }
 
-function alterCredentials(answer: Answer, fault: FaultOf<'credentials'>, nowMs: number): Answer {
+function alterCredentials(
+  answer: MetadataAnswer,
+  fault: FaultOf<'credentials'>,
+  nowMs: number,
+): MetadataAnswer {
   const original: Record<string, string> = JSON.parse(answer.body.toString())
   const moved = moveTimes(original, shiftMs(original, fault, nowMs))
   const coded = fault.code === undefined ? moved : { ...moved, Code: fault.code }

@@ -13,7 +13,7 @@ export interface MetadataRequest {
   readonly rawHeaders: readonly string[]
 }
 
-export interface Answer {
+export interface MetadataAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: Buffer
@@ -38,7 +38,7 @@ const REFUSALS = {
   405: 'Method Not Allowed',
 } as const
 
-export function answerRequest(request: MetadataRequest, service: MetadataService): Answer {
+export function answerRequest(request: MetadataRequest, service: MetadataService): MetadataAnswer {
   if (!request.target.startsWith('/')) return refuse(400)
   const { path, query } = splitTarget(request.target)
   if (path === service.cloud.tokenPath) return answerTokenRequest(request, service)
@@ -58,7 +58,7 @@ export function splitTarget(target: string): { path: string; query: URLSearchPar
   return { path: path.replaceAll(/\/{2,}/g, '/'), query }
 }
 
-function answerTokenRequest(request: MetadataRequest, service: MetadataService): Answer {
+function answerTokenRequest(request: MetadataRequest, service: MetadataService): MetadataAnswer {
   const { ttlHeader } = service.cloud
   if (request.method !== 'PUT') return refuse(405, { Allow: 'PUT' })
   // Presence counts, not value, and before the TTL: the vendor's 403 example carries no TTL.
@@ -77,7 +77,10 @@ function parseTtl(values: readonly string[]): number | undefined {
 }
 
 /** The refusal, or undefined for a request that may read. */
-function checkToken(request: MetadataRequest, service: MetadataService): Answer | undefined {
+function checkToken(
+  request: MetadataRequest,
+  service: MetadataService,
+): MetadataAnswer | undefined {
   const { tokenHeader, statusWithoutToken, refusesForwardedReads } = service.cloud
   if (refusesForwardedReads && headerValues(request, 'X-Forwarded-For').length > 0) {
     return refuse(403)
@@ -90,7 +93,7 @@ function checkToken(request: MetadataRequest, service: MetadataService): Answer 
   return accepted ? undefined : refuse(401)
 }
 
-function readPath(path: string, query: URLSearchParams, service: MetadataService): Answer {
+function readPath(path: string, query: URLSearchParams, service: MetadataService): MetadataAnswer {
   // The versions are listed without a slash, unlike any other directory.
   const { versions, slashAfterLeaf, redirectsToSlashAt } = service.cloud
   if (path === '/') return value(Buffer.from(versions.join('\n')))
@@ -113,14 +116,17 @@ function headerValues(request: MetadataRequest, name: string): string[] {
   )
 }
 
-function value(body: Buffer): Answer {
+function value(body: Buffer): MetadataAnswer {
   return { status: 200, headers: TEXT, body }
 }
 
-function redirect(to: string): Answer {
+function redirect(to: string): MetadataAnswer {
   return { status: 301, headers: { ...TEXT, Location: to }, body: Buffer.alloc(0) }
 }
 
-function refuse(status: keyof typeof REFUSALS, headers: Record<string, string> = {}): Answer {
+function refuse(
+  status: keyof typeof REFUSALS,
+  headers: Record<string, string> = {},
+): MetadataAnswer {
   return { status, headers: { ...TEXT, ...headers }, body: Buffer.from(REFUSALS[status]) }
 }

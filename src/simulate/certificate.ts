@@ -17,7 +17,7 @@ import {
   sequence,
 } from './der.ts'
 
-export interface Certificate {
+export interface SelfSignedCertificate {
   readonly der: Buffer
   /** What a signer identifier names it by. */
   readonly issuer: AsnType
@@ -28,7 +28,7 @@ export interface Certificate {
 const NAME_OIDS = ['2.5.4.6', '2.5.4.8', '2.5.4.7', '2.5.4.10', '2.5.4.11', '2.5.4.3']
 const VALIDITY_YEARS = 10
 
-export function selfSign(privateKey: KeyObject): Certificate {
+export function selfSign(privateKey: KeyObject): SelfSignedCertificate {
   // The first byte keeps DER from shortening or padding it: always four bytes, like the vendor's.
   const serialNumber = integer(Buffer.concat([Buffer.from([0x66]), randomBytes(3)]))
   const issuer = distinguishedName('Simulator')
@@ -46,7 +46,7 @@ export function selfSign(privateKey: KeyObject): Certificate {
   return { der: encode(certificate), issuer, serialNumber }
 }
 
-export function toPem(certificate: Certificate): string {
+export function toPem(certificate: SelfSignedCertificate): string {
   const lines = certificate.der.toString('base64').match(/.{1,64}/g) ?? []
   return ['-----BEGIN CERTIFICATE-----', ...lines, '-----END CERTIFICATE-----', ''].join('\n')
 }

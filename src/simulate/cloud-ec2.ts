@@ -9,7 +9,7 @@ import { type Directory, directory, directoryOf, type Leaf } from './tree.ts'
  * "Instance metadata categories". The facts about the instance are those of the ECS tree under
  * other names; of the categories, those that SDKs and cloud-init read.
  */
-export const ec2: Cloud = {
+export const ec2Cloud: Cloud = {
   versions: ['2009-04-04', '2021-03-23', 'latest'],
   tokenPath: '/latest/api/token',
   tokenHeader: 'X-aws-ec2-metadata-token',

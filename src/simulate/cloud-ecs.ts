@@ -4,7 +4,7 @@ import { listedTree, unlistedPaths } from './metadata.ts'
 import { toEcsJson } from './ram-credentials.ts'
 
 /** Alibaba Cloud ECS. Source: ECS user guide, "View instance metadata", "Instance identity". */
-export const ecs: Cloud = {
+export const ecsCloud: Cloud = {
   versions: ['2016-01-01', 'latest'],
   tokenPath: '/latest/api/token',
   tokenHeader: 'X-aliyun-ecs-metadata-token',

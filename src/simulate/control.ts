@@ -1,7 +1,7 @@
 /** `/_simulator/`: the simulator's own interface over HTTP, for what has no access to its process. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text as readText } from 'node:stream/consumers'
-import { type Answer, splitTarget } from './answer.ts'
+import { type MetadataAnswer, splitTarget } from './answer.ts'
 import { send } from './deliver.ts'
 import { type FaultList, parseFault } from './faults.ts'
 import type { RecordedRequest } from './request-log.ts'
@@ -17,7 +17,7 @@ interface Controlled {
   setRole(role: string | undefined): void
 }
 
-type Action = (simulator: Controlled, body: string) => Answer
+type Action = (simulator: Controlled, body: string) => MetadataAnswer
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   'GET faults': (simulator) => json(200, simulator.faults.list()),
@@ -50,11 +50,11 @@ export async function serveControl(
   send(response, run ? run(simulator, await readText(request)) : unknownAction())
 }
 
-function unknownAction(): Answer {
+function unknownAction(): MetadataAnswer {
   return text(404, `there is: ${Object.keys(ACTIONS).join(', ')}\n`)
 }
 
-function setFault(simulator: Controlled, body: string): Answer {
+function setFault(simulator: Controlled, body: string): MetadataAnswer {
   try {
     simulator.faults.set(parseFault(body))
   } catch (cause) {
@@ -63,7 +63,7 @@ function setFault(simulator: Controlled, body: string): Answer {
   return done()
 }
 
-function setRole(simulator: Controlled, body: string): Answer {
+function setRole(simulator: Controlled, body: string): MetadataAnswer {
   try {
     simulator.setRole(body)
   } catch (cause) {
@@ -72,15 +72,15 @@ function setRole(simulator: Controlled, body: string): Answer {
   return done()
 }
 
-function done(): Answer {
+function done(): MetadataAnswer {
   return { status: 204, headers: {}, body: Buffer.alloc(0) }
 }
 
-function text(status: number, body: string): Answer {
+function text(status: number, body: string): MetadataAnswer {
   return { status, headers: { 'Content-Type': 'text/plain' }, body: Buffer.from(body) }
 }
 
-function json(status: number, value: unknown): Answer {
+function json(status: number, value: unknown): MetadataAnswer {
   const body = Buffer.from(`${JSON.stringify(value)}\n`)
   return { status, headers: { 'Content-Type': 'application/json' }, body }
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Answer } from './answer.ts'
+import type { MetadataAnswer } from './answer.ts'
 import type { Fault, FaultOf } from './faults.ts'
 
 const OVERSIZE_BYTES = 16 * 1024 * 1024
@@ -18,7 +18,7 @@ export function hidesStatus(fault: Fault): boolean {
 
 export async function deliver(
   response: ServerResponse,
-  answer: Answer,
+  answer: MetadataAnswer,
   faults: readonly Fault[],
 ): Promise<void> {
   for (const fault of faults) {
@@ -36,14 +36,14 @@ function end(response: ServerResponse, { by }: FaultOf<'reset'>): void {
   else response.destroy()
 }
 
-export function send(response: ServerResponse, answer: Answer): void {
+export function send(response: ServerResponse, answer: MetadataAnswer): void {
   response.writeHead(answer.status, { ...answer.headers, 'Content-Length': answer.body.length })
   response.end(answer.body)
 }
 
 async function sendOversize(
   response: ServerResponse,
-  answer: Answer,
+  answer: MetadataAnswer,
   fault: FaultOf<'oversize'>,
 ): Promise<void> {
   const bytes = fault.bytes ?? OVERSIZE_BYTES
@@ -57,7 +57,11 @@ function* chunks(bytes: number): Generator<Buffer> {
   for (let left = bytes; left > 0; left -= chunk.length) yield chunk.subarray(0, left)
 }
 
-function sendTruncated(response: ServerResponse, answer: Answer, fault: FaultOf<'truncate'>): void {
+function sendTruncated(
+  response: ServerResponse,
+  answer: MetadataAnswer,
+  fault: FaultOf<'truncate'>,
+): void {
   const { body } = answer
   // An answer without a body promises one byte, so that there is something to miss.
   const bytes = Math.min(fault.bodyBytes ?? body.length >> 1, Math.max(body.length - 1, 0))
@@ -65,7 +69,7 @@ function sendTruncated(response: ServerResponse, answer: Answer, fault: FaultOf<
   response.socket?.write(Buffer.concat(start), () => response.destroy())
 }
 
-function stall(response: ServerResponse, answer: Answer, fault: FaultOf<'stall'>): void {
+function stall(response: ServerResponse, answer: MetadataAnswer, fault: FaultOf<'stall'>): void {
   if (fault.at !== 'body') return
   const { body } = answer
   const start = [head(answer, Math.max(body.length, 1)), body.subarray(0, body.length >> 1)]
@@ -79,7 +83,7 @@ function sendGarbage(response: ServerResponse): void {
 }
 
 /** Status line and headers as bytes: node:http would insist on sending the body that they promise. */
-function head(answer: Answer, contentLength: number): Buffer {
+function head(answer: MetadataAnswer, contentLength: number): Buffer {
   const headers = Object.entries({ ...answer.headers, 'Content-Length': contentLength })
   const lines = headers.map(([name, text]) => `${name}: ${text}`)
   const status = `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`

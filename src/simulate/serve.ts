@@ -2,12 +2,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { alterAnswer } from './altered-answer.ts'
-import { type Answer, answerRequest, type MetadataService, splitTarget } from './answer.ts'
+import { answerRequest, type MetadataAnswer, type MetadataService, splitTarget } from './answer.ts'
 import { deliver, hidesStatus } from './deliver.ts'
 import type { Fault, FaultList } from './faults.ts'
 import type { RequestLog } from './request-log.ts'
 
-export interface Serving {
+export interface MetadataServiceDeps {
   readonly service: () => MetadataService
   readonly faults: FaultList
   readonly log: RequestLog
@@ -17,7 +17,7 @@ export interface Serving {
 }
 
 export async function serveMetadata(
-  serving: Serving,
+  serving: MetadataServiceDeps,
   incoming: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -27,7 +27,7 @@ export async function serveMetadata(
   const met = serving.faults.take(method, splitTarget(target).path)
   await wait(met, serving.closing)
   if (met.some((fault) => fault.kind === 'reject-tokens')) serving.service().sessions.closeAll()
-  const alter = (answer: Answer, fault: Fault) => alterAnswer(answer, fault, serving.now())
+  const alter = (answer: MetadataAnswer, fault: Fault) => alterAnswer(answer, fault, serving.now())
   const answer = met.reduce(alter, answerRequest(request, serving.service()))
   if (!met.some(hidesStatus)) record.status = answer.status
   await deliver(response, answer, met)

@@ -6,7 +6,7 @@
 import { generateKeyPair, type KeyObject, sign } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Set as DerSet, Integer, type Sequence } from 'asn1js'
-import { type Certificate, selfSign, toPem } from './certificate.ts'
+import { type SelfSignedCertificate, selfSign, toPem } from './certificate.ts'
 import { algorithm, encode, explicit, OID, octets, oid, sequence } from './der.ts'
 
 export interface Signer {
@@ -34,7 +34,7 @@ export async function createSigner(): Promise<Signer> {
   }
 }
 
-function signedData(content: Buffer, key: KeyObject, certificate: Certificate): Sequence {
+function signedData(content: Buffer, key: KeyObject, certificate: SelfSignedCertificate): Sequence {
   const sha1 = algorithm(OID.sha1)
   const signerInfo = sequence(
     new Integer({ value: 1 }),

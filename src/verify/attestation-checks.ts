@@ -5,10 +5,10 @@ import { qualifiedNameOf } from '../format/tpm-name.ts'
 import { BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
 import {
   type Attestation,
+  requireAttestationSignature,
   requireExtraData,
   requireKeyScheme,
   requireMagic,
-  requireSignature,
   requireSigner,
   requireType,
 } from './attestation.ts'
@@ -42,7 +42,9 @@ function attestationChecks(
     check('algorithm', 'VERIFY_SIGNATURE_ALGORITHM', (it, { ak }) =>
       requireKeyScheme(it, ak.public),
     ),
-    check('signature', 'VERIFY_SIGNATURE', (it, { ak }) => requireSignature(it, ak.public)),
+    check('signature', 'VERIFY_SIGNATURE', (it, { ak }) =>
+      requireAttestationSignature(it, ak.public),
+    ),
     check('magic', 'VERIFY_MAGIC', (it) => requireMagic(it)),
     check('type', 'VERIFY_TYPE', (it) => void requireType(it, type)),
     check('nonce', 'VERIFY_EXTRA_DATA', (it, { demands }) =>

@@ -36,7 +36,10 @@ export function requireKeyScheme({ signature }: Attestation, key: TpmPublic): vo
 }
 
 /** The signature verifies over the raw bytes. Call requireKeyScheme first. */
-export function requireSignature({ bytes, signature }: Attestation, key: TpmPublic): void {
+export function requireAttestationSignature(
+  { bytes, signature }: Attestation,
+  key: TpmPublic,
+): void {
   const hash = tpmHash(signature.hash)
   const isGood = hash !== undefined && isSignedBy(bytes, hash.name, signature, key)
   if (!isGood) throw new MetabindError('VERIFY_SIGNATURE')

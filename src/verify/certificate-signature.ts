@@ -42,7 +42,7 @@ export function requireStrongSignature(certificate: Certificate, issuer: Certifi
 }
 
 /** Call requireStrongSignature first. @throws MetabindError VERIFY_CERTIFICATE_SIGNATURE */
-export function requireSignature(certificate: Certificate, issuer: Certificate): void {
+export function requireIssuerSignature(certificate: Certificate, issuer: Certificate): void {
   const hash = ALGORITHMS.get(certificate.signatureAlgorithm)?.hash
   const { tbs, signature } = certificate
   if (hash === undefined || !verify(hash, tbs, issuerKey(issuer), signature)) {

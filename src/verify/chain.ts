@@ -1,7 +1,7 @@
 import { MetabindError } from '../errors.ts'
 import type { Certificate } from './certificate.ts'
 import { basicConstraints, hasKeyUsage, KEY_USAGE } from './certificate-extensions.ts'
-import { requireSignature, requireStrongSignature } from './certificate-signature.ts'
+import { requireIssuerSignature, requireStrongSignature } from './certificate-signature.ts'
 import { EXTENSION } from './extension-oids.ts'
 import { timeMsOf } from './time.ts'
 import type { VerifyCode } from './verify-error.ts'
@@ -48,7 +48,7 @@ interface PathRule {
 /** In this order. The cheap and bounding ones come before a signature is computed. */
 const RULES: readonly PathRule[] = [
   { code: 'VERIFY_CERTIFICATE_ALGORITHM', check: (path) => forLinks(path, requireStrongSignature) },
-  { code: 'VERIFY_CERTIFICATE_SIGNATURE', check: (path) => forLinks(path, requireSignature) },
+  { code: 'VERIFY_CERTIFICATE_SIGNATURE', check: (path) => forLinks(path, requireIssuerSignature) },
   { code: 'VERIFY_CERTIFICATE_TIME', check: requireValidity },
   { code: 'VERIFY_CERTIFICATE_CA', check: requireAuthorities },
   { code: 'VERIFY_CERTIFICATE_PATH_LENGTH', check: requirePathLengths },

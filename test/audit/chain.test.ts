@@ -9,7 +9,7 @@ import {
   encodeBody,
   encodeLine,
 } from '../../src/audit/chain.ts'
-import { type Expected, type Verdict, verifyAudit } from '../../src/audit/verify.ts'
+import { type ChainVerdict, type Expected, verifyAudit } from '../../src/audit/verify.ts'
 
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -42,7 +42,7 @@ function checkpoint(of: ChainHead, key: KeyObject): Fields {
   }
 }
 
-function check(files: readonly (readonly string[])[], expected: Expected = {}): Verdict {
+function check(files: readonly (readonly string[])[], expected: Expected = {}): ChainVerdict {
   return verifyAudit(
     files.map((lines, at) => ({ name: `file${at}`, lines })),
     expected,

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { EVENT_LOG_BYTES_MAX } from '../../src/format/evidence.ts'
-import { type Attestation, attestationOf } from '../../src/identity/attestation.ts'
+import { type Attester, attesterOf } from '../../src/identity/attester.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
 import { makeSha1Log } from '../harness/event-log.ts'
 
@@ -22,12 +22,12 @@ beforeAll(async () => {
 })
 afterAll(() => stack.disposeAsync())
 
-async function attestation(eventLogFile: string): Promise<Attestation> {
+async function attestation(eventLogFile: string): Promise<Attester> {
   const tpm = instanceTpm(swtpm.tcti, 10_000)
   stack.defer(() => tpm.close())
   const keys = await createInstanceKeys(tpm)
   const demands = { ekCertificate: 'prefer', ekInstance: 'prefer' } as const
-  return attestationOf(
+  return attesterOf(
     {
       tpm,
       dialect: 'aliyun',

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
-import { type AttestationDeps, attestationOf } from '../../src/identity/attestation.ts'
+import { type AttesterDeps, attesterOf } from '../../src/identity/attester.ts'
 import type { SelfTestPolicy, SelfTestResult } from '../../src/identity/self-test.ts'
 import { createInstanceKeys, type InstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
 import { createSigner, type Signer } from '../../src/simulate/signer.ts'
@@ -57,7 +57,7 @@ interface Circumstances {
   readonly policy?: Partial<Omit<SelfTestPolicy, 'trust'>>
   readonly trust?: Trust
   readonly akCertificates?: readonly Buffer[]
-  readonly readIdentityDocument?: AttestationDeps['readIdentityDocument']
+  readonly readIdentityDocument?: AttesterDeps['readIdentityDocument']
 }
 
 /** Runs one self-test; what is not given is `prefer`, and there is no anchor and no document. */
@@ -66,7 +66,7 @@ async function tested(swtpm: Swtpm, circumstances: Circumstances = {}): Promise<
   try {
     const keys = await createInstanceKeys(tpm, circumstances.policy?.ekCertificate)
     const { policy, trust = {}, akCertificates = [] } = circumstances
-    const parts: AttestationDeps = {
+    const parts: AttesterDeps = {
       tpm,
       dialect: 'aliyun',
       pcrs: { hash: 'sha256', pcrs: [0, 7] },
@@ -88,7 +88,7 @@ async function tested(swtpm: Swtpm, circumstances: Circumstances = {}): Promise<
       akName: keys.ak.name,
       rkName: keys.rk.name,
     }
-    return await attestationOf(parts, keys, identity).selfTest()
+    return await attesterOf(parts, keys, identity).selfTest()
   } finally {
     await tpm.close()
   }

@@ -23,10 +23,10 @@ import {
 } from '../../src/format/tpm-templates.ts'
 import {
   parseAttestation,
+  requireAttestationSignature,
   requireExtraData,
   requireKeyScheme,
   requireMagic,
-  requireSignature,
   requireType,
 } from '../../src/verify/attestation.ts'
 import { requirePcrDigest } from '../../src/verify/pcr-quote.ts'
@@ -136,7 +136,7 @@ describe("tpm2-tools', by ours", () => {
     const key = parsePublic((await readFile(at('ak.pub'))).subarray(2))
     const quote = parseAttestation(await readFile(at('msg')), await readFile(at('sig')))
     requireKeyScheme(quote, key)
-    requireSignature(quote, key)
+    requireAttestationSignature(quote, key)
     requireMagic(quote)
     requireExtraData(quote, nonce)
     const body = requireType(quote, 'quote')
@@ -186,7 +186,7 @@ describe("tpm2-tools', by ours", () => {
     await tpm2(swtpm, 'readpublic', '-c', 'key.ctx', '-n', 'key.name')
     const key = parsePublic((await readFile(at('ak.pub'))).subarray(2))
     const certification = parseAttestation(await readFile(at('attest')), await readFile(at('sig')))
-    requireSignature(certification, key)
+    requireAttestationSignature(certification, key)
     requireMagic(certification)
     expect(requireType(certification, 'certify').name).toEqual(await readFile(at('key.name')))
   })

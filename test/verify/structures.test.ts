@@ -11,8 +11,8 @@ import { AK_TEMPLATE, EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
 import { certificatesOfNv } from '../../src/identity/nv-certificate.ts'
 import {
   parseAttestation,
+  requireAttestationSignature,
   requireKeyScheme,
-  requireSignature,
 } from '../../src/verify/attestation.ts'
 import { certificatesIn, parseCertificate } from '../../src/verify/certificate.ts'
 import {
@@ -68,7 +68,7 @@ describe('accepted', () => {
     if (signature === undefined) throw new Error('no leading zero in 4000 signatures')
     const trimmed = trimHalves(signature)
     expect(trimmed.length).toBeLessThan(signature.length)
-    requireSignature(parseAttestation(attest, trimmed), ak)
+    requireAttestationSignature(parseAttestation(attest, trimmed), ak)
   })
 })
 
@@ -138,7 +138,7 @@ describe('refused structures', () => {
     const ak = parsePublic(softwareAk(key, template))
     const { attest } = it.evidence.quote
     const attestation = parseAttestation(attest, signTpm(key, attest, 'sha1'))
-    requireSignature(attestation, ak)
+    requireAttestationSignature(attestation, ak)
     const refusal = refusalOf(() => requireKeyScheme(attestation, ak))
     expect(refusal.code).toBe('VERIFY_SIGNATURE_ALGORITHM')
   })

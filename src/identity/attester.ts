@@ -4,13 +4,13 @@ import type { Answer, Challenge } from '../format/activation.ts'
 import { EVENT_LOG_BYTES_MAX, type Evidence } from '../format/evidence.ts'
 import { identityDocumentAudience } from '../format/evidence-nonce.ts'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
-import { activate } from './activate.ts'
+import { activateCredential } from './activate.ts'
 import { gatherEvidence } from './evidence.ts'
 import { type SelfTestPolicy, type SelfTestResult, selfTest } from './self-test.ts'
 import type { InstanceKeys, InstanceTpm } from './tpm.ts'
 
 /** What this instance can say of itself, to anyone and to itself. */
-export interface Attestation {
+export interface Attester {
   /** @throws MetabindError TPM_…, SOURCE_NONSENSE */
   evidence(nonce: Buffer): Promise<Evidence>
   /** @throws MetabindError ACTIVATION_OTHER, TPM_… */
@@ -20,7 +20,7 @@ export interface Attestation {
 }
 
 /** What attestation is made of, besides keys and identity. */
-export interface AttestationDeps {
+export interface AttesterDeps {
   readonly tpm: InstanceTpm
   readonly dialect: Evidence['dialect']
   readonly pcrs: PcrSelection
@@ -35,11 +35,11 @@ export interface AttestationDeps {
 }
 
 /** Puts the parts together for the keys and the identity of this boot. */
-export function attestationOf(
-  deps: AttestationDeps,
+export function attesterOf(
+  deps: AttesterDeps,
   keys: InstanceKeys,
   identity: InstanceIdentity,
-): Attestation {
+): Attester {
   const gather = (nonce: Buffer, identityDocument: Buffer | undefined): Promise<Evidence> =>
     gatherEvidence(deps.tpm, keys, {
       nonce,
@@ -54,7 +54,7 @@ export function attestationOf(
     gather(nonce, await deps.readIdentityDocument(identityDocumentAudience(nonce)))
   return {
     evidence,
-    activate: (challenge) => activate(deps.tpm, keys, challenge),
+    activate: (challenge) => activateCredential(deps.tpm, keys, challenge),
     selfTest: () => {
       const policy = deps.policy()
       // A source whose document is ignored is not asked for it, and cannot fail in giving it.
