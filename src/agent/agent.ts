@@ -76,7 +76,7 @@ async function start(parts: AgentParts): Promise<void> {
   await parts.policy.take(state.config.policy.file)
   await serveAdmin(parts)
   const ready = await startup.toReady(startupDepsOf(parts))
-  cached.keepIn(ready)
+  cached.persistIn(ready)
   await serve(parts, ready)
   sayReady(parts, ready)
   supervisor.ready(servingStatus(ready))

@@ -1,8 +1,8 @@
 import { bootTimeMs } from 'metabind-linux'
 import type { Audit, AuditRecord } from '../audit/audit.ts'
 import type { ChainHead } from '../audit/chain.ts'
-import { keepChainHead } from '../audit/chain-head.ts'
-import { type CheckpointSigner, type Checkpoints, keepCheckpoints } from '../audit/checkpoint.ts'
+import { openChainHead } from '../audit/chain-head.ts'
+import { type CheckpointSigner, type Checkpoints, startCheckpoints } from '../audit/checkpoint.ts'
 import { openAuditFile } from '../audit/file.ts'
 import { auditTo } from '../audit/writer.ts'
 import type { Config } from '../config.ts'
@@ -37,7 +37,7 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
     log.error({ code: error.code, cause: causeChain(error) }, 'audit file')
   const path = config.audit.file
   const kept =
-    path === undefined ? undefined : keepChainHead(config.directories.state, path, logFault)
+    path === undefined ? undefined : openChainHead(config.directories.state, path, logFault)
   const watcher = {
     onFault: logFault,
     onLost: () => {
@@ -62,7 +62,7 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
     signWith: (signer, sk) => {
       if (file === undefined) return
       const everyMs = config.audit.checkpoint_seconds * 1000
-      checkpoints = keepCheckpoints(file, checkpointSigner(signer, sk), audit, everyMs, logFault)
+      checkpoints = startCheckpoints(file, checkpointSigner(signer, sk), audit, everyMs, logFault)
     },
     close: async (last) => {
       writer.end()

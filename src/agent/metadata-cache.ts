@@ -5,7 +5,7 @@ import { causeChain, ERRORS } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { lifetimesBy } from '../metadata/lifetimes.ts'
 import { type Metadata, metadataFrom } from '../metadata/metadata.ts'
-import { decodeKept, type ItemKeeper, keepItems } from '../metadata/sealed-cache.ts'
+import { decodeSealedCache, type SealedCache, startSealedCache } from '../metadata/sealed-cache.ts'
 import type { Source } from '../metadata/source.ts'
 import type { ReadyState } from './startup.ts'
 
@@ -13,7 +13,7 @@ import type { ReadyState } from './startup.ts'
 export interface CachedMetadata {
   readonly metadata: Metadata
   /** Takes over what an earlier process of this boot had fetched, and keeps what this one fetches. */
-  keepIn(ready: ReadyState): void
+  persistIn(ready: ReadyState): void
   /** Refreshes no more. */
   stop(): void
   /** Writes what is kept once more. */
@@ -30,7 +30,7 @@ export function cachedMetadata(
   source: Source,
   log: Log,
 ): CachedMetadata {
-  let items: ItemKeeper | undefined
+  let items: SealedCache | undefined
   const metadata = metadataFrom({
     source,
     lifetimeOf: lifetimesBy(dialect.lifetimes),
@@ -57,12 +57,12 @@ export function cachedMetadata(
   const turning = setInterval(() => metadata.turn(), TURN_MS)
   return {
     metadata,
-    keepIn: ({ sealedFiles, tokenKeys }) => {
+    persistIn: ({ sealedFiles, tokenKeys }) => {
       const { instanceId } = tokenKeys.identity
       const before = sealedFiles.read('kept-items')
-      if (before !== undefined) metadata.restore(decodeKept(instanceId, before))
+      if (before !== undefined) metadata.restore(decodeSealedCache(instanceId, before))
       const file = { write: (bytes: Buffer) => sealedFiles.write('kept-items', bytes) }
-      items = keepItems(instanceId, () => metadata.kept(), file)
+      items = startSealedCache(instanceId, () => metadata.kept(), file)
       items.changed()
       // Roles may have been taken from the instance while no agent ran.
       metadata.turn()

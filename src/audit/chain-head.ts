@@ -11,11 +11,11 @@ import type { ChainHead } from './chain.ts'
  * The end of the audit chain, kept in the state directory: the file itself may have been renamed when the
  * agent ended, and the next one shall go on from there. Nothing in it is secret.
  */
-export interface KeptChainHead {
+export interface ChainHeadFile {
   /** What an earlier process kept of the same audit file. */
   readonly head: ChainHead | undefined
   /** Resolves also where it could not be written; that is reported. */
-  keep(head: ChainHead): Promise<void>
+  write(head: ChainHead): Promise<void>
   close(): void
 }
 
@@ -37,11 +37,11 @@ const writeTo = promisify(write)
  * @param onFault told once of each time that it cannot be kept, or what is there not be used
  * @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT
  */
-export function keepChainHead(
+export function openChainHead(
   directory: string,
   auditFile: string,
   onFault: (error: MetabindError) => void,
-): KeptChainHead {
+): ChainHeadFile {
   const path = join(directory, NAME)
   const file = createHash('sha256').update(auditFile).digest('hex')
   const found = readPrivateFile(path, FILE_BYTES)
@@ -49,16 +49,16 @@ export function keepChainHead(
   if (found !== undefined && kept === undefined) onFault(new MetabindError('KEPT_UNUSABLE', path))
   let descriptor: number | undefined
   let failing = false
-  const keep = async (bytes: Buffer): Promise<void> => {
+  const overwrite = async (bytes: Buffer): Promise<void> => {
     if (descriptor !== undefined) return writeAt(descriptor, bytes)
     writePrivateFile(path, bytes)
     descriptor = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW)
   }
   return {
     head: kept?.file === file ? { seq: kept.seq, hash: kept.hash } : undefined,
-    keep: async ({ seq, hash }) => {
+    write: async ({ seq, hash }) => {
       try {
-        await keep(Buffer.from(encode({ version: 1, file, seq, hash })))
+        await overwrite(Buffer.from(encode({ version: 1, file, seq, hash })))
         failing = false
       } catch (error) {
         if (!failing) onFault(new MetabindError('DIRECTORY_FAULT', path, error))

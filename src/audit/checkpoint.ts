@@ -18,7 +18,7 @@ export interface Checkpoints {
 }
 
 /** @param onFault told where the TPM does not sign; the next interval tries again */
-export function keepCheckpoints(
+export function startCheckpoints(
   file: AuditFile,
   signer: CheckpointSigner,
   audit: Audit,

@@ -31,9 +31,9 @@ export interface AuditFileWatcher {
 }
 
 /** Where the end of the chain is kept besides the file, which may be renamed while no agent runs. */
-export interface KeptHead {
+export interface ChainHeadStore {
   readonly head: ChainHead | undefined
-  keep(head: ChainHead): Promise<void>
+  write(head: ChainHead): Promise<void>
 }
 
 interface Queued {
@@ -62,7 +62,11 @@ const RETRY_MS = 1000
  *
  * @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT where it cannot be used at start
  */
-export function openAuditFile(path: string, watcher: AuditFileWatcher, kept?: KeptHead): AuditFile {
+export function openAuditFile(
+  path: string,
+  watcher: AuditFileWatcher,
+  kept?: ChainHeadStore,
+): AuditFile {
   const queue: Queued[] = []
   const room = shares(AUDIT_QUEUE_BYTES_MAX)
   let opened = openChainFile(path)
@@ -104,7 +108,7 @@ export function openAuditFile(path: string, watcher: AuditFileWatcher, kept?: Ke
     queue.splice(0, batch.length)
     for (const { owner, bytes } of batch) if (owner !== undefined) room.giveBack(owner, bytes)
     recordGap()
-    await kept?.keep(head)
+    await kept?.write(head)
   }
   const writeAll = async (): Promise<void> => {
     try {

@@ -24,7 +24,7 @@ export interface Clocks {
 }
 
 /** What entries are made with. */
-export interface Admitting {
+export interface EntryDeps {
   readonly clocks: Clocks
   /** See Dialect. */
   readonly credentialMembers: readonly string[]
@@ -73,16 +73,16 @@ export const SAME_AGAIN_MS = { most: 60_000, least: 1000 } as const
  * @param before what it said earlier; credentials that end later than the new ones stay
  * @throws MetabindError SOURCE_NONSENSE, SOURCE_ROLE where the answer must not be used
  */
-export function admit(
+export function makeEntry(
   item: Item | undefined,
   lifetime: LifetimeName,
   before: Entry | undefined,
-  admitting: Admitting,
+  deps: EntryDeps,
 ): Entry {
-  const { clocks } = admitting
+  const { clocks } = deps
   const { freshSeconds, staleSeconds, absentFreshSeconds, absentStaleSeconds } = LIFETIMES[lifetime]
   const credentials =
-    item !== undefined && lifetime === 'credentials' ? hold(item, admitting) : undefined
+    item !== undefined && lifetime === 'credentials' ? hold(item, deps) : undefined
   if (item !== undefined && lifetime === 'boot') requirePlainLine(item.body)
   const shorter = 1 - SPREAD * clocks.random()
   const entry = {
@@ -113,7 +113,7 @@ export function doubted(entry: Entry): Entry {
     : { ...entry, credentials: { ...credentials, isDoubted: true } }
 }
 
-function hold(item: Item, { clocks, credentialMembers, firstSeen }: Admitting): HeldCredentials {
+function hold(item: Item, { clocks, credentialMembers, firstSeen }: EntryDeps): HeldCredentials {
   const times = parseCredentials(item.body, credentialMembers, clocks.wallTimeMs())
   const nowMs = clocks.bootTimeMs()
   const seenAtMs = firstSeen.of(item.body, nowMs)

@@ -1,12 +1,12 @@
 import { boundedCache, type CacheBounds } from './cache.ts'
 import { type FirstSeenRow, firstSeen } from './first-seen.ts'
 import {
-  type Admitting,
-  admit,
   CREDENTIALS_RANK,
   conditionOf,
   type Entry,
+  type EntryDeps,
   holdingOf,
+  makeEntry,
 } from './freshness.ts'
 import { roleListOf } from './held-roles.ts'
 import type { Item } from './source.ts'
@@ -90,9 +90,9 @@ export const ROLE_LIST_MS = 60_000
 /** A cache before a source. It sets no timer but for reads under way: call `turn` now and then. */
 export function metadataFrom(deps: MetadataDeps): Metadata {
   const { clocks } = deps
-  const admitting = { ...deps, firstSeen: firstSeen() }
+  const entryDeps = { ...deps, firstSeen: firstSeen() }
   const store = boundedCache<Entry>(deps.bounds, clocks.bootTimeMs)
-  const upstream = upstreamReads(store, admitting)
+  const upstream = upstreamReads(store, entryDeps)
   const counted = { hits: 0, misses: 0, stale: 0 }
 
   const give = (entry: Entry, cache: Answered['cache']): Answered => {
@@ -165,14 +165,14 @@ export function metadataFrom(deps: MetadataDeps): Metadata {
         .flatMap(([path, { item, fetchedAtMs }]) =>
           item === undefined ? [] : [{ path, item, fetchedAtMs }],
         ),
-      firstSeen: admitting.firstSeen.all(),
+      firstSeen: entryDeps.firstSeen.all(),
     }),
     restore: (kept) => {
       // What is of the future is of another clock.
       const isOfPast = (ms: number) => ms <= clocks.bootTimeMs()
-      admitting.firstSeen.restore(kept.firstSeen.filter(([, atMs]) => isOfPast(atMs)))
+      entryDeps.firstSeen.restore(kept.firstSeen.filter(([, atMs]) => isOfPast(atMs)))
       for (const item of kept.items.filter(({ fetchedAtMs }) => isOfPast(fetchedAtMs))) {
-        const entry = revive(item, deps.lifetimeOf, admitting)
+        const entry = revive(item, deps.lifetimeOf, entryDeps)
         const holding = entry === undefined ? undefined : holdingOf(entry)
         if (entry === undefined || holding === undefined) continue
         if (store.get(item.path) === undefined) store.set(item.path, entry, holding)
@@ -188,11 +188,11 @@ export function metadataFrom(deps: MetadataDeps): Metadata {
 function revive(
   { path, item, fetchedAtMs }: KeptItem,
   lifetimeOf: UpstreamDeps['lifetimeOf'],
-  admitting: Admitting,
+  deps: EntryDeps,
 ): Entry | undefined {
-  const then = { ...admitting.clocks, bootTimeMs: () => fetchedAtMs }
+  const then = { ...deps.clocks, bootTimeMs: () => fetchedAtMs }
   try {
-    return admit(item, lifetimeOf(path, undefined), undefined, { ...admitting, clocks: then })
+    return makeEntry(item, lifetimeOf(path, undefined), undefined, { ...deps, clocks: then })
   } catch {
     // Expired while nobody ran: then it is as if it had not been kept.
     return undefined

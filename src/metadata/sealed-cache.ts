@@ -2,13 +2,13 @@ import { z } from 'zod'
 import type { KeptItem, KeptMetadata } from './metadata.ts'
 
 /** Where kept values are put beyond this process: sealed, in the runtime directory. */
-export interface KeptBytes {
+export interface SealedCacheFile {
   /** Takes the place of what was there, whole or not at all. */
   write(bytes: Buffer): void
 }
 
 /** Writes what the cache holds, some time after it changed. */
-export interface ItemKeeper {
+export interface SealedCache {
   /** Something changed. */
   changed(): void
   /** Writes now what is not yet written, and ends. */
@@ -32,16 +32,16 @@ const schema = z.strictObject({
  * @param instanceId the instance that the values are of
  * @param kept what there is to keep now, the most missed first
  */
-export function keepItems(
+export function startSealedCache(
   instanceId: string,
   kept: () => KeptMetadata,
-  file: KeptBytes,
-): ItemKeeper {
+  file: SealedCacheFile,
+): SealedCache {
   let timer: NodeJS.Timeout | undefined
   let ended = false
   const write = (): void => {
     timer = undefined
-    file.write(encodeKept(instanceId, kept()))
+    file.write(encodeSealedCache(instanceId, kept()))
   }
   return {
     changed: () => {
@@ -58,7 +58,7 @@ export function keepItems(
 }
 
 /** The items as JSON, from the first on as many as there is room for. */
-export function encodeKept(instanceId: string, { items, firstSeen }: KeptMetadata): Buffer {
+export function encodeSealedCache(instanceId: string, { items, firstSeen }: KeptMetadata): Buffer {
   let room = KEPT_BYTES_MAX
   const fitting = items.filter(({ path, item }) => {
     const bytes = path.length + item.contentType.length + item.body.length
@@ -76,7 +76,7 @@ export function encodeKept(instanceId: string, { items, firstSeen }: KeptMetadat
 }
 
 /** @returns what was kept; nothing where the bytes are another instance's or another version's */
-export function decodeKept(instanceId: string, bytes: Buffer): KeptMetadata {
+export function decodeSealedCache(instanceId: string, bytes: Buffer): KeptMetadata {
   const parsed = schema.safeParse(JSON.parse(bytes.toString('utf8')))
   if (!parsed.success || parsed.data.instanceId !== instanceId) return { items: [], firstSeen: [] }
   const { items, firstSeen } = parsed.data

@@ -2,12 +2,12 @@ import { MetabindError, RoleError } from '../errors.ts'
 import { setbacks } from './backoff.ts'
 import type { Cache } from './cache.ts'
 import {
-  type Admitting,
-  admit,
   CREDENTIALS_RANK,
   doubted,
   type Entry,
+  type EntryDeps,
   holdingOf,
+  makeEntry,
 } from './freshness.ts'
 import { contradictedBy } from './held-roles.ts'
 import type { LifetimeOf } from './lifetimes.ts'
@@ -38,7 +38,7 @@ interface UpstreamEvents {
 }
 
 /** What reads work with. */
-export interface UpstreamDeps extends Admitting, UpstreamEvents {
+export interface UpstreamDeps extends EntryDeps, UpstreamEvents {
   readonly source: Source
   readonly lifetimeOf: LifetimeOf
   /** No reader waits longer for the source. SDKs give up after 1,000 ms. */
@@ -103,7 +103,7 @@ export function upstreamReads(store: Cache<Entry>, deps: UpstreamDeps): Upstream
     const { target, path, query } = question
     const item = await source.read(path, query).catch(absentAsUndefined)
     const before = store.get(target)
-    return keep(question, admit(item, lifetimeOf(path, query), before, deps), before)
+    return keep(question, makeEntry(item, lifetimeOf(path, query), before, deps), before)
   }
   const fail = ({ target, path }: Question, thrown: unknown): void => {
     counted.upstreamFailures += 1

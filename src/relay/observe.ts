@@ -114,14 +114,14 @@ function observingServer(deps: ObserverDeps, table: ObservedTable, name: Name): 
   })
   server.maxConnections = deps.bounds.connections
   server.maxHeadersCount = HEADERS_READ_MAX
-  const admit = (socket: Socket, who: Who | undefined): void => {
+  const open = (socket: Socket, who: Who | undefined): void => {
     const passage = who && openPassage(socket, who, deps)
     if (passage === undefined) socket.destroy()
     else passages.set(socket, passage)
   }
   guardConnections(server, deps.bounds, (socket) => {
     const named = name(socket)
-    return named instanceof Promise ? named.then((who) => admit(socket, who)) : admit(socket, named)
+    return named instanceof Promise ? named.then((who) => open(socket, who)) : open(socket, named)
   })
   server.on('request', (incoming, response) => {
     const passage = passages.get(incoming.socket)

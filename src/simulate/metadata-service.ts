@@ -1,6 +1,6 @@
 import type { MetadataService } from './answer.ts'
 import type { Cloud } from './cloud.ts'
-import { ecs } from './cloud-ecs.ts'
+import { ecsCloud } from './cloud-ecs.ts'
 import { describeInstance } from './instance.ts'
 import type { RamCredentials } from './ram-credentials.ts'
 import { sessionsOf } from './session-token.ts'
@@ -31,7 +31,7 @@ export function metadataService(
   signer: Signer,
   credentials: () => RamCredentials,
 ): MetadataService {
-  const { cloud = ecs, tokens = 'required', role, tags = {} } = options
+  const { cloud = ecsCloud, tokens = 'required', role, tags = {} } = options
   const regionId = options.regionId ?? cloud.regionId
   const zoneId = options.zoneId ?? cloud.zoneOf(regionId)
   const instance = describeInstance(instanceId, regionId, zoneId)

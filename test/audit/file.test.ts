@@ -18,7 +18,7 @@ import {
   LINE_BYTES_MAX,
   LINE_READ_BYTES_MAX,
 } from '../../src/audit/chain.ts'
-import { keepChainHead } from '../../src/audit/chain-head.ts'
+import { openChainHead } from '../../src/audit/chain-head.ts'
 import { AUDIT_QUEUE_BYTES_MAX, type AuditFile, openAuditFile } from '../../src/audit/file.ts'
 import { verifyAudit } from '../../src/audit/verify.ts'
 import type { MetabindError } from '../../src/errors.ts'
@@ -276,7 +276,7 @@ describe('the longest line', () => {
 
 describe('the kept head', () => {
   const openKept = () => {
-    const kept = keepChainHead(directory, path, (error) => faults.push(error))
+    const kept = openChainHead(directory, path, (error) => faults.push(error))
     return {
       file: openAuditFile(
         path,
@@ -343,15 +343,15 @@ describe('the kept head', () => {
   })
 
   test('that was written in part is reported', async () => {
-    const kept = keepChainHead(directory, path, (error) => faults.push(error))
-    await kept.keep({ seq: 1, hash: 'ab'.repeat(32) })
+    const kept = openChainHead(directory, path, (error) => faults.push(error))
+    await kept.write({ seq: 1, hash: 'ab'.repeat(32) })
     diskHolds(100)
-    await kept.keep({ seq: 2, hash: 'cd'.repeat(32) })
+    await kept.write({ seq: 2, hash: 'cd'.repeat(32) })
     diskHolds('unlimited')
     expect(faults.map(({ code }) => code)).toEqual(['DIRECTORY_FAULT'])
-    await kept.keep({ seq: 2, hash: 'cd'.repeat(32) })
+    await kept.write({ seq: 2, hash: 'cd'.repeat(32) })
     kept.close()
-    const again = keepChainHead(directory, path, (error) => faults.push(error))
+    const again = openChainHead(directory, path, (error) => faults.push(error))
     expect(again.head).toEqual({ seq: 2, hash: 'cd'.repeat(32) })
     expect(faults).toHaveLength(1)
   })

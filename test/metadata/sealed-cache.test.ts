@@ -3,11 +3,11 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { KeptItem, KeptMetadata } from '../../src/metadata/metadata.ts'
 import {
-  decodeKept,
-  encodeKept,
+  decodeSealedCache,
+  encodeSealedCache,
   KEEP_AFTER_MS,
   KEPT_BYTES_MAX,
-  keepItems,
+  startSealedCache,
 } from '../../src/metadata/sealed-cache.ts'
 
 const item = (path: string, bytes: number): KeptItem => ({
@@ -33,45 +33,45 @@ test('any bytes come back as they were', () => {
   const firstSeen = fc.array(fc.tuple(fc.string(), boot))
   fc.assert(
     fc.property(fc.record({ items, firstSeen }), (some) => {
-      expect(decodeKept('i-1', encodeKept('i-1', some))).toEqual(some)
+      expect(decodeSealedCache('i-1', encodeSealedCache('i-1', some))).toEqual(some)
     }),
   )
 })
 
 test('values of another instance are not taken over', () => {
-  expect(decodeKept('i-2', encodeKept('i-1', kept(item('/a', 1))))).toEqual(NOTHING)
+  expect(decodeSealedCache('i-2', encodeSealedCache('i-1', kept(item('/a', 1))))).toEqual(NOTHING)
 })
 
 test('values of another version of the file are not taken over', () => {
   for (const version of [1, 3]) {
     const file = { version, instanceId: 'i-1', items: [], firstSeen: [['a', 1]] }
-    expect(decodeKept('i-1', Buffer.from(JSON.stringify(file)))).toEqual(NOTHING)
+    expect(decodeSealedCache('i-1', Buffer.from(JSON.stringify(file)))).toEqual(NOTHING)
   }
 })
 
 test('what comes first is kept first, and what is too large does not push out the rest', () => {
   const some = kept(item('/a', 10), item('/huge', KEPT_BYTES_MAX), item('/b', 10))
-  const { items } = decodeKept('i-1', encodeKept('i-1', some))
+  const { items } = decodeSealedCache('i-1', encodeSealedCache('i-1', some))
   expect(items.map(({ path }) => path)).toEqual(['/a', '/b'])
   const many = Array.from({ length: 20 }, (_, at) => item(`/${at}`, KEPT_BYTES_MAX / 10))
-  expect(decodeKept('i-1', encodeKept('i-1', kept(...many))).items.length).toBe(9)
+  expect(decodeSealedCache('i-1', encodeSealedCache('i-1', kept(...many))).items.length).toBe(9)
 })
 
 test('many changes are written once, and the last ones at the end', async () => {
   const written: KeptMetadata[] = []
   let items = kept(item('/a', 1))
-  const keeper = keepItems('i-1', () => items, {
-    write: (bytes) => written.push(decodeKept('i-1', bytes)),
+  const cache = startSealedCache('i-1', () => items, {
+    write: (bytes) => written.push(decodeSealedCache('i-1', bytes)),
   })
-  for (let at = 0; at < 100; at += 1) keeper.changed()
+  for (let at = 0; at < 100; at += 1) cache.changed()
   expect(written).toEqual([])
   await sleep(KEEP_AFTER_MS + 300)
   expect(written).toEqual([items])
-  keeper.changed()
+  cache.changed()
   items = kept(item('/b', 2))
-  keeper.end()
+  cache.end()
   expect(written.slice(1)).toEqual([items])
-  keeper.changed()
-  keeper.end()
+  cache.changed()
+  cache.end()
   expect(written.length).toBe(2)
 })

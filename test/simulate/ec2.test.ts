@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ec2 } from '../../src/simulate/cloud-ec2.ts'
+import { ec2Cloud } from '../../src/simulate/cloud-ec2.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 
 let cloud: Simulator
 
 beforeAll(async () => {
-  cloud = await startSimulator({ cloud: ec2, instanceId: 'i-0123456789abcdef0', role: 'app' })
+  cloud = await startSimulator({ cloud: ec2Cloud, instanceId: 'i-0123456789abcdef0', role: 'app' })
 })
 afterAll(() => cloud.close())
 
