@@ -20,7 +20,8 @@ import { status } from './cli/status.ts'
 import { token } from './cli/token.ts'
 import type { Verb } from './cli/verb.ts'
 import { verify } from './cli/verify.ts'
-import { ERRORS, MetabindError, UsageError } from './errors.ts'
+import { ERRORS } from './error-table.ts'
+import { MetabindError, UsageError } from './errors.ts'
 import { VERSION } from './version.ts'
 
 const VERBS: Readonly<Record<string, Verb>> = {

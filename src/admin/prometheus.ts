@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { ERRORS, MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { MetabindError } from '../errors.ts'
 import type { Source } from '../metadata/source.ts'
 import { CACHE_STATES, type Counters } from '../relay/counters.ts'
 import { LIMIT_KINDS } from '../relay/limits.ts'

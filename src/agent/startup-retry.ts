@@ -1,4 +1,5 @@
-import { causeChain, ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { causeChain, type ErrorCode, MetabindError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { ReadyState, StartupState } from './startup.ts'
 

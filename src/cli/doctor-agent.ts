@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { askAdmin, makeToken } from '../client.ts'
-import { ERRORS, MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { MetabindError } from '../errors.ts'
 import { answerOf } from './answer.ts'
 import { type Finding, findingOf, type Installation } from './doctor-finding.ts'
 import { refusedRole, roleInWords } from './refused-role.ts'

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import type { Sockets } from '../client.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
-import { ERRORS, type MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import type { MetabindError } from '../errors.ts'
 
 /** One thing that is wrong, and what to do about it. */
 export interface Finding {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { askAdmin, askOfSelf, isNotForUs, type Sockets } from '../client.ts'
-import { ERRORS, type ErrorCode } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import type { ErrorCode } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { answerOf } from './answer.ts'
 import { readSmallFile } from './files.ts'

@@ -1,13 +1,7 @@
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import {
-  ERRORS,
-  type ErrorCode,
-  MetabindError,
-  outsideCode,
-  RateError,
-  RoleError,
-} from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { type ErrorCode, MetabindError, outsideCode, RateError, RoleError } from '../errors.ts'
 
 /** Seconds that callers are told to wait after a refusal that will pass. */
 const RETRY_AFTER_SECONDS = 1

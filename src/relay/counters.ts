@@ -1,4 +1,5 @@
-import { ERRORS, type ErrorCode } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import type { ErrorCode } from '../errors.ts'
 import type { LimitKind } from './limits.ts'
 
 export const ROUTES = ['token', 'metadata', 'own', 'none'] as const

@@ -1,5 +1,6 @@
 import type { RamCredentials } from '../dialect/role-credentials.ts'
-import { ERRORS, MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { MetabindError } from '../errors.ts'
 import type { Client } from './client.ts'
 
 /**

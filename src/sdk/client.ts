@@ -5,7 +5,8 @@ import {
   parseRamCredentials,
   type RamCredentials,
 } from '../dialect/role-credentials.ts'
-import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 import type { DialectName } from '../format/dialect-name.ts'
 import type { Secret } from '../secret.ts'
 import { TTL_SECONDS_MAX } from '../token/claims.ts'

@@ -1,6 +1,7 @@
 import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
-import { ERRORS, type ErrorCode, MetabindError } from '../errors.ts'
+import { ERRORS } from '../error-table.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 import type { TokenAuthority } from './authority.ts'
 import { decodeToken } from './claims.ts'
 

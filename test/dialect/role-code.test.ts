@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { roleErrorIn, roleErrorOf } from '../../src/dialect/role-code.ts'
-import { ERRORS } from '../../src/errors.ts'
+import { ERRORS } from '../../src/error-table.ts'
 
 const refusalOf = (code: string) =>
   `SOURCE_ROLE: ${ERRORS.SOURCE_ROLE.sentence} ${roleErrorOf(code).detail}`

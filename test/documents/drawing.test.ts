@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { ERRORS, type ErrorCode, outsideCode } from '../../src/errors.ts'
+import { ERRORS } from '../../src/error-table.ts'
+import { type ErrorCode, outsideCode } from '../../src/errors.ts'
 import { newCounters } from '../../src/relay/counters.ts'
 
 /** The drawing of a request in ARCHITECTURE.md names what the relay can answer. */

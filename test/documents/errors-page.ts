@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import { ERRORS, type ErrorEntry } from '../../src/errors.ts'
+import { ERRORS, type ErrorEntry } from '../../src/error-table.ts'
 
 /** Where the page of errors is. `./dev fix` runs this file and so writes it anew from the table. */
 export const ERRORS_PAGE = new URL('../../docs/errors.md', import.meta.url)
@@ -14,7 +14,7 @@ may use another status where its cloud does.
 |---|---|---|---|
 `
 
-/** docs/errors.md as the table of src/errors.ts says it. */
+/** docs/errors.md as the table of src/error-table.ts says it. */
 export function errorsPage(): string {
   const rows = Object.entries<ErrorEntry>(ERRORS).map(([code, entry]) => {
     const outside = entry.says === undefined ? '' : ` (callers are told \`${entry.says}\`)`

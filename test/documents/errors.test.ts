@@ -2,18 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import {
-  causeChain,
-  ERRORS,
-  type ErrorCode,
-  type ErrorEntry,
-  MetabindError,
-  outsideCode,
-} from '../../src/errors.ts'
+import { ERRORS, type ErrorEntry } from '../../src/error-table.ts'
+import { causeChain, type ErrorCode, MetabindError, outsideCode } from '../../src/errors.ts'
 
 const SRC = fileURLToPath(new URL('../../src/', import.meta.url))
 const SOURCES = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts') && name !== 'errors.ts')
+  .filter((name) => name.endsWith('.ts') && !/^error(s|-table)\.ts$/.test(name))
   .map((name) => readFileSync(join(SRC, name), 'utf8'))
   .join('\n')
 const ENTRIES = Object.entries(ERRORS) as readonly (readonly [ErrorCode, ErrorEntry])[]
@@ -53,6 +47,15 @@ describe.each(ENTRIES)('%s', (code, entry) => {
     // Otherwise the status would tell them apart.
     expect(outside.status).toBe(entry.status)
   })
+})
+
+test('stands once in the table, beside its family', () => {
+  const table = readFileSync(join(SRC, 'error-table.ts'), 'utf8')
+  const codes = [...table.matchAll(/^ +([A-Z_]+): \{$/gm)].map(([, code = '']) => code)
+  expect(codes).toEqual(Object.keys(ERRORS))
+  const families = codes.map((code) => code.split('_', 1)[0])
+  const changes = families.filter((family, at) => family !== families[at - 1])
+  expect(changes).toEqual([...new Set(families)])
 })
 
 test('every code named in the sources is in the table', () => {

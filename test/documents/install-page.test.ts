@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { ERRORS } from '../../src/errors.ts'
+import { ERRORS } from '../../src/error-table.ts'
 
 const PAGE = readFileSync(new URL('../../docs/install.md', import.meta.url), 'utf8')
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ERRORS } from '../../src/errors.ts'
+import { ERRORS } from '../../src/error-table.ts'
 import { ROUTES } from '../../src/relay/counters.ts'
 import { VERSION } from '../../src/version.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'

@@ -2,7 +2,8 @@ import { createHmac } from 'node:crypto'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ERRORS, type ErrorCode, MetabindError } from '../../src/errors.ts'
+import { ERRORS } from '../../src/error-table.ts'
+import { type ErrorCode, MetabindError } from '../../src/errors.ts'
 import { type TokenKeys, tokenAuthority } from '../../src/token/authority.ts'
 import {
   CLAIMS_BYTES,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { ERRORS } from '../../src/errors.ts'
+import { ERRORS } from '../../src/error-table.ts'
 import { evidenceSchema } from '../../src/format/evidence.ts'
 import * as library from '../../src/verify/index.ts'
 

@@ -1,0 +1,587 @@
+/**
+ * The one table of what can go wrong. A code is what programs and tests compare; the sentence is all
+ * that a refused caller learns; the remedy is what a person can do about it.
+ */
+export interface ErrorEntry {
+  /** The HTTP status on the sockets; a dialect may say another (src/dialect). */
+  readonly status: number
+  readonly sentence: string
+  readonly remedy: string
+  /**
+   * The code that goes outside, if the exact one would help an attacker: a caller must not learn
+   * whether a token was foreign, forged or merely mistyped.
+   */
+  readonly says?: string
+}
+
+/** An entry whose status is that of its family, unless it says one of its own. */
+type FamilyEntry = Omit<ErrorEntry, 'status'> & Partial<Pick<ErrorEntry, 'status'>>
+
+/** Sorted by family, the first word of the code: what callers meet, how the agent starts, then the rest. */
+export const ERRORS = {
+  // A request that cannot be answered whoever sends it: each has the status that HTTP has for it.
+  ...family(400, {
+    REQUEST_MALFORMED: {
+      sentence: 'The request is not well-formed HTTP.',
+      remedy: 'Send a plain HTTP/1.1 request, for example with curl --unix-socket.',
+    },
+    REQUEST_HEADERS: {
+      sentence: 'A header is repeated or not allowed.',
+      remedy: 'Send each header at most once.',
+    },
+    REQUEST_PATH: {
+      sentence: 'The path is not in canonical form.',
+      remedy:
+        'Use a plain absolute path: no dot segments, encoded slashes, backslashes or absolute URLs.',
+    },
+    REQUEST_QUERY: {
+      sentence: 'The query is not allowed on this path.',
+      remedy: 'Leave the query out; only identity paths take one, audience=VALUE.',
+    },
+    REQUEST_FORWARDED: {
+      status: 403,
+      sentence: 'Requests that came through a proxy are refused.',
+      remedy:
+        'Speak to the socket directly; proxies that add forwarding headers are not supported.',
+    },
+    REQUEST_BROWSER: {
+      status: 403,
+      sentence: 'Requests from web pages are refused.',
+      remedy: 'Use an HTTP client that sends no Origin, Referer, Sec-Fetch-Site or Sec-Fetch-Dest.',
+    },
+    REQUEST_METHOD: {
+      status: 405,
+      sentence: 'This method is not allowed here.',
+      remedy: 'Use one of the methods in the Allow header.',
+    },
+    REQUEST_TIMEOUT: {
+      status: 408,
+      sentence: 'The request did not arrive in time.',
+      remedy: 'Send the whole request at once.',
+    },
+    REQUEST_BODY: {
+      status: 413,
+      sentence: 'The request body is too large.',
+      remedy: 'Send no body.',
+    },
+    REQUEST_TOO_LARGE: {
+      status: 431,
+      sentence: 'The request line or headers are too large.',
+      remedy: 'Send fewer or shorter headers.',
+    },
+  }),
+  // The session token of a request, or the making of one.
+  ...family(401, {
+    TOKEN_TTL: {
+      status: 400,
+      sentence: 'The token lifetime must be a whole number of seconds from 1 to 21600.',
+      remedy: 'Send the lifetime header once, with a number such as 3600.',
+    },
+    TOKEN_MISSING: {
+      status: 403,
+      sentence: 'A session token is required.',
+      remedy: 'Make one with PUT /latest/api/token and send it in the token header.',
+    },
+    TOKEN_INVALID: {
+      sentence: 'The session token is not valid.',
+      remedy: 'Make a new token on this instance.',
+    },
+    TOKEN_MALFORMED: {
+      sentence: 'This is not a session token: its length or alphabet is wrong.',
+      remedy: 'Check that the whole token was copied, with no line break.',
+      says: 'TOKEN_INVALID',
+    },
+    TOKEN_VERSION: {
+      sentence: 'The session token has a version that this agent does not know.',
+      remedy: 'Make a new token with this agent.',
+      says: 'TOKEN_INVALID',
+    },
+    TOKEN_FOREIGN: {
+      sentence: 'The session token was made on another instance.',
+      remedy: 'Make a new token on this instance, and find out how that one came here.',
+      says: 'TOKEN_INVALID',
+    },
+    TOKEN_EPOCH: {
+      sentence: 'The session token names a key epoch that this boot has not reached.',
+      remedy: 'Make a new token; this one is forged or from before a reboot.',
+      says: 'TOKEN_INVALID',
+    },
+    TOKEN_FORGED: {
+      sentence:
+        'The session token does not verify: it is altered, or from before a reboot or revocation.',
+      remedy: 'Make a new token.',
+      says: 'TOKEN_INVALID',
+    },
+    TOKEN_REVOKED: {
+      sentence: 'The session token was revoked.',
+      remedy: 'Make a new token.',
+      says: 'TOKEN_INVALID',
+    },
+    TOKEN_EXPIRED: {
+      sentence: 'The session token has expired.',
+      remedy: 'Make a new token.',
+    },
+    TOKEN_CALLER: {
+      sentence: 'The session token belongs to another caller.',
+      remedy: 'Make a token as the user that uses it; see token.bind in the configuration.',
+    },
+    TOKEN_UNIT: {
+      status: 403,
+      sentence: 'Tokens are bound to systemd units here, and the calling process is in none.',
+      remedy: 'Run it as a unit (systemd-run), or take "unit" out of token.bind.',
+    },
+  }),
+  CALLER_UNKNOWN: {
+    status: 403,
+    sentence: 'The calling process could not be identified.',
+    remedy: 'Connect from a process of this host that is still running.',
+  },
+  METADATA_ABSENT: {
+    status: 404,
+    sentence: 'There is no such metadata.',
+    remedy: 'List the parent path to see what there is.',
+  },
+  // One that cannot be loaded; one that denies is of the request.
+  ...family(500, {
+    POLICY_DENIED: {
+      status: 403,
+      sentence: 'The policy does not let this caller read this path.',
+      remedy: 'Ask why, as the same user: metabind explain PATH says which rule decides.',
+    },
+    POLICY_UNREADABLE: {
+      sentence: 'The policy file cannot be read.',
+      remedy: 'Check policy.file in the configuration, and the permissions of the file.',
+    },
+    POLICY_UNSAFE: {
+      sentence: 'The policy file can be changed by others.',
+      remedy: 'Make it belong to root, or to the agent, and writable for nobody else.',
+    },
+    POLICY_INVALID: {
+      sentence: 'The policy is not valid.',
+      remedy: 'Correct the line; metabind policy check FILE tries it without an agent.',
+    },
+    POLICY_BLIND: {
+      sentence: "The policy names executables, and the agent cannot see other users' executables.",
+      remedy: 'Grant the agent CAP_SYS_PTRACE, or write the rule by unit.',
+    },
+  }),
+  ...family(503, {
+    SOURCE_DOWN: {
+      sentence: 'The metadata service of the cloud does not answer.',
+      remedy: 'Try again; if it lasts, check source.endpoint and that the instance can reach it.',
+    },
+    SOURCE_NONSENSE: {
+      status: 502,
+      sentence: 'The metadata service of the cloud gave an answer that cannot be used.',
+      remedy: 'Try again; if it lasts, check source.endpoint and source.dialect.',
+    },
+    SOURCE_ROLE: {
+      status: 502,
+      sentence: 'The cloud gives no credentials for this role.',
+      remedy:
+        'See that the role exists and its trust policy names the compute service, such as ecs.aliyuncs.com.',
+    },
+    SOURCE_OTHER: {
+      sentence: 'The metadata service names another instance than it did earlier in this boot.',
+      remedy: 'Find out why; restarting the agent takes the answer as a new identity.',
+    },
+    SOURCE_CLOUD: {
+      status: 404,
+      sentence: 'The credentials are those of another cloud than this SDK is for.',
+      remedy: 'Use the SDK of the cloud that source.dialect names.',
+    },
+  }),
+  ...family(503, {
+    AGENT_NOT_READY: {
+      sentence: 'The agent is not ready.',
+      remedy: 'Try again shortly; metabind status says what it waits for.',
+    },
+    AGENT_STOPPED: {
+      sentence: 'The agent has stopped issuing and accepting tokens.',
+      remedy: 'See metabind status for the reason.',
+      says: 'AGENT_NOT_READY',
+    },
+  }),
+  ...family(503, {
+    LIMIT_CONNECTIONS: {
+      sentence: 'Too many connections are open.',
+      remedy: 'Close idle connections, or raise limits.connections_per_uid.',
+    },
+    LIMIT_RATE: {
+      status: 429,
+      sentence: 'This user asks too often.',
+      remedy:
+        'Keep a token for its lifetime and wait as long as Retry-After says; see [limits] in the configuration.',
+    },
+    LIMIT_SIGNATURES: {
+      sentence: 'Too many signatures of the TPM are waited for.',
+      remedy:
+        'Try again shortly; keep an identity token until it ends rather than asking for another.',
+    },
+    LIMIT_REVOCATIONS: {
+      status: 507,
+      sentence: 'Too many single tokens are revoked.',
+      remedy: 'Revoke all tokens with metabind revoke --all.',
+    },
+  }),
+  ...family(400, {
+    ADMIN_ABSENT: {
+      status: 404,
+      sentence: 'There is no such admin call.',
+      remedy: 'Use a metabind command of the same version as the agent.',
+    },
+    ADMIN_REQUEST: {
+      sentence: 'The admin call has a wrong body.',
+      remedy: 'Use a metabind command of the same version as the agent.',
+    },
+  }),
+  INTERNAL: {
+    status: 500,
+    sentence: 'The agent met an error of its own.',
+    remedy: 'See its log, and report it.',
+  },
+  ...family(500, {
+    CONFIG_UNREADABLE: {
+      sentence: 'The configuration file cannot be read.',
+      remedy: 'Check the path given with --config and its permissions.',
+    },
+    CONFIG_INVALID: {
+      sentence: 'The configuration is not valid.',
+      remedy: 'Correct the line; metabind config check FILE tries it without an agent.',
+    },
+  }),
+  ...family(500, {
+    DIRECTORY_UNSAFE: {
+      sentence: 'A file or directory of the agent has an unsafe owner, mode or kind.',
+      remedy: 'Make it belong to the agent alone: mode 0600 for files, no symbolic links.',
+    },
+    DIRECTORY_FAULT: {
+      sentence: 'A file of the agent cannot be read or written.',
+      remedy: 'Check the directory, its owner and the free space.',
+    },
+  }),
+  KEPT_UNUSABLE: {
+    status: 500,
+    sentence: 'What was kept for a restart does not open, and is ignored.',
+    remedy:
+      'Nothing, once: it is another boot’s or damaged, and is replaced. If it lasts, report it.',
+  },
+  ...family(500, {
+    LISTEN_URI_OFF: {
+      status: 404,
+      sentence: 'The agent has no listener for credentials URLs.',
+      remedy: 'Set credentials_uri.enabled and restart the agent, or use metabind exec --with env.',
+    },
+    LISTEN_FAILED: {
+      sentence: 'The agent cannot listen on its socket.',
+      remedy: 'Check the socket path, its directory and that no other agent runs.',
+    },
+  }),
+  PROC_HIDDEN: {
+    status: 500,
+    sentence: 'The agent cannot see in /proc who its callers are.',
+    remedy: 'Run it with the /proc of its PID namespace, without hidepid (ProtectProc=default).',
+  },
+  ...family(503, {
+    TPM_ABSENT: {
+      sentence: 'There is no TPM at the configured place.',
+      remedy: 'Check tpm.tcti, and that this instance type has a TPM.',
+    },
+    TPM_NOT_PERMITTED: {
+      sentence: 'The agent may not use the TPM.',
+      remedy: 'Add the user of the agent to the group that owns the device, usually tss.',
+    },
+    TPM_BUSY: {
+      sentence: 'The TPM is in use by another process.',
+      remedy: 'Use the resource-managed device /dev/tpmrm0.',
+    },
+    TPM_FAULT: {
+      sentence: 'The TPM did not carry out a command.',
+      remedy: 'See the log for the response code; metabind status keeps the last one.',
+    },
+    TPM_FULL: {
+      sentence: 'The TPM has no room for another object or session.',
+      remedy:
+        'Use /dev/tpmrm0. Without a resource manager the agent flushes what stays loaded; if it lasts, see what else loads.',
+    },
+    TPM_OTHER: {
+      sentence: 'Another TPM answers than the one that this agent started with.',
+      remedy: 'Find out why; restarting the agent takes the new TPM as a new identity.',
+    },
+    TPM_NV: {
+      sentence: 'What the NV memory of the TPM says of its endorsement key cannot be used.',
+      remedy: 'Ask the provider of the TPM; tpm2_nvread shows what an index holds.',
+    },
+    TPM_NV_UNREADABLE: {
+      sentence: 'The NV memory of the TPM does not let its EK certificate be read.',
+      remedy:
+        'Ask the provider of the TPM, pin the EK with tpm.ek_pins, or do without: tpm.ek_certificate = "prefer".',
+    },
+    TPM_PCRS_MOVE: {
+      sentence: 'The PCRs changed while they were being quoted.',
+      remedy: 'Try again; if it lasts, see what extends them.',
+    },
+    TPM_STUCK: {
+      sentence:
+        'The TPM has stopped answering, and no further attempt is possible in this process.',
+      remedy: 'The agent ends so that it is started anew; check the TPM or its driver.',
+    },
+    TPM_HIERARCHY_AUTH: {
+      sentence: 'The endorsement hierarchy of the TPM has a password or is disabled.',
+      remedy: 'Clear the endorsement authorization; the agent needs it to be empty.',
+    },
+  }),
+  ACTIVATION_OTHER: {
+    status: 400,
+    sentence: 'The challenge cannot be answered here.',
+    remedy: 'Make a challenge for evidence of this instance, and carry it over unaltered.',
+  },
+  // What the command line and the SDKs say of an agent that they cannot reach.
+  ...family(503, {
+    SOCKET_ABSENT: {
+      sentence: 'No agent listens on the socket.',
+      remedy: 'Start the agent (systemctl start metabindd), or name its socket with --socket.',
+    },
+    SOCKET_NOT_PERMITTED: {
+      sentence: 'You may not use the socket.',
+      remedy: 'Become root or a member of the group metabind for admin verbs.',
+    },
+    SOCKET_BROKEN: {
+      sentence: 'The agent closed the connection or did not answer in time.',
+      remedy: 'Try again; see the log of the agent.',
+    },
+  }),
+  LOCKDOWN_UNPREPARED: {
+    status: 500,
+    sentence: 'Lockdown cannot be turned on as things are.',
+    remedy: 'Set transparent.enabled, start the agent as a user of its own, then try again.',
+  },
+  FIREWALL_FAILED: {
+    status: 500,
+    sentence: 'The firewall could not be asked or changed.',
+    remedy: 'Run the command as root, with nft of the package nftables installed.',
+  },
+  ...family(500, {
+    FILE_UNUSABLE: {
+      sentence: 'The file cannot be used.',
+      remedy: 'Check its path, kind and permissions.',
+    },
+    FILE_NOT_WRITTEN: {
+      sentence: 'The output could not be written.',
+      remedy: 'Make room where it goes, or send it elsewhere.',
+    },
+  }),
+  // Refusals of the verifier (src/verify), which serves nobody: the status stands for "refused".
+  ...family(403, {
+    VERIFY_SIZE: {
+      sentence: 'The document is larger than any genuine one.',
+      remedy: 'Check that this is the right file.',
+    },
+    VERIFY_FORMAT: {
+      sentence: 'The document is not of the format that was expected.',
+      remedy: 'Have it made again, and hand it over unchanged.',
+    },
+    VERIFY_VERSION: {
+      sentence: 'The document has a version that this verifier does not know.',
+      remedy: 'Use a verifier of the version of the agent.',
+    },
+    VERIFY_STRUCTURE: {
+      sentence: 'A structure of the TPM is malformed.',
+      remedy: 'Have the evidence made again, and hand it over unchanged.',
+    },
+    VERIFY_NONCE: {
+      sentence: 'The evidence was made for another nonce.',
+      remedy: 'Give the nonce that you sent; make a new one for each evidence.',
+    },
+    VERIFY_INSTANCE_ID: {
+      sentence: 'The evidence is of another instance than the one expected.',
+      remedy: 'Check the instance id, and where the evidence came from.',
+    },
+    VERIFY_EK_PUBLIC: {
+      sentence: 'The endorsement key is not made from a default template.',
+      remedy: 'Take evidence from an instance whose TPM has a default endorsement key.',
+    },
+    VERIFY_UNANCHORED: {
+      sentence: 'Nothing vouches for the TPM: no certificate chain, no pinned key.',
+      remedy: "Give the anchors of the TPM's maker or cloud, or pin its endorsement key.",
+    },
+    VERIFY_CERTIFICATE: {
+      sentence: 'A certificate is malformed.',
+      remedy: 'Have the evidence made again, and hand it over unchanged.',
+    },
+    VERIFY_CERTIFICATE_KEY: {
+      sentence: 'The certificate is of another key than the evidence.',
+      remedy: 'The certificate belongs to another TPM: find out where it came from.',
+    },
+    VERIFY_CERTIFICATE_PROFILE: {
+      sentence: 'The certificate is not of the kind that a TPM key has.',
+      remedy: 'See the detail; a certificate of another purpose proves nothing here.',
+    },
+    VERIFY_CERTIFICATE_ISSUER: {
+      sentence: 'The certificate does not lead to an anchor.',
+      remedy: 'Give the right anchors, and the certificates between, if the TPM has none.',
+    },
+    VERIFY_CERTIFICATE_SIGNATURE: {
+      sentence: 'The signature of a certificate does not verify.',
+      remedy: 'The certificate is forged or altered.',
+    },
+    VERIFY_CERTIFICATE_ALGORITHM: {
+      sentence: 'A certificate uses a weak or unknown algorithm.',
+      remedy: 'SHA-256 or better, RSA of 2048 bits or better, or a NIST curve is needed.',
+    },
+    VERIFY_CERTIFICATE_TIME: {
+      sentence: 'A certificate is not valid at this time.',
+      remedy: 'Check the clock; otherwise the certificate has expired.',
+    },
+    VERIFY_CERTIFICATE_CA: {
+      sentence: 'A certificate was issued by something that is no authority.',
+      remedy: 'The certificate is forged.',
+    },
+    VERIFY_CERTIFICATE_PATH_LENGTH: {
+      sentence: 'A chain of certificates is longer than its authority allows.',
+      remedy: 'The certificate is forged, or its authority made an error.',
+    },
+    VERIFY_CERTIFICATE_KEY_USAGE: {
+      sentence: 'A key signed a certificate that may not sign certificates.',
+      remedy: 'The certificate is forged, or its authority made an error.',
+    },
+    VERIFY_CERTIFICATE_EXTENSION: {
+      sentence: 'A certificate has a critical extension that this verifier does not know.',
+      remedy: 'Use a newer verifier.',
+    },
+    VERIFY_EK_INSTANCE: {
+      sentence: 'The endorsement certificate names another instance.',
+      remedy: 'Find out whether the instance was cloned or the evidence was moved.',
+    },
+    VERIFY_AK_PUBLIC: {
+      sentence: 'The attestation key has not exactly the attributes that it must have.',
+      remedy: 'The key proves nothing: it may be unrestricted, or be known outside a TPM.',
+    },
+    VERIFY_KEY_PUBLIC: {
+      sentence: 'A certified key has not exactly the attributes that it must have.',
+      remedy: 'The key may be known outside a TPM; do not trust what it signs.',
+    },
+    VERIFY_SIGNATURE_ALGORITHM: {
+      sentence: 'An attestation is signed with another algorithm than its key has.',
+      remedy: 'Only the scheme of the attestation key is accepted, never SHA-1.',
+    },
+    VERIFY_SIGNATURE: {
+      sentence: 'The signature of an attestation does not verify.',
+      remedy: 'The attestation is altered, or another key made it.',
+    },
+    VERIFY_MAGIC: {
+      sentence: 'What was signed does not come from inside a TPM.',
+      remedy: 'The attestation is forged.',
+    },
+    VERIFY_TYPE: {
+      sentence: 'The attestation is of another type.',
+      remedy: 'The attestation is forged: one kind is passed off as another.',
+    },
+    VERIFY_EXTRA_DATA: {
+      sentence: 'The attestation was made for another nonce or another purpose.',
+      remedy: 'It is a replay, or belongs elsewhere; ask for evidence with a new nonce.',
+    },
+    VERIFY_SIGNER: {
+      sentence: 'The attestation key is not a primary key of the endorsement hierarchy.',
+      remedy: 'The evidence was not made by a metabind agent.',
+    },
+    VERIFY_NAME: {
+      sentence: 'The certification is of another key.',
+      remedy: 'The evidence was put together from parts that do not belong together.',
+    },
+    VERIFY_HIERARCHY: {
+      sentence: 'A certified key is in another hierarchy than it must be in.',
+      remedy: 'The evidence was not made by a metabind agent.',
+    },
+    VERIFY_PCR_SELECTION: {
+      sentence: 'The quote is not over exactly the PCRs that are shown or demanded.',
+      remedy: 'Have the evidence made over the PCRs that are demanded, in one bank.',
+    },
+    VERIFY_PCR_DIGEST: {
+      sentence: 'The PCR values are not the ones that were quoted.',
+      remedy: 'The values are altered, or changed while they were read; ask again.',
+    },
+    VERIFY_CLOCK: {
+      sentence: 'The counters of the TPM went back, or differ within the evidence.',
+      remedy: 'The TPM was cleared, rolled back or cloned: enrol it anew.',
+    },
+    VERIFY_EVENT_LOG: {
+      sentence: 'The event log does not lead to the PCR values.',
+      remedy: 'The log is altered or incomplete; do not draw conclusions from it.',
+    },
+    VERIFY_PCR_POLICY: {
+      sentence: 'A PCR has a value that the policy does not allow, or is not quoted.',
+      remedy: 'Find out what booted; if it is right, add the value to the policy.',
+    },
+    VERIFY_PCR_POLICY_FILE: {
+      sentence: 'The PCR policy is not valid.',
+      remedy: 'Correct it; docs/verify.md says what it holds.',
+    },
+    VERIFY_DOCUMENT_ABSENT: {
+      sentence: 'The evidence has no identity document of the cloud.',
+      remedy: 'Let the agent reach the metadata service, or do not demand the document.',
+    },
+    VERIFY_DOCUMENT: {
+      sentence: 'The identity document of the cloud is malformed.',
+      remedy: 'Have the evidence made again, and hand it over unchanged.',
+    },
+    VERIFY_DOCUMENT_SIGNATURE: {
+      sentence: 'The signature of the identity document does not verify.',
+      remedy: 'The document is forged, or the cloud has a new key: give its certificate.',
+    },
+    VERIFY_DOCUMENT_AUDIENCE: {
+      sentence: 'The identity document was made for another audience.',
+      remedy: 'It is a replay; ask for evidence with a new nonce.',
+    },
+    VERIFY_DOCUMENT_INSTANCE: {
+      sentence: 'The identity document is of another instance.',
+      remedy: 'The evidence was put together from parts of two instances.',
+    },
+    VERIFY_CHALLENGE: {
+      sentence: 'The answer belongs to another challenge, or the challenge to other evidence.',
+      remedy: 'Finish with the secret that was kept with this very challenge.',
+    },
+    VERIFY_CHALLENGE_EXPIRED: {
+      sentence: 'The challenge was made too long ago.',
+      remedy: 'Make a new challenge.',
+    },
+    VERIFY_ACTIVATION: {
+      sentence: 'The attestation key is not proven to be in the TPM of the endorsement key.',
+      remedy: 'Make a challenge and have the instance answer it; a wrong answer is a forgery.',
+    },
+    VERIFY_PROVISIONAL: {
+      sentence:
+        'Nothing shows that the attestation key is in a TPM: software could have made all of this.',
+      remedy:
+        'Make a challenge and have the instance answer it, or say that a provisional result will do.',
+    },
+    VERIFY_TOKEN: {
+      sentence: 'The identity token is malformed.',
+      remedy: 'Have it made again, and hand it over unchanged.',
+    },
+    VERIFY_TOKEN_SIGNATURE: {
+      sentence: 'The signature of the identity token does not verify.',
+      remedy: 'It was made by another instance, or is altered.',
+    },
+    VERIFY_TOKEN_CLAIMS: {
+      sentence: 'The identity token is for another instance, audience or time.',
+      remedy: 'Ask for a new token for your audience.',
+    },
+    VERIFY_ANCHOR: {
+      sentence: 'An anchor cannot be used.',
+      remedy: 'Anchors are certificates in PEM or DER, or SHA-256 fingerprints in hex.',
+    },
+  }),
+} satisfies Record<string, ErrorEntry>
+
+function family<Code extends string>(
+  status: number,
+  entries: Readonly<Record<Code, FamilyEntry>>,
+): Readonly<Record<Code, ErrorEntry>> {
+  const filled = Object.entries<FamilyEntry>(entries).map(([code, entry]) => [
+    code,
+    { status, ...entry },
+  ])
+  // Object.fromEntries forgets which keys it was given.
+  return Object.fromEntries(filled) as Record<Code, ErrorEntry>
+}
