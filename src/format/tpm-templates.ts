@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { CertifiedKey } from './evidence.ts'
 
 /**
  * The public areas (TPMT_PUBLIC, TPM 2.0 Library Part 2, 12.2.4) that this agent's primary keys are
@@ -90,6 +91,20 @@ export const RK_TEMPLATE = hmacKey('metabind rk v1')
 
 /** Root of token keys for one boot, in the null hierarchy: another after every TPM reset. */
 export const BK_TEMPLATE = hmacKey('metabind bk v1')
+
+/** What a primary key is derived from: the seed of a hierarchy, and a public area. */
+export interface Primary {
+  readonly hierarchy: 'endorsement' | 'null'
+  readonly template: Buffer
+}
+
+/** The agent's own primaries. BK ends with the TPM's run: the seed of the null hierarchy does. */
+export const PRIMARIES: Readonly<Record<'AK' | CertifiedKey, Primary>> = {
+  AK: { hierarchy: 'endorsement', template: AK_TEMPLATE },
+  SK: { hierarchy: 'endorsement', template: SK_TEMPLATE },
+  RK: { hierarchy: 'endorsement', template: RK_TEMPLATE },
+  BK: { hierarchy: 'null', template: BK_TEMPLATE },
+}
 
 /** ECC P-256, ECDSA with SHA-256, no policy. `label` keeps two keys of one shape apart. */
 function signingKey(attributes: number, label: string): Buffer {

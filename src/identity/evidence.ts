@@ -3,7 +3,7 @@ import { MetabindError } from '../errors.ts'
 import type { DialectName } from '../format/dialect-name.ts'
 import type { CertifiedKey, Evidence } from '../format/evidence.ts'
 import { certifyQualifyingData, quoteQualifyingData } from '../format/evidence-nonce.ts'
-import { BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
+import { PRIMARIES } from '../format/tpm-templates.ts'
 import { type InstanceKeys, type InstanceTpm, type PublicKey, recreate, recreateAk } from './tpm.ts'
 
 /** What evidence is made of besides the TPM's own part. */
@@ -95,25 +95,15 @@ async function certifyKey(
   label: CertifiedKey,
   nonce: Buffer,
 ): Promise<Evidence['certifications'][CertifiedKey]> {
-  const { hierarchy, template, key } = certified(keys)[label]
-  const object = await recreate(commands, hierarchy, template, key)
+  const key = certifiedKey(keys, label)
+  const object = await recreate(commands, PRIMARIES[label], key)
   const made = await commands.certify(object, ak, certifyQualifyingData(label, nonce))
   await commands.flushContext(object)
-  return { public: key.publicArea, ...bytesOf(made), hierarchy }
+  return { public: key.publicArea, ...bytesOf(made), hierarchy: PRIMARIES[label].hierarchy }
 }
 
-interface Certified {
-  readonly hierarchy: 'endorsement' | 'null'
-  readonly template: Buffer
-  readonly key: PublicKey
-}
-
-function certified(keys: InstanceKeys): Record<CertifiedKey, Certified> {
-  return {
-    RK: { hierarchy: 'endorsement', template: RK_TEMPLATE, key: keys.rk },
-    BK: { hierarchy: 'null', template: BK_TEMPLATE, key: keys.bk },
-    SK: { hierarchy: 'endorsement', template: SK_TEMPLATE, key: keys.sk },
-  }
+function certifiedKey(keys: InstanceKeys, label: CertifiedKey): PublicKey {
+  return { RK: keys.rk, BK: keys.bk, SK: keys.sk }[label]
 }
 
 function bytesOf({ attest, signature }: Attestation): { attest: Buffer; signature: Buffer } {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import { SK_TEMPLATE } from '../format/tpm-templates.ts'
+import { PRIMARIES } from '../format/tpm-templates.ts'
 import { type InstanceKeys, type InstanceTpm, recreate } from './tpm.ts'
 
 /** Signs with SK, inside the TPM. */
@@ -54,7 +54,7 @@ async function signAll(
 ): Promise<void> {
   try {
     await tpm.run(async (commands) => {
-      const sk = await recreate(commands, 'endorsement', SK_TEMPLATE, keys.sk)
+      const sk = await recreate(commands, PRIMARIES.SK, keys.sk)
       for (const { digest, settle } of batch) {
         settle.resolve(Buffer.from(await commands.sign(sk, digest)))
       }

@@ -1,6 +1,6 @@
 import { openTpm, type Tpm, type TpmCommands, TpmError, type TpmObject } from 'tpm2-js'
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import { AK_TEMPLATE, BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
+import { PRIMARIES, type Primary } from '../format/tpm-templates.ts'
 import { type Demand, type Endorsement, findEndorsement } from './endorsement.ts'
 import { isLackOfRoom, roomMaker } from './tpm-room.ts'
 
@@ -102,15 +102,15 @@ export function createInstanceKeys(
 ): Promise<InstanceKeys> {
   return tpm.run(async (commands) => {
     const endorsement = await findEndorsement(commands, ekCertificate)
-    const make = async (hierarchy: 'endorsement' | 'null', template: Buffer) =>
+    const make = async ({ hierarchy, template }: Primary) =>
       publicSide(commands, await commands.createPrimary(hierarchy, template))
     return {
       endorsement,
-      ek: await make('endorsement', endorsement.template),
-      ak: await make('endorsement', AK_TEMPLATE),
-      sk: await make('endorsement', SK_TEMPLATE),
-      rk: await make('endorsement', RK_TEMPLATE),
-      bk: await make('null', BK_TEMPLATE),
+      ek: await make(ekOf(endorsement)),
+      ak: await make(PRIMARIES.AK),
+      sk: await make(PRIMARIES.SK),
+      rk: await make(PRIMARIES.RK),
+      bk: await make(PRIMARIES.BK),
     }
   })
 }
@@ -151,8 +151,8 @@ export function rootHmacs(
       await commands.flushContext(key)
       return macs
     }
-    const fromRoot = await under(await recreate(commands, 'endorsement', RK_TEMPLATE, keys.rk))
-    const fromBoot = await under(await recreate(commands, 'null', BK_TEMPLATE, keys.bk))
+    const fromRoot = await under(await recreate(commands, PRIMARIES.RK, keys.rk))
+    const fromBoot = await under(await recreate(commands, PRIMARIES.BK, keys.bk))
     return pair(fromRoot, fromBoot)
   })
 }
@@ -166,24 +166,27 @@ function pair(fromRoot: readonly Buffer[], fromBoot: readonly Buffer[]): RootVal
 
 /** The EK, loaded. @throws MetabindError TPM_OTHER */
 export function recreateEk(commands: TpmCommands, keys: InstanceKeys): Promise<TpmObject> {
-  return recreate(commands, 'endorsement', keys.endorsement.template, keys.ek)
+  return recreate(commands, ekOf(keys.endorsement), keys.ek)
 }
 
 /** The AK, loaded. @throws MetabindError TPM_OTHER */
 export function recreateAk(commands: TpmCommands, keys: InstanceKeys): Promise<TpmObject> {
-  return recreate(commands, 'endorsement', AK_TEMPLATE, keys.ak)
+  return recreate(commands, PRIMARIES.AK, keys.ak)
 }
 
 /** Makes a primary again. @throws MetabindError TPM_OTHER where it has another Name than at start */
 export async function recreate(
   commands: TpmCommands,
-  hierarchy: 'endorsement' | 'null',
-  template: Buffer,
+  { hierarchy, template }: Primary,
   expected: PublicKey,
 ): Promise<TpmObject> {
   const object = await commands.createPrimary(hierarchy, template)
   if (!expected.name.equals(object.name)) throw new MetabindError('TPM_OTHER', 'a Name differs')
   return object
+}
+
+function ekOf({ template }: Endorsement): Primary {
+  return { hierarchy: 'endorsement', template }
 }
 
 /** The same commands, each timed. */

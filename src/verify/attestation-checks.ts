@@ -2,7 +2,7 @@ import { MetabindError } from '../errors.ts'
 import type { CertifiedKey } from '../format/evidence.ts'
 import { certifyQualifyingData, quoteQualifyingData } from '../format/evidence-nonce.ts'
 import { qualifiedNameOf } from '../format/tpm-name.ts'
-import { BK_TEMPLATE, RK_TEMPLATE, SK_TEMPLATE } from '../format/tpm-templates.ts'
+import { PRIMARIES } from '../format/tpm-templates.ts'
 import {
   type Attestation,
   requireAttestationSignature,
@@ -17,10 +17,6 @@ import { requireTemplate } from './key-template.ts'
 import { requirePcrDigest, requireSelection } from './pcr-quote.ts'
 import type { CertifiedSubject, Subject } from './subject.ts'
 import type { VerifyCode } from './verify-error.ts'
-
-const TEMPLATES = { RK: RK_TEMPLATE, BK: BK_TEMPLATE, SK: SK_TEMPLATE } as const
-/** BK ends with the TPM's run: it lives in the null hierarchy. */
-const HIERARCHIES = { RK: 'endorsement', BK: 'null', SK: 'endorsement' } as const
 
 /** The checks that every attestation takes first, in this order (reference: Part 1, 31). */
 function attestationChecks(
@@ -83,7 +79,7 @@ export function certificationChecks(label: CertifiedKey): readonly Check[] {
       run: (subject) =>
         requireTemplate(
           certifiedIn(subject, label).key.public,
-          TEMPLATES[label],
+          PRIMARIES[label].template,
           'VERIFY_KEY_PUBLIC',
         ),
     },
@@ -110,7 +106,7 @@ function checkName(subject: Subject, label: CertifiedKey): void {
 /** A key made from the same template in another hierarchy has the same attributes, and another QN. */
 function checkHierarchy(subject: Subject, label: CertifiedKey): void {
   const { key, attestation } = certifiedIn(subject, label)
-  const wanted = HIERARCHIES[label]
+  const wanted = PRIMARIES[label].hierarchy
   const { qualifiedName } = requireType(attestation, 'certify')
   const isIn = qualifiedName.equals(qualifiedNameOf(wanted, key.name))
   const isSaid = subject.evidence.certifications[label].hierarchy === wanted

@@ -1,5 +1,5 @@
 import { MetabindError } from '../errors.ts'
-import { AK_TEMPLATE, EK_TEMPLATES } from '../format/tpm-templates.ts'
+import { EK_TEMPLATES, PRIMARIES } from '../format/tpm-templates.ts'
 import { PATH_CODES } from './chain.ts'
 import { type Check, refuseUnless } from './check.ts'
 import { findAnchor } from './endorsement.ts'
@@ -27,7 +27,7 @@ export const KEY_CHECKS: readonly Check[] = [
   {
     name: 'AK public area',
     codes: ['VERIFY_AK_PUBLIC'],
-    run: ({ ak }) => requireTemplate(ak.public, AK_TEMPLATE, 'VERIFY_AK_PUBLIC'),
+    run: ({ ak }) => requireTemplate(ak.public, PRIMARIES.AK.template, 'VERIFY_AK_PUBLIC'),
   },
   { name: 'activation', codes: ['VERIFY_ACTIVATION'], run: checkActivation },
 ]
