@@ -35,7 +35,7 @@ export function cachedMetadata(
   const metadata = metadataFrom({
     source,
     lifetimeOf: lifetimesBy(dialect.lifetimes),
-    credentialMembers: dialect.credentialMembers,
+    dialect,
     bounds: { entriesMax: config.cache.entries_max, bytesMax: config.cache.bytes_max },
     clocks: { bootTimeMs, wallTimeMs: Date.now, random: Math.random },
     answerWithinMs: config.source.timeout_ms,

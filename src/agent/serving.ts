@@ -145,7 +145,7 @@ function relayPartsOf(
     counters: deps.counters,
     inspect: (token, caller) =>
       inspectOwnToken({ iid: tokenKeys.iid, tokens, bootTimeMs }, token, caller),
-    ttlSecondsMax: () => deps.config().token.max_ttl_seconds,
+    ttlSecondsMax: () => Math.min(deps.config().token.max_ttl_seconds, deps.dialect.ttlSecondsMax),
     policy: () => deps.policy.current().policy,
     requireRunning: deps.requireRunning,
     logFault: deps.logFault,

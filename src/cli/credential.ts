@@ -1,6 +1,7 @@
-import type { RamCredentials } from '../dialect/role-credentials.ts'
+import { DIALECTS } from '../dialect/dialects.ts'
+import { revealAs } from '../dialect/role-credentials.ts'
 import { UsageError } from '../errors.ts'
-import { openClient } from '../sdk/client.ts'
+import { openClient, type RamCredentials } from '../sdk/client.ts'
 import { credentialsUrl } from './credentials-url.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print } from './output.ts'
@@ -35,33 +36,9 @@ ${SOCKET_HELP}`,
   },
 }
 
+/** The JSON that the SDKs of the credentials' cloud expect of a program. */
 function forProcess(credentials: RamCredentials): string {
-  const said = { aliyun: externalProfile, ec2: credentialProcess }[credentials.dialect]
-  return JSON.stringify(said(credentials))
-}
-
-/** What AWS SDKs read from a credential_process (AWS SDKs reference, "Process credential provider"). */
-function credentialProcess(credentials: RamCredentials): object {
-  return {
-    Version: 1,
-    AccessKeyId: credentials.accessKeyId,
-    SecretAccessKey: credentials.accessKeySecret.reveal(),
-    SessionToken: credentials.securityToken.reveal(),
-    Expiration: inSeconds(credentials.expiration),
-  }
-}
-
-/** What @alicloud/credentials and the aliyun CLI read from a process_command. */
-function externalProfile(credentials: RamCredentials): object {
-  return {
-    mode: 'StsToken',
-    access_key_id: credentials.accessKeyId,
-    access_key_secret: credentials.accessKeySecret.reveal(),
-    sts_token: credentials.securityToken.reveal(),
-    expiration: inSeconds(credentials.expiration),
-  }
-}
-
-function inSeconds(time: Date): string {
-  return time.toISOString().replace('.000Z', 'Z')
+  const { constant, names, expiration } = DIALECTS[credentials.dialect].sdk.process
+  const end = credentials.expiration.toISOString().replace('.000Z', 'Z')
+  return JSON.stringify({ ...constant, ...revealAs(names, credentials), [expiration]: end })
 }

@@ -1,71 +1,11 @@
-import type { RamCredentials } from '../dialect/role-credentials.ts'
+import { DIALECTS } from '../dialect/dialects.ts'
+import { revealAs } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
 import type { Client } from '../sdk/client.ts'
 import { credentialsUrl } from './credentials-url.ts'
 
 /** What a command's environment gets; undefined: taken out of it. */
 export type Environment = Record<string, string | undefined>
-
-interface Variables {
-  /** Of the SDKs' default chain these come before what is set here, and would win over it. */
-  readonly earlierInChain: readonly string[]
-  /** No SDK shall go around the agent, read without a token, or take keys from a file. */
-  readonly always: Readonly<Record<string, string>>
-  readonly uri: string
-  readonly keyId: string
-  readonly keySecret: string
-  readonly token: string
-}
-
-const VARIABLES: Readonly<Record<RamCredentials['dialect'], Variables>> = {
-  aliyun: {
-    earlierInChain: [
-      'ALIBABA_CLOUD_ACCESS_KEY_ID',
-      'ALIBABA_CLOUD_ACCESS_KEY_SECRET',
-      'ALIBABA_CLOUD_SECURITY_TOKEN',
-      'ALIBABA_CLOUD_ROLE_ARN',
-      'ALIBABA_CLOUD_OIDC_PROVIDER_ARN',
-      'ALIBABA_CLOUD_OIDC_TOKEN_FILE',
-      'ALIBABA_CLOUD_CREDENTIALS_URI',
-      'ALIBABA_CLOUD_ECS_METADATA',
-    ],
-    always: {
-      ALIBABA_CLOUD_ECS_METADATA_DISABLED: 'true',
-      ALIBABA_CLOUD_IMDSV1_DISABLED: 'true',
-      ALIBABA_CLOUD_CLI_PROFILE_DISABLED: 'true',
-    },
-    uri: 'ALIBABA_CLOUD_CREDENTIALS_URI',
-    keyId: 'ALIBABA_CLOUD_ACCESS_KEY_ID',
-    keySecret: 'ALIBABA_CLOUD_ACCESS_KEY_SECRET',
-    token: 'ALIBABA_CLOUD_SECURITY_TOKEN',
-  },
-  ec2: {
-    earlierInChain: [
-      'AWS_ACCESS_KEY_ID',
-      'AWS_SECRET_ACCESS_KEY',
-      'AWS_SESSION_TOKEN',
-      'AWS_SECURITY_TOKEN',
-      'AWS_PROFILE',
-      'AWS_DEFAULT_PROFILE',
-      'AWS_ROLE_ARN',
-      'AWS_WEB_IDENTITY_TOKEN_FILE',
-      'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',
-      'AWS_CONTAINER_CREDENTIALS_FULL_URI',
-      // Not for the agent: it would be sent along.
-      'AWS_CONTAINER_AUTHORIZATION_TOKEN',
-      'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE',
-    ],
-    always: {
-      AWS_EC2_METADATA_DISABLED: 'true',
-      AWS_EC2_METADATA_V1_DISABLED: 'true',
-      AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
-    },
-    uri: 'AWS_CONTAINER_CREDENTIALS_FULL_URI',
-    keyId: 'AWS_ACCESS_KEY_ID',
-    keySecret: 'AWS_SECRET_ACCESS_KEY',
-    token: 'AWS_SESSION_TOKEN',
-  },
-}
 
 /**
  * The environment that the SDKs of the instance's cloud know.
@@ -81,20 +21,14 @@ export async function environmentOf(
   from: Environment,
   role?: string,
 ): Promise<Environment> {
-  const variables = VARIABLES[await client.dialect()]
+  const variables = DIALECTS[await client.dialect()].sdk.environment
   const cleared = Object.fromEntries(variables.earlierInChain.map((name) => [name, undefined]))
   const common = { ...cleared, ...variables.always }
   if (how === 'uri') {
     const url = await credentialsUrl(client, role)
-    return { ...common, ...withoutProxy(hostOf(url), from), [variables.uri]: url }
+    return { ...common, ...withoutProxy(hostOf(url), from), [variables.url]: url }
   }
-  const credentials = await client.credentials(role)
-  return {
-    ...common,
-    [variables.keyId]: credentials.accessKeyId,
-    [variables.keySecret]: credentials.accessKeySecret.reveal(),
-    [variables.token]: credentials.securityToken.reveal(),
-  }
+  return { ...common, ...revealAs(variables.names, await client.credentials(role)) }
 }
 
 /** HTTP clients send what is for loopback to a proxy too, and the URL with its secret, unless told not to. */

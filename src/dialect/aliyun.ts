@@ -53,6 +53,46 @@ export const aliyun: Dialect = {
     ['meta-data/all', 'brief'],
     ['maintenance/**', 'brief'],
   ],
-  credentialMembers: ['AccessKeyId', 'AccessKeySecret', 'SecurityToken'],
+  credentialMembers: {
+    accessKeyId: 'AccessKeyId',
+    accessKeySecret: 'AccessKeySecret',
+    securityToken: 'SecurityToken',
+  },
+  ttlSecondsMax: 21_600,
+  sdk: {
+    process: {
+      // Of a process_command: @alicloud/credentials and the aliyun CLI.
+      names: {
+        accessKeyId: 'access_key_id',
+        accessKeySecret: 'access_key_secret',
+        securityToken: 'sts_token',
+      },
+      expiration: 'expiration',
+      constant: { mode: 'StsToken' },
+    },
+    environment: {
+      names: {
+        accessKeyId: 'ALIBABA_CLOUD_ACCESS_KEY_ID',
+        accessKeySecret: 'ALIBABA_CLOUD_ACCESS_KEY_SECRET',
+        securityToken: 'ALIBABA_CLOUD_SECURITY_TOKEN',
+      },
+      url: 'ALIBABA_CLOUD_CREDENTIALS_URI',
+      earlierInChain: [
+        'ALIBABA_CLOUD_ACCESS_KEY_ID',
+        'ALIBABA_CLOUD_ACCESS_KEY_SECRET',
+        'ALIBABA_CLOUD_SECURITY_TOKEN',
+        'ALIBABA_CLOUD_ROLE_ARN',
+        'ALIBABA_CLOUD_OIDC_PROVIDER_ARN',
+        'ALIBABA_CLOUD_OIDC_TOKEN_FILE',
+        'ALIBABA_CLOUD_CREDENTIALS_URI',
+        'ALIBABA_CLOUD_ECS_METADATA',
+      ],
+      always: {
+        ALIBABA_CLOUD_ECS_METADATA_DISABLED: 'true',
+        ALIBABA_CLOUD_IMDSV1_DISABLED: 'true',
+        ALIBABA_CLOUD_CLI_PROFILE_DISABLED: 'true',
+      },
+    },
+  },
   status: {},
 }

@@ -24,8 +24,12 @@ export interface Dialect {
   readonly rolesPath: string
   /** How long answers hold; below the version, what is not `short`. */
   readonly lifetimes: LifetimeTable
-  /** What role credentials hold besides Code, LastUpdated and Expiration: key id, key secret, token. */
-  readonly credentialMembers: readonly [string, string, string]
+  /** What role credentials hold besides Code, LastUpdated and Expiration. */
+  readonly credentialMembers: CredentialNames
+  /** The longest that a session token of the service lives; the shortest is 1 s everywhere. */
+  readonly ttlSecondsMax: number
+  /** How the cloud's SDKs are given credentials by a program and by their environment. */
+  readonly sdk: SdkWords
   /** Where this cloud answers with another status than errors.ts says. */
   readonly status: Readonly<Partial<Record<ErrorCode, number>>>
 }
@@ -38,3 +42,31 @@ export type LifetimeName = 'boot' | 'short' | 'brief' | 'credentials' | 'once'
  * path itself and all below it. The first that fits decides.
  */
 export type LifetimeTable = readonly (readonly [pattern: string, name: LifetimeName])[]
+
+/** What somebody calls the three parts of credentials. */
+export interface CredentialNames {
+  readonly accessKeyId: string
+  readonly accessKeySecret: string
+  readonly securityToken: string
+}
+
+/** What the SDKs of a cloud read. */
+export interface SdkWords {
+  /** The JSON that they expect of a program that prints credentials. */
+  readonly process: {
+    readonly names: CredentialNames
+    /** The member for the time at which they end. */
+    readonly expiration: string
+    /** What the JSON holds besides. */
+    readonly constant: Readonly<Record<string, string | number>>
+  }
+  readonly environment: {
+    readonly names: CredentialNames
+    /** For a URL to read credentials at. */
+    readonly url: string
+    /** Of the SDKs' default chain these come before what is set here, and would win over it. */
+    readonly earlierInChain: readonly string[]
+    /** No SDK shall go around the agent, read without a token, or take keys from a file. */
+    readonly always: Readonly<Record<string, string>>
+  }
+}

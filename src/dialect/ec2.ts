@@ -70,6 +70,51 @@ export const ec2: Dialect = {
     ['meta-data/autoscaling/**', 'brief'],
     ['meta-data/instance-action', 'brief'],
   ],
-  credentialMembers: ['AccessKeyId', 'SecretAccessKey', 'Token'],
+  credentialMembers: {
+    accessKeyId: 'AccessKeyId',
+    accessKeySecret: 'SecretAccessKey',
+    securityToken: 'Token',
+  },
+  ttlSecondsMax: 21_600,
+  sdk: {
+    process: {
+      // Of a credential_process (AWS SDKs reference, "Process credential provider").
+      names: {
+        accessKeyId: 'AccessKeyId',
+        accessKeySecret: 'SecretAccessKey',
+        securityToken: 'SessionToken',
+      },
+      expiration: 'Expiration',
+      constant: { Version: 1 },
+    },
+    environment: {
+      names: {
+        accessKeyId: 'AWS_ACCESS_KEY_ID',
+        accessKeySecret: 'AWS_SECRET_ACCESS_KEY',
+        securityToken: 'AWS_SESSION_TOKEN',
+      },
+      url: 'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+      earlierInChain: [
+        'AWS_ACCESS_KEY_ID',
+        'AWS_SECRET_ACCESS_KEY',
+        'AWS_SESSION_TOKEN',
+        'AWS_SECURITY_TOKEN',
+        'AWS_PROFILE',
+        'AWS_DEFAULT_PROFILE',
+        'AWS_ROLE_ARN',
+        'AWS_WEB_IDENTITY_TOKEN_FILE',
+        'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI',
+        'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+        // Not for the agent: it would be sent along.
+        'AWS_CONTAINER_AUTHORIZATION_TOKEN',
+        'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE',
+      ],
+      always: {
+        AWS_EC2_METADATA_DISABLED: 'true',
+        AWS_EC2_METADATA_V1_DISABLED: 'true',
+        AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+      },
+    },
+  },
   status: { TOKEN_MISSING: 401 },
 }

@@ -1,10 +1,11 @@
-import type { LifetimeName } from '../dialect/dialect.ts'
+import type { Dialect, LifetimeName } from '../dialect/dialect.ts'
+import { parseRoleCredentials, STRICT } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
 import type { Holding } from './cache.ts'
 import {
   type CredentialTimes,
+  credentialTimes,
   leftMs,
-  parseCredentials,
   REFRESH_BEFORE_MS,
   REFRESH_JITTER_MS,
   SDK_STALE_MS,
@@ -26,8 +27,7 @@ export interface Clocks {
 /** What entries are made with. */
 export interface EntryDeps {
   readonly clocks: Clocks
-  /** See Dialect. */
-  readonly credentialMembers: readonly string[]
+  readonly dialect: Pick<Dialect, 'credentialMembers'>
   readonly firstSeen: FirstSeen
 }
 
@@ -113,8 +113,9 @@ export function doubted(entry: Entry): Entry {
     : { ...entry, credentials: { ...credentials, isDoubted: true } }
 }
 
-function hold(item: Item, { clocks, credentialMembers, firstSeen }: EntryDeps): HeldCredentials {
-  const times = parseCredentials(item.body, credentialMembers, clocks.wallTimeMs())
+function hold(item: Item, { clocks, dialect, firstSeen }: EntryDeps): HeldCredentials {
+  const credentials = parseRoleCredentials(item.body, dialect, STRICT)
+  const times = credentialTimes(credentials, clocks.wallTimeMs())
   const nowMs = clocks.bootTimeMs()
   const seenAtMs = firstSeen.of(item.body, nowMs)
   const left = leftMs(times, clocks.wallTimeMs(), nowMs - seenAtMs)

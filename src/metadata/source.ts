@@ -1,7 +1,6 @@
 import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import { TTL_SECONDS_MAX } from '../token/claims.ts'
 import { type Exchange, type ExchangeBounds, openExchange, type SourceAnswer } from './exchange.ts'
 import { directoriesOf, leadsToSlash } from './slash-redirect.ts'
 
@@ -47,8 +46,8 @@ interface UpstreamToken {
 
 const TOKEN_BYTES_MAX = 4096
 const TOKEN_TEXT = /^[\x21-\x7e]{1,4096}$/
-// The upstream token is renewed when a tenth of its six hours is left.
-const RENEW_AFTER_MS = TTL_SECONDS_MAX * 900
+// The upstream token is renewed when a tenth of its life is left.
+const RENEW_AFTER = 0.9
 
 /**
  * Opens the way to a metadata service. Every request upstream is made here from nothing: no header,
@@ -120,13 +119,14 @@ async function makeToken(
   bootTimeMs: () => number,
 ): Promise<UpstreamToken> {
   const askedAtMs = bootTimeMs()
-  const headers = { [dialect.ttlHeader]: String(TTL_SECONDS_MAX) }
+  const headers = { [dialect.ttlHeader]: String(dialect.ttlSecondsMax) }
+  const renewAfterMs = dialect.ttlSecondsMax * 1000 * RENEW_AFTER
   const signal = AbortSignal.timeout(bounds.timeoutMs)
   const answer = await upstream.ask({ method: 'PUT', target: dialect.tokenPath, headers, signal })
   if (answer.status !== 200) throw new MetabindError('SOURCE_DOWN', `token: ${answer.status}`)
   const text = answer.body.length <= TOKEN_BYTES_MAX ? answer.body.toString('latin1').trim() : ''
   if (!TOKEN_TEXT.test(text)) throw new MetabindError('SOURCE_NONSENSE', 'its token is no text')
-  return { text: new Secret(text), renewAtMs: askedAtMs + RENEW_AFTER_MS }
+  return { text: new Secret(text), renewAtMs: askedAtMs + renewAfterMs }
 }
 
 function itemOf(answer: SourceAnswer): Item {

@@ -1,6 +1,7 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Caller } from '../caller/caller.ts'
-import { credentialsPath, type RoleWords } from '../dialect/role-credentials.ts'
+import type { Dialect } from '../dialect/dialect.ts'
+import { credentialsPath } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
 import type { TokenAuthority } from '../token/authority.ts'
 import type { Asked } from './relay.ts'
@@ -30,7 +31,7 @@ export interface CredentialsUrlsDeps {
   /** Of the listener on 127.0.0.1. */
   readonly port: number
   readonly tokens: TokenAuthority
-  readonly dialect: Pick<RoleWords, 'rolesPath'>
+  readonly dialect: Pick<Dialect, 'rolesPath'>
 }
 
 /** The credentials URLs of this boot of this instance. */

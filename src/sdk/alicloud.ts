@@ -1,7 +1,6 @@
-import type { RamCredentials } from '../dialect/role-credentials.ts'
 import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
-import type { Client } from './client.ts'
+import type { Client, RamCredentials } from './client.ts'
 
 /**
  * The package export `metabind/alicloud`: a credentials provider for @alicloud/credentials, which

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type MadeToken, makeTokenOf, readMetadata, type Sockets } from '../client.ts'
 import {
   credentialsPath,
-  parseRamCredentials,
-  type RamCredentials,
+  LENIENT,
+  parseRoleCredentials,
+  type RoleCredentials,
 } from '../dialect/role-credentials.ts'
 import { ERRORS } from '../error-table.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
@@ -17,7 +18,6 @@ import { wholePath } from './whole-path.ts'
  * Unix socket. One client can be shared by the whole process.
  */
 
-export type { RamCredentials } from '../dialect/role-credentials.ts'
 export { type ErrorCode, MetabindError } from '../errors.ts'
 export type { Secret } from '../secret.ts'
 
@@ -27,6 +27,13 @@ export interface ClientOptions {
   readonly socket?: string
   /** Lifetime of a session token in seconds, 1 to 21600; one token serves many reads. */
   readonly ttlSeconds?: number
+}
+
+/** Credentials of a role, and whose they are. */
+export interface RamCredentials extends RoleCredentials {
+  readonly role: string
+  /** The cloud that takes them. */
+  readonly dialect: DialectName
 }
 
 /** How a value is watched. */
@@ -105,7 +112,9 @@ export function openClient(options: ClientOptions = {}): Client {
     credentials: async (named) => {
       const name = named ?? (await role())
       const dialect = await words()
-      return parseRamCredentials(name, await get(credentialsPath(name, dialect)), dialect)
+      const body = await get(credentialsPath(name, dialect))
+      const credentials = parseRoleCredentials(body, dialect, LENIENT)
+      return { role: name, dialect: dialect.name, ...credentials }
     },
     watch: (path, how) => watch(get, path, how),
   }

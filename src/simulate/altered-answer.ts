@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { MetadataAnswer } from './answer.ts'
 import type { Fault, FaultOf } from './faults.ts'
-import { ecsTime, toEcsJson } from './ram-credentials.ts'
+import { ecsTime, toEcsJson } from './sts-credentials.ts'
 
 const GARBAGE_BYTES = 64
 

@@ -1,7 +1,7 @@
 import type { Cloud } from './cloud.ts'
 import type { Instance } from './instance.ts'
 import type { Equipment } from './metadata.ts'
-import type { RamCredentials } from './ram-credentials.ts'
+import type { StsCredentials } from './sts-credentials.ts'
 import { type Directory, directory, directoryOf, type Leaf } from './tree.ts'
 
 /**
@@ -85,7 +85,7 @@ function tagDirectory(tags: Readonly<Record<string, string>>): Directory | undef
 }
 
 /** Six of the members of the answer have other names than at ECS. */
-function credentialsJson(credentials: RamCredentials): string {
+function credentialsJson(credentials: StsCredentials): string {
   const { AccessKeyId, AccessKeySecret, SecurityToken, Expiration, LastUpdated } = credentials
   const answer = {
     Code: 'Success',

@@ -1,7 +1,7 @@
 import type { Cloud } from './cloud.ts'
 import { identityDocument } from './identity-document.ts'
 import { listedTree, unlistedPaths } from './metadata.ts'
-import { toEcsJson } from './ram-credentials.ts'
+import { toEcsJson } from './sts-credentials.ts'
 
 /** Alibaba Cloud ECS. Source: ECS user guide, "View instance metadata", "Instance identity". */
 export const ecsCloud: Cloud = {

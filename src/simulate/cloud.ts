@@ -1,6 +1,6 @@
 import type { Instance } from './instance.ts'
 import type { Equipment } from './metadata.ts'
-import type { RamCredentials } from './ram-credentials.ts'
+import type { StsCredentials } from './sts-credentials.ts'
 import type { Directory, Leaf } from './tree.ts'
 
 /** The words, statuses and tree of one cloud's metadata service: all that differs, as data. */
@@ -25,7 +25,7 @@ export interface Cloud {
   /** Paths that answer although no listing names them. */
   readonly unlisted: (instance: Instance, equipment: Equipment) => ReadonlyMap<string, Leaf>
   /** What a role's path answers. */
-  readonly credentialsJson: (credentials: RamCredentials) => string
+  readonly credentialsJson: (credentials: StsCredentials) => string
   /** The identity document that PKCS7 signs. */
   readonly document: (instance: Instance, audience: string | undefined) => string
 }

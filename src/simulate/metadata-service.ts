@@ -2,9 +2,9 @@ import type { MetadataService } from './answer.ts'
 import type { Cloud } from './cloud.ts'
 import { ecsCloud } from './cloud-ecs.ts'
 import { describeInstance } from './instance.ts'
-import type { RamCredentials } from './ram-credentials.ts'
 import { sessionsOf } from './session-token.ts'
 import type { Signer } from './signer.ts'
+import type { StsCredentials } from './sts-credentials.ts'
 
 /** What the metadata of the instance follow from, besides its id. */
 export interface ServiceOptions {
@@ -29,7 +29,7 @@ export function metadataService(
   instanceId: string,
   options: ServiceOptions,
   signer: Signer,
-  credentials: () => RamCredentials,
+  credentials: () => StsCredentials,
 ): MetadataService {
   const { cloud = ecsCloud, tokens = 'required', role, tags = {} } = options
   const regionId = options.regionId ?? cloud.regionId

@@ -10,10 +10,10 @@ import { CONTROL_PREFIX, serveControl } from './control.ts'
 import { type Fault, faultList } from './faults.ts'
 import { randomInstanceId } from './instance.ts'
 import { metadataService, type ServiceOptions } from './metadata-service.ts'
-import { CREDENTIAL_LIFETIME_SECONDS, ramCredentials } from './ram-credentials.ts'
 import { type RecordedRequest, requestLog } from './request-log.ts'
 import { serveMetadata } from './serve.ts'
 import { type Signer, sharedSigner } from './signer.ts'
+import { CREDENTIAL_LIFETIME_SECONDS, stsCredentials } from './sts-credentials.ts'
 
 export interface SimulatorOptions extends ServiceOptions {
   /** A random one if absent. All other facts about the instance follow from it. */
@@ -58,7 +58,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const { instanceId = randomInstanceId(), now = Date.now, control = false } = options
   const signer = options.signer ?? (await sharedSigner())
   const lifetimeSeconds = options.credentialLifetimeSeconds ?? CREDENTIAL_LIFETIME_SECONDS
-  const credentials = ramCredentials(lifetimeSeconds, now)
+  const credentials = stsCredentials(lifetimeSeconds, now)
   let service = metadataService(instanceId, options, signer, credentials.read)
   const faults = faultList()
   const log = requestLog()

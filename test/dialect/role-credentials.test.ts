@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { aliyun } from '../../src/dialect/aliyun.ts'
 import { ec2 } from '../../src/dialect/ec2.ts'
-import { credentialsPath, parseRamCredentials } from '../../src/dialect/role-credentials.ts'
+import {
+  credentialsPath,
+  LENIENT,
+  parseRoleCredentials,
+} from '../../src/dialect/role-credentials.ts'
 
 const WHOLE = {
   AccessKeyId: 'STS.id',
@@ -12,16 +16,15 @@ const WHOLE = {
   Code: 'Success',
 }
 const parse = (value: unknown) =>
-  parseRamCredentials(
-    'app-role',
+  parseRoleCredentials(
     Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
     aliyun,
+    LENIENT,
   )
 
 describe('credentials of a role', () => {
   test('are read whole', () => {
     const found = parse(WHOLE)
-    expect(found.role).toBe('app-role')
     expect(found.accessKeyId).toBe('STS.id')
     expect(found.accessKeySecret.reveal()).toBe('key-secret')
     expect(found.securityToken.reveal()).toBe('token-secret')
@@ -36,8 +39,8 @@ describe('credentials of a role', () => {
       Token: 'token-secret',
       Expiration: WHOLE.Expiration,
     }
-    const found = parseRamCredentials('app-role', Buffer.from(JSON.stringify(theirs)), ec2)
-    expect(found).toMatchObject({ dialect: 'ec2', accessKeyId: 'ASIA' })
+    const found = parseRoleCredentials(Buffer.from(JSON.stringify(theirs)), ec2, LENIENT)
+    expect(found).toMatchObject({ accessKeyId: 'ASIA' })
     expect(found.accessKeySecret.reveal()).toBe('key-secret')
     expect(found.securityToken.reveal()).toBe('token-secret')
     expect(() => parse(theirs)).toThrow(/lack AccessKeySecret/)

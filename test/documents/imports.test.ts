@@ -47,7 +47,7 @@ const RULES: readonly Rule[] = [
   room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
   room('token', 'audit', 'caller', 'format', 'identity', 'storage'),
   room('policy', 'audit', 'caller', 'src/toml.ts'),
-  room('metadata', 'dialect', 'format', 'token', 'undici'),
+  room('metadata', 'dialect', 'undici'),
   room('http', 'caller', 'fastify', LINUX),
   room(
     'relay',

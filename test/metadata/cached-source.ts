@@ -67,7 +67,7 @@ export async function cachedSource(
     metadataFrom({
       source,
       lifetimeOf: lifetimesBy(aliyun.lifetimes),
-      credentialMembers: aliyun.credentialMembers,
+      dialect: aliyun,
       bounds: { entriesMax: 200, bytesMax: 1_048_576 },
       clocks,
       answerWithinMs: ANSWER_WITHIN_MS,

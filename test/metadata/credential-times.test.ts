@@ -1,16 +1,19 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { DIALECTS } from '../../src/dialect/dialects.ts'
-import { MetabindError } from '../../src/errors.ts'
 import {
   CREDENTIAL_BYTES_MAX,
+  parseRoleCredentials,
+  STRICT,
+} from '../../src/dialect/role-credentials.ts'
+import { MetabindError } from '../../src/errors.ts'
+import type { DialectName } from '../../src/format/dialect-name.ts'
+import {
   CREDENTIAL_LIFE_MS_MAX,
+  credentialTimes,
   leftMs,
-  parseCredentials,
 } from '../../src/metadata/credential-times.ts'
-import { toEcsJson } from '../../src/simulate/ram-credentials.ts'
-
-const MEMBERS = DIALECTS.aliyun.credentialMembers
+import { toEcsJson } from '../../src/simulate/sts-credentials.ts'
 
 const NOW = Date.parse('2026-11-01T00:00:00Z')
 const HOUR = 3_600_000
@@ -23,12 +26,10 @@ const GOOD = {
   Code: 'Success',
 }
 
+const timesOf = (body: Buffer, dialect: DialectName, nowMs: number) =>
+  credentialTimes(parseRoleCredentials(body, DIALECTS[dialect], STRICT), nowMs)
 const parse = (value: unknown) =>
-  parseCredentials(
-    Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
-    MEMBERS,
-    NOW,
-  )
+  timesOf(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)), 'aliyun', NOW)
 
 function refusal(value: unknown): MetabindError {
   try {
@@ -153,7 +154,6 @@ test('the members are those of the dialect', () => {
   const ec2 = { Code: 'Success', AccessKeyId: 'A', SecretAccessKey: 's', Token: 't', ...times }
   const body = Buffer.from(JSON.stringify(ec2))
   const nowMs = Date.parse('2026-11-23T13:00:00Z')
-  const { credentialMembers } = DIALECTS.ec2
-  expect(parseCredentials(body, credentialMembers, nowMs).lifeMs).toBe(6 * 3_600_000)
-  expect(() => parseCredentials(body, MEMBERS, nowMs)).toThrow('AccessKeySecret')
+  expect(timesOf(body, 'ec2', nowMs).lifeMs).toBe(6 * 3_600_000)
+  expect(() => timesOf(body, 'aliyun', nowMs)).toThrow('AccessKeySecret')
 })

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 
 /** The members of the answer, in its order. */
-export interface RamCredentials {
+export interface StsCredentials {
   readonly AccessKeyId: string
   readonly AccessKeySecret: string
   readonly Expiration: string
@@ -17,11 +17,11 @@ const OVERLAP_SECONDS = 1_800
 
 export interface CredentialSource {
   /** The current credentials: the same until they rotate. */
-  read(): RamCredentials
+  read(): StsCredentials
   rotate(): void
 }
 
-export function ramCredentials(lifetimeSeconds: number, now: () => number): CredentialSource {
+export function stsCredentials(lifetimeSeconds: number, now: () => number): CredentialSource {
   const overlapSeconds = Math.min(OVERLAP_SECONDS, lifetimeSeconds / 2)
   const issue = () => {
     const renewAtMs = now() + (lifetimeSeconds - overlapSeconds) * 1000
@@ -39,7 +39,7 @@ export function ramCredentials(lifetimeSeconds: number, now: () => number): Cred
 }
 
 /** Spacing of the vendor's sample: `"Key" : "value"`, a member a line. */
-export function toEcsJson(credentials: Readonly<Record<string, unknown>> | RamCredentials): string {
+export function toEcsJson(credentials: Readonly<Record<string, unknown>> | StsCredentials): string {
   const members = Object.entries(credentials)
   const lines = members.map(
     ([name, value]) => `  ${JSON.stringify(name)} : ${JSON.stringify(value)}`,
@@ -52,7 +52,7 @@ export function ecsTime(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
-function newCredentials(nowMs: number, lifetimeSeconds: number): RamCredentials {
+function newCredentials(nowMs: number, lifetimeSeconds: number): StsCredentials {
   return {
     AccessKeyId: `STS.${randomText(25)}`,
     AccessKeySecret: randomText(44),
