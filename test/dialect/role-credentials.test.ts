@@ -5,6 +5,7 @@ import {
   credentialsPath,
   LENIENT,
   parseRoleCredentials,
+  STRICT,
 } from '../../src/dialect/role-credentials.ts'
 
 const WHOLE = {
@@ -55,6 +56,20 @@ describe('credentials of a role', () => {
         }),
       )
     }
+  })
+
+  test('are judged as strictly as their reader asks', () => {
+    const { LastUpdated: _, ...undated } = WHOLE
+    const body = Buffer.from(JSON.stringify(undated))
+    expect(parseRoleCredentials(body, aliyun, LENIENT)).toMatchObject({ accessKeyId: 'STS.id' })
+    expect(() => parseRoleCredentials(body, aliyun, STRICT)).toThrow('credentials: LastUpdated')
+    const dated = parseRoleCredentials(Buffer.from(JSON.stringify(WHOLE)), aliyun, STRICT)
+    expect(dated.lastUpdated).toEqual(new Date('2026-01-01T00:00:00Z'))
+  })
+
+  test('are nothing but their parts: no member of the answer stays beside them in plain', () => {
+    const parts = ['accessKeyId', 'accessKeySecret', 'expiration', 'securityToken']
+    expect(Object.keys(parse(WHOLE)).toSorted()).toEqual(parts)
   })
 
   test('do not print their secrets', () => {
