@@ -4,6 +4,7 @@ import { type Metrics, metrics } from '../admin/prometheus.ts'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { DIALECTS } from '../dialect/dialects.ts'
+import { endpointOf } from '../dialect/endpoint.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
 import { type InstanceTpm, instanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
@@ -75,7 +76,7 @@ export function agentParts(
     otherInstance: undefined,
   }
   const dialect = DIALECTS[config.source.dialect]
-  const endpoint = config.source.endpoint ?? dialect.endpoint
+  const endpoint = endpointOf(config.source)
   const ending = new AbortController()
   const failed = Promise.withResolvers<never>()
   const startup = startupLoop(supervisor, log, ending.signal)

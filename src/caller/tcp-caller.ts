@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'metabind-linux'
+import { parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError } from '../errors.ts'
 import { type Caller, rememberCaller, rememberUid } from './caller.ts'
 import { parseCgroup } from './cgroup-place.ts'
@@ -110,11 +111,9 @@ export function wasGoingTo(socket: Socket, destination: Destination): boolean {
  * @throws MetabindError LISTEN_FAILED where the host is a name: names cannot be guarded
  */
 export function destinationOf(endpoint: string): Destination {
-  const { hostname, port } = new URL(endpoint)
-  if (!/^[0-9.]+$/.test(hostname)) {
-    throw new MetabindError('LISTEN_FAILED', `transparent needs an IPv4 address, not ${hostname}.`)
-  }
-  return { address: hostname, port: port === '' ? 80 : Number(port) }
+  const { host, port, isIpv4 } = parseEndpoint(endpoint)
+  if (isIpv4) return { address: host, port }
+  throw new MetabindError('LISTEN_FAILED', `transparent needs an IPv4 address, not ${host}.`)
 }
 
 /**

@@ -10,9 +10,9 @@ import { configOf, type Finding, type Installation } from './doctor-finding.ts'
 export function checkRoute(installation: Installation): Finding[] {
   const config = configOf(installation)
   if (config === undefined) return []
-  const { hostname } = serviceOf(config)
-  if (!isRouteRefused(routes(), hostname)) return []
-  const says = `A route refuses packets to ${hostname}, as systemd.imds.network=locked makes it.`
+  const { host } = serviceOf(config)
+  if (!isRouteRefused(routes(), host)) return []
+  const says = `A route refuses packets to ${host}, as systemd.imds.network=locked makes it.`
   const remedy =
     "The agent's user needs a routing rule, and lockdown redirects nobody; see docs/migration.md."
   return [{ id: 'service-route-refused', weight: 'hint', says, remedy }]

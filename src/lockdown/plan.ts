@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
-import { DIALECTS } from '../dialect/dialects.ts'
+import { type Endpoint, endpointOf, parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError, UsageError } from '../errors.ts'
 import type { Lockdown } from './rules.ts'
 
@@ -29,7 +29,7 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
   const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
   if (!config.transparent.enabled) throw unprepared('transparent.enabled is false.')
   const places = placesOf(config, flags.observe ? 'observe' : 'enforce')
-  if (!/^[0-9.]+$/.test(places.address)) throw unprepared('source.endpoint is no IPv4 address.')
+  if (!serviceOf(config).isIpv4) throw unprepared('source.endpoint is no IPv4 address.')
   return {
     ...places,
     agentUid: uidOf(flags.user ?? AGENT_USER),
@@ -42,17 +42,16 @@ type Places = Pick<Lockdown, 'mode' | 'address' | 'port' | 'listenerPort' | 'obs
 
 /** Where callers go, and where they are sent instead. */
 export function placesOf(config: Config, mode: Lockdown['mode']): Places {
-  const { hostname, port } = serviceOf(config)
+  const { host, port } = serviceOf(config)
   const { transparent } = config
   const observePort = transparent.observe_port
   const listenerPort = mode === 'observe' ? observePort : transparent.port
-  const servicePort = port === '' ? 80 : Number(port)
-  return { mode, address: hostname, port: servicePort, listenerPort, observePort }
+  return { mode, address: host, port, listenerPort, observePort }
 }
 
 /** Where the agent finds the metadata service. */
-export function serviceOf({ source }: Config): URL {
-  return new URL(source.endpoint ?? DIALECTS[source.dialect].endpoint)
+export function serviceOf({ source }: Config): Endpoint {
+  return parseEndpoint(endpointOf(source))
 }
 
 /** What has to listen before callers are sent there. */

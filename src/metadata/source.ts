@@ -1,4 +1,5 @@
 import type { Dialect } from '../dialect/dialect.ts'
+import { parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { type Exchange, type ExchangeBounds, openExchange, type SourceAnswer } from './exchange.ts'
@@ -61,7 +62,7 @@ export function openSource(
 ): Source {
   const upstream = openExchange(endpoint, bounds)
   const directories = directoriesOf(dialect)
-  const origins = [endpoint, dialect.endpoint].map((url) => new URL(url).origin)
+  const origins = [endpoint, dialect.endpoint].map((url) => parseEndpoint(url).origin)
   let token: UpstreamToken | undefined
   let renewal: Promise<UpstreamToken> | undefined
 

@@ -41,7 +41,7 @@ const RULES: readonly Rule[] = [
   },
   room('storage'),
   room('dialect', 'format'),
-  room('caller', LINUX),
+  room('caller', 'dialect', LINUX),
   // The agent is its own first verifier.
   room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
   room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
