@@ -1,10 +1,10 @@
 import { bootTimeMs } from 'metabind-linux'
 import type { Audit, AuditRecord } from '../audit/audit.ts'
 import type { ChainHead } from '../audit/chain.ts'
-import { openChainHead } from '../audit/chain-head.ts'
+import { openChainHeadFile } from '../audit/chain-head-file.ts'
 import { type CheckpointSigner, type Checkpoints, startCheckpoints } from '../audit/checkpoint.ts'
 import { openAuditFile } from '../audit/file.ts'
-import { auditTo } from '../audit/writer.ts'
+import { auditWriter } from '../audit/writer.ts'
 import type { Config } from '../config.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
 import { es256Signature } from '../format/identity-token.ts'
@@ -36,16 +36,16 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
   const logFault = (error: MetabindError) =>
     log.error({ code: error.code, cause: causeChain(error) }, 'audit file')
   const path = config.audit.file
-  const kept =
-    path === undefined ? undefined : openChainHead(config.directories.state, path, logFault)
+  const headFile =
+    path === undefined ? undefined : openChainHeadFile(config.directories.state, path, logFault)
   const watcher = {
     onFault: logFault,
     onLost: () => {
       counters.auditLost += 1
     },
   }
-  const file = path === undefined ? undefined : openAuditFile(path, watcher, kept)
-  const writer = auditTo(log, file, bootTimeMs, {
+  const file = path === undefined ? undefined : openAuditFile(path, watcher, headFile)
+  const writer = auditWriter(log, file, bootTimeMs, {
     onRecord: () => {
       counters.auditRecords += 1
     },
@@ -73,7 +73,7 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
       const signed = checkpoints?.now().then(checkpoints.now)
       await Promise.race([signed, giveUp])
       await file?.close()
-      kept?.close()
+      headFile?.close()
     },
   }
 }

@@ -28,7 +28,7 @@ const TEXT_CHARACTERS_MAX = 512
  * @param file the hash chain, where one is configured
  * @param clockMs a clock that never jumps
  */
-export function auditTo(
+export function auditWriter(
   log: Log,
   file: AuditFile | undefined,
   clockMs: () => number,

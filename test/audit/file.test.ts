@@ -18,8 +18,9 @@ import {
   LINE_BYTES_MAX,
   LINE_READ_BYTES_MAX,
 } from '../../src/audit/chain.ts'
-import { openChainHead } from '../../src/audit/chain-head.ts'
-import { AUDIT_QUEUE_BYTES_MAX, type AuditFile, openAuditFile } from '../../src/audit/file.ts'
+import { openChainHeadFile } from '../../src/audit/chain-head-file.ts'
+import { type AuditFile, openAuditFile } from '../../src/audit/file.ts'
+import { AUDIT_QUEUE_BYTES_MAX } from '../../src/audit/queue.ts'
 import { verifyAudit } from '../../src/audit/verify.ts'
 import type { MetabindError } from '../../src/errors.ts'
 import { AGENT, NAMELESS, ROOT } from '../../src/shares.ts'
@@ -275,22 +276,22 @@ describe('the longest line', () => {
 })
 
 describe('the kept head', () => {
-  const openKept = () => {
-    const kept = openChainHead(directory, path, (error) => faults.push(error))
+  const openBoth = () => {
+    const headFile = openChainHeadFile(directory, path, (error) => faults.push(error))
     return {
       file: openAuditFile(
         path,
         { onFault: (error) => faults.push(error), onLost: () => undefined },
-        kept,
+        headFile,
       ),
-      kept,
+      headFile,
     }
   }
   const run = async () => {
-    const { file, kept } = openKept()
+    const { file, headFile } = openBoth()
     file.append(record, 'uid 1000')
     await file.close()
-    kept.close()
+    headFile.close()
   }
 
   test('goes on in a new file where the last one was renamed while no agent ran', async () => {
@@ -336,31 +337,31 @@ describe('the kept head', () => {
   test('that is a link or open to others stops the agent at start', async () => {
     const head = join(directory, 'audit-head')
     symlinkSync(join(directory, 'elsewhere'), head)
-    expect(openKept).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
+    expect(openBoth).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
     unlinkSync(head)
     writeFileSync(head, '', { mode: 0o644 })
-    expect(openKept).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
+    expect(openBoth).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
   })
 
   test('that was written in part is reported', async () => {
-    const kept = openChainHead(directory, path, (error) => faults.push(error))
-    await kept.write({ seq: 1, hash: 'ab'.repeat(32) })
+    const headFile = openChainHeadFile(directory, path, (error) => faults.push(error))
+    await headFile.write({ seq: 1, hash: 'ab'.repeat(32) })
     diskHolds(100)
-    await kept.write({ seq: 2, hash: 'cd'.repeat(32) })
+    await headFile.write({ seq: 2, hash: 'cd'.repeat(32) })
     diskHolds('unlimited')
     expect(faults.map(({ code }) => code)).toEqual(['DIRECTORY_FAULT'])
-    await kept.write({ seq: 2, hash: 'cd'.repeat(32) })
-    kept.close()
-    const again = openChainHead(directory, path, (error) => faults.push(error))
+    await headFile.write({ seq: 2, hash: 'cd'.repeat(32) })
+    headFile.close()
+    const again = openChainHeadFile(directory, path, (error) => faults.push(error))
     expect(again.head).toEqual({ seq: 2, hash: 'cd'.repeat(32) })
     expect(faults).toHaveLength(1)
   })
 
   test('that cannot be written stops no record, and is reported once', async () => {
-    const { file, kept } = openKept()
+    const { file, headFile } = openBoth()
     await file.flush()
     rmSync(join(directory, 'audit-head'))
-    kept.close()
+    headFile.close()
     for (let count = 0; count < 3; count += 1) {
       file.append(record, 'uid 1000')
       await file.flush()

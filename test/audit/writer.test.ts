@@ -10,7 +10,7 @@ import { LINES_OF_USERS } from '../../src/audit/counted.ts'
 import { openAuditFile } from '../../src/audit/file.ts'
 import { ALLOWED, ONE_BY_ONE } from '../../src/audit/repeats.ts'
 import { REFUSALS } from '../../src/audit/suppression.ts'
-import { type AuditWriter, auditTo } from '../../src/audit/writer.ts'
+import { type AuditWriter, auditWriter } from '../../src/audit/writer.ts'
 import type { Caller } from '../../src/caller/caller.ts'
 import type { Log } from '../../src/log.ts'
 
@@ -26,7 +26,7 @@ beforeEach(() => {
   lines = []
   longest = 0
   nowMs = 1_000_000
-  writer = auditTo(log, undefined, () => nowMs, WATCHER)
+  writer = auditWriter(log, undefined, () => nowMs, WATCHER)
 })
 
 afterEach(() => vi.useRealTimers())
@@ -146,7 +146,7 @@ describe('allowed events', () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 100, maxLength: 1000 }), (steps) => {
         lines = []
-        writer = auditTo(log, undefined, () => nowMs, WATCHER)
+        writer = auditWriter(log, undefined, () => nowMs, WATCHER)
         const events = new Map<number, number>()
         for (const { uid, path, ms } of steps) {
           writer.audit({ event: 'secret.read', caller: callerOf(uid), path: `/${path}` })
@@ -272,7 +272,7 @@ describe('a record', () => {
     const path = join(directory, 'audit.log')
     const watcher = { onFault: () => undefined, onLost: () => undefined }
     const file = openAuditFile(path, watcher)
-    writer = auditTo(log, file, () => nowMs, WATCHER)
+    writer = auditWriter(log, file, () => nowMs, WATCHER)
     writer.audit(LONGEST)
     await file.close()
     const written = readFileSync(path, 'utf8').split('\n')

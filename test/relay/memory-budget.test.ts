@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ADMIN_CONNECTIONS_MAX, BODY_BYTES_MAX } from '../../src/admin/admin.ts'
 import { httpBounds } from '../../src/agent/settings.ts'
-import { AUDIT_QUEUE_BYTES_MAX } from '../../src/audit/file.ts'
+import { AUDIT_QUEUE_BYTES_MAX } from '../../src/audit/queue.ts'
 import { SHARES_OF_TCP } from '../../src/caller/caller.ts'
 import { parseConfig } from '../../src/config.ts'
 import { AHEAD_MAX } from '../../src/http/connection.ts'

@@ -14,7 +14,7 @@ import type { ChainHead } from './chain.ts'
 export interface ChainHeadFile {
   /** What an earlier process kept of the same audit file. */
   readonly head: ChainHead | undefined
-  /** Resolves also where it could not be written; that is reported. */
+  /** Resolves also if it could not be written; that is reported. */
   write(head: ChainHead): Promise<void>
   close(): void
 }
@@ -37,7 +37,7 @@ const writeTo = promisify(write)
  * @param onFault told once of each time that it cannot be kept, or what is there not be used
  * @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT
  */
-export function openChainHead(
+export function openChainHeadFile(
   directory: string,
   auditFile: string,
   onFault: (error: MetabindError) => void,
