@@ -24,8 +24,8 @@ const sendto = libc.func(
 /**
  * Tells the service manager, for example `READY=1`. Never waits for it.
  *
- * @returns false where NOTIFY_SOCKET is unset, that is, where nobody asked
- * @throws LinuxError when the message could not be sent; EAGAIN where the manager does not read
+ * @returns false if NOTIFY_SOCKET is unset, that is, if nobody asked
+ * @throws LinuxError when the message could not be sent; EAGAIN if the manager does not read
  */
 export function notify(state: string): boolean {
   const path = process.env.NOTIFY_SOCKET

@@ -11,10 +11,10 @@ const getsockopt = koffi
   .func('int getsockopt(int fd, int level, int optname, void *optval, _Inout_ uint32_t *optlen)')
 
 /**
- * Where a TCP connection was going before a firewall rule redirected it here; its own address where
+ * Where a TCP connection was going before a firewall rule redirected it here; its own address if
  * none did. IPv4 only.
  *
- * @returns undefined where the kernel does not track the connection, so that no rule touched it
+ * @returns undefined if the kernel does not track the connection, so that no rule touched it
  * @throws LinuxError EBADF, ENOTSOCK, ENOTCONN
  */
 export function originalDestination(fd: number): { address: string; port: number } | undefined {

@@ -35,9 +35,9 @@ export function peerCredentials(fd: number): PeerCredentials {
 
 /**
  * How many supplementary groups the process that connected had then. Costs the same for any number,
- * where reading 65,536 of them takes milliseconds.
+ * while reading 65,536 of them takes milliseconds.
  *
- * @throws LinuxError EBADF or ENOTSOCK; ENODATA where the socket has no peer
+ * @throws LinuxError EBADF or ENOTSOCK; ENODATA if the socket has no peer
  */
 export function peerGroupCount(fd: number): number {
   const size = [0]
@@ -51,7 +51,7 @@ export function peerGroupCount(fd: number): number {
 /**
  * The supplementary groups of the process that connected, as the kernel recorded them at connect(2).
  *
- * @throws LinuxError EBADF or ENOTSOCK; ENODATA where the socket has no peer
+ * @throws LinuxError EBADF or ENOTSOCK; ENODATA if the socket has no peer
  */
 export function peerGroups(fd: number): readonly number[] {
   const gids = new Uint32Array(peerGroupCount(fd))
@@ -64,7 +64,7 @@ export function peerGroups(fd: number): readonly number[] {
 
 /**
  * A file descriptor of the process that connected, which no later process with the same pid can
- * take over. The caller closes it. Undefined where the kernel lacks SO_PEERPIDFD (before 6.5).
+ * take over. The caller closes it. Undefined if the kernel lacks SO_PEERPIDFD (before 6.5).
  *
  * @throws LinuxError ESRCH or EINVAL when the peer is gone, EBADF, ENOTSOCK, ENODATA
  */

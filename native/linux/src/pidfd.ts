@@ -19,11 +19,11 @@ const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1
 
 /**
  * Whether the process of a pidfd still runs (pidfd_open(2): a pidfd polls readable once its process
- * has ended, whether or not it was waited for). Needs no permission over that process, where a
+ * has ended, whether or not it was waited for). Needs no permission over that process, while a
  * signal 0 would.
  *
  * @param pidfd of pidfd_open(2) or SO_PEERPIDFD
- * @throws LinuxError EBADF where it is no open descriptor
+ * @throws LinuxError EBADF if it is no open descriptor
  */
 export function processAlive(pidfd: number): boolean {
   pollfd.setInt32(0, pidfd, LITTLE_ENDIAN)
@@ -36,10 +36,10 @@ export function processAlive(pidfd: number): boolean {
 }
 
 /**
- * A file descriptor of the process that has a pid now. The caller closes it. Undefined where the
+ * A file descriptor of the process that has a pid now. The caller closes it. Undefined if the
  * kernel lacks pidfd_open(2) (before 5.3).
  *
- * @throws LinuxError ESRCH where there is no such process
+ * @throws LinuxError ESRCH if there is no such process
  */
 export function openPidfd(pid: number): number | undefined {
   const pidfd = Number(syscall(SYS_PIDFD_OPEN, 'int', pid, 'unsigned int', 0))

@@ -65,8 +65,8 @@ export interface SocketOwner {
  * A socket that its owner has closed is not found: the kernel reports uid 0 for it, and a caller
  * that connects, sends and closes at once would pass for root. One that was shut for writing only is.
  *
- * @returns undefined where there is no such socket, or it is not open, or has no owner
- * @throws LinuxError where the kernel cannot be asked
+ * @returns undefined if there is no such socket, or it is not open, or has no owner
+ * @throws LinuxError if the kernel cannot be asked
  */
 export function tcpSocketOwner(ends: TcpEnds): SocketOwner | undefined {
   const id = socketId(ends)
@@ -119,7 +119,7 @@ function exchange(request: Buffer): Buffer | undefined {
   }
 }
 
-/** @returns the message, or undefined where the kernel knows no such socket */
+/** @returns the message, or undefined if the kernel knows no such socket */
 function messageIn(answer: Buffer): Buffer | undefined {
   const native = nativeView(answer)
   const type = native.getUint16(4, LITTLE)

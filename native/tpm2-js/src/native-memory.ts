@@ -1,7 +1,7 @@
 import { koffi } from './foreign.ts'
 import { tssLibraries } from './tss-libraries.ts'
 
-// The names as the process sees them: where another allocator is preloaded, its own.
+// The names as the process sees them: if another allocator is preloaded, its own.
 const own = koffi.load(null)
 const usableBytes = own.func('size_t malloc_usable_size(void *ptr)')
 const explicitBzero = own.func('void explicit_bzero(void *s, size_t n)')

@@ -11,7 +11,7 @@ export interface Scope {
   addSession(tr: EsysTr, type: TpmSession['type']): TpmSession
   /** @throws TpmError TPM_OBJECT_GONE for anything flushed or of another sequence. */
   trOf(subject: TpmObject | TpmSession): EsysTr
-  /** The session, or the empty password where there is none. */
+  /** The session, or the empty password if there is none. */
   authorization(session: TpmSession | undefined): EsysTr
   flush(subject: TpmObject | TpmSession): Promise<void>
   flushTpmHandle: EsysContext['flushTpmHandle']

@@ -10,7 +10,7 @@ import { TpmError, type TpmErrorCode } from './tpm-error.ts'
 /** A transport configuration that was checked and may be given to Tss2_TctiLdr_Initialize. */
 export interface Tcti {
   readonly conf: string
-  /** The file behind the transport, where there is one to look at first. */
+  /** The file behind the transport, if there is one to look at first. */
   readonly file: { readonly kind: 'device' | 'socket'; readonly path: string } | undefined
 }
 

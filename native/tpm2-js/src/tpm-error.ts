@@ -31,9 +31,9 @@ const PASSING: ReadonlySet<TpmErrorCode> = new Set([
 export class TpmError extends Error {
   override readonly name = 'TpmError'
   readonly code: TpmErrorCode
-  /** The whole 32-bit response code, or undefined where none was involved. */
+  /** The whole 32-bit response code, or undefined if none was involved. */
   readonly rc: number | undefined
-  /** Name of the response code (`TPM_RC_BAD_AUTH`), or undefined where none was involved. */
+  /** Name of the response code (`TPM_RC_BAD_AUTH`), or undefined if none was involved. */
   readonly rcName: string | undefined
   /** Who refused. `binding` is this library. */
   readonly layer: TpmLayer
