@@ -7,7 +7,7 @@ import { type InstanceKeys, type InstanceTpm, recreateAk, recreateEk } from './t
  * Answers a verifier's challenge (TPM2_ActivateCredential, Part 3, 12.5): only the TPM that holds
  * both this EK and an object of the AK's Name can.
  *
- * @throws MetabindError ACTIVATION_OTHER where the challenge is for other keys or was altered
+ * @throws MetabindError ACTIVATION_OTHER if the challenge is for other keys or was altered
  */
 export async function activateCredential(
   tpm: InstanceTpm,

@@ -26,9 +26,9 @@ export interface AttesterDeps {
   readonly pcrs: PcrSelection
   /** DER, leaf first: for clouds that certify attestation keys. */
   readonly akCertificates: readonly Buffer[]
-  /** Where the firmware's event log is; undefined where it is not this TPM's. */
+  /** Where the firmware's event log is; undefined if it is not this TPM's. */
   readonly eventLogFile: string | undefined
-  /** The cloud's PKCS7 for an audience; undefined where it makes none. */
+  /** The cloud's PKCS7 for an audience; undefined if it makes none. */
   readonly readIdentityDocument: (audience: string) => Promise<Buffer | undefined>
   /** Asked for each test: trust anchors may be read anew while the agent runs. */
   readonly policy: () => SelfTestPolicy
@@ -65,7 +65,7 @@ export function attesterOf(
   }
 }
 
-/** The log, where it can be read: securityfs gives it to root alone unless a rule says otherwise. */
+/** The log, if it can be read: securityfs gives it to root alone unless a rule says otherwise. */
 function readEventLog(file: string | undefined): Buffer | undefined {
   if (file === undefined) return undefined
   let descriptor: number | undefined

@@ -21,7 +21,7 @@ const VMCLOCK_DEVICE = '/dev/vmclock0'
 
 /**
  * @param stateDirectory where the record is kept
- * @param vmclock the kernel's device, where the hypervisor offers one
+ * @param vmclock the kernel's device, if the hypervisor offers one
  */
 export function continuityOf(
   tpm: InstanceTpm,

@@ -9,7 +9,7 @@ export interface Endorsement {
   readonly kind: EkTemplate['kind']
   /** What the EK is made from: the default template, as NV may alter it. */
   readonly template: Buffer
-  /** DER, leaf first, then whatever issuers NV holds. Empty where the TPM has no EK certificate. */
+  /** DER, leaf first, then whatever issuers NV holds. Empty if the TPM has no EK certificate. */
   readonly certificates: readonly Buffer[]
   /** Of each NV index that is there and could not be read, which it is and why. */
   readonly unreadable: readonly string[]
@@ -37,8 +37,8 @@ const UNREADABLE: ReadonlySet<string | undefined> = new Set([
 
 /**
  * Finds the EK that has a certificate, in the order of EK_TEMPLATES; without any, the first kind.
- * What is in NV and cannot be read is taken for absent and reported; the self-test refuses it where a
- * certificate is required. Where certificates are ignored, nothing is read.
+ * What is in NV and cannot be read is taken for absent and reported; the self-test refuses it if a
+ * certificate is required. If certificates are ignored, nothing is read.
  *
  * The template index of NV replaces the default template, and the nonce index the beginning of its
  * `unique` (EK credential profile 2.5, 2.2.1.4). That the EK made so is the certificate's key is
@@ -113,7 +113,7 @@ async function readChain(read: NvReader): Promise<Buffer> {
   return Buffer.concat(parts)
 }
 
-/** Reads an NV index; undefined where there is none, or none that can be read. */
+/** Reads an NV index; undefined if there is none, or none that can be read. */
 type NvReader = (index: number) => Promise<Buffer | undefined>
 
 function nvReader(

@@ -7,7 +7,7 @@ import { CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX } from '../format/evidence.ts'
  * Some TPMs put a PC Client header in front of one certificate; NV space that is not used follows as 00
  * or FF.
  *
- * @throws MetabindError VERIFY_CERTIFICATE where the bytes are something else
+ * @throws MetabindError VERIFY_CERTIFICATE if the bytes are something else
  */
 export function certificatesOfNv(bytes: Uint8Array): Buffer[] {
   let rest = withoutHeader(Buffer.from(bytes))

@@ -30,7 +30,7 @@ export interface SelfTestResult {
   readonly anchor: Verified['anchor']['kind'] | 'none'
 }
 
-// No anchor vouches for this TPM: where that may be, the EK is taken as it is.
+// No anchor vouches for this TPM: if that may be, the EK is taken as it is.
 const UNVOUCHED: readonly ErrorCode[] = ['VERIFY_UNANCHORED', 'VERIFY_CERTIFICATE_ISSUER']
 
 /**
@@ -38,7 +38,7 @@ const UNVOUCHED: readonly ErrorCode[] = ['VERIFY_UNANCHORED', 'VERIFY_CERTIFICAT
  * credential activation included. It attests nothing to others; it finds what would make the agent's
  * word worthless before anyone relies on it.
  *
- * @param gather makes evidence for a nonce, without an identity document where that is ignored
+ * @param gather makes evidence for a nonce, without an identity document if that is ignored
  * @throws MetabindError VERIFY_… of the first check that refuses
  */
 export async function selfTest(
@@ -65,7 +65,7 @@ export async function selfTest(
   return describe(verified, anchored)
 }
 
-/** The configured anchors where they vouch for this TPM; else, where that may be, this EK itself. */
+/** The configured anchors if they vouch for this TPM; else, if that may be, this EK itself. */
 function chooseAnchor(
   bytes: Buffer,
   keys: InstanceKeys,
@@ -86,7 +86,7 @@ function chooseAnchor(
   }
 }
 
-/** That nothing vouches for the EK is said with why, where there would be a certificate to read. */
+/** That nothing vouches for the EK is said with why, if there would be a certificate to read. */
 function orUnreadable(error: MetabindError, { endorsement }: InstanceKeys): MetabindError {
   const { unreadable } = endorsement
   if (error.code !== 'VERIFY_UNANCHORED' || unreadable.length === 0) return error

@@ -8,7 +8,7 @@ export interface SkSigner {
   /**
    * @param message what is signed: the SHA-256 of its bytes, of a text in UTF-8
    * @returns TPMT_SIGNATURE (ECDSA, P-256, SHA-256)
-   * @throws MetabindError LIMIT_SIGNATURES at once where too many wait; TPM_…
+   * @throws MetabindError LIMIT_SIGNATURES at once if too many wait; TPM_…
    */
   sign(message: string | Uint8Array): Promise<Buffer>
 }

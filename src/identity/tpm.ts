@@ -125,7 +125,7 @@ export interface RootValues {
  * TPM2_HMAC of each message under RK and BK. The answers carry key material: they travel encrypted,
  * in a session salted to the EK (Part 1, 19 and 21), and a TPM without that EK cannot answer.
  *
- * @throws MetabindError TPM_OTHER where a key has another Name than at start
+ * @throws MetabindError TPM_OTHER if a key has another Name than at start
  */
 export function rootHmacs(
   tpm: InstanceTpm,
@@ -174,7 +174,7 @@ export function recreateAk(commands: TpmCommands, keys: InstanceKeys): Promise<T
   return recreate(commands, PRIMARIES.AK, keys.ak)
 }
 
-/** Makes a primary again. @throws MetabindError TPM_OTHER where it has another Name than at start */
+/** Makes a primary again. @throws MetabindError TPM_OTHER if it has another Name than at start */
 export async function recreate(
   commands: TpmCommands,
   { hierarchy, template }: Primary,

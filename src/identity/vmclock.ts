@@ -7,10 +7,10 @@ const BYTES_MIN = 32
 
 /**
  * What a page of the kernel's vmclock device says about being the same machine as before (Linux
- * uapi, vmclock-abi.h): the VM generation counter, which a restore from a snapshot changes, where
+ * uapi, vmclock-abi.h): the VM generation counter, which a restore from a snapshot changes, if
  * the hypervisor has one; else the disruption marker, which a live migration changes as well.
  *
- * @returns a text to compare, undefined where the bytes are no such page
+ * @returns a text to compare, undefined if the bytes are no such page
  */
 export function vmGenerationOf(page: Buffer): string | undefined {
   if (page.length < BYTES_MIN || page.readUInt32LE(0) !== MAGIC) return undefined

@@ -17,9 +17,9 @@ import { MetabindError } from '../errors.ts'
 /**
  * Reads a file that belongs to the agent alone.
  *
- * @returns its bytes, or undefined where there is none
- * @throws MetabindError DIRECTORY_UNSAFE where it is a link, not a file, of another owner, readable
- *   by others or larger than `bytesMax`; DIRECTORY_FAULT where it cannot be read
+ * @returns its bytes, or undefined if there is none
+ * @throws MetabindError DIRECTORY_UNSAFE if it is a link, not a file, of another owner, readable
+ *   by others or larger than `bytesMax`; DIRECTORY_FAULT if it cannot be read
  */
 export function readPrivateFile(path: string, bytesMax: number): Buffer | undefined {
   const descriptor = openExisting(path)
@@ -38,7 +38,7 @@ export function writePrivateFile(path: string, bytes: Uint8Array): void {
   withTemporary(path, bytes, (temporary) => renameSync(temporary, path))
 }
 
-/** Like writePrivateFile, but only where there is no file yet. @returns whether there was none */
+/** Like writePrivateFile, but only if there is no file yet. @returns whether there was none */
 export function createPrivateFile(path: string, bytes: Uint8Array): boolean {
   let created = true
   withTemporary(path, bytes, (temporary) => {

@@ -20,7 +20,7 @@ type SealedFileName = 'kept-proof' | 'kept-items'
  * nothing in them can be read or made by who has the file alone.
  */
 export interface SealedFiles {
-  /** What was written last; undefined where there is nothing or nothing that opens. */
+  /** What was written last; undefined if there is nothing or nothing that opens. */
   read(name: SealedFileName): Buffer | undefined
   /** Whole or not at all. What cannot be written is reported, and is missing after a restart. */
   write(name: SealedFileName, bytes: Buffer): void

@@ -17,7 +17,7 @@ import {
 export interface TokenKeys {
   /** First 8 bytes, in hex, of what identifies this instance. */
   readonly iidPrefix: string
-  /** The key of an epoch, or undefined where it is over or not there yet. */
+  /** The key of an epoch, or undefined if it is over or not there yet. */
   key(epoch: number): Buffer | undefined
   /** Whether a token with this random part was revoked. */
   isRevoked(random: string): boolean
@@ -32,7 +32,7 @@ const HALF_MAC_BYTES = MAC_BYTES / 2
 /** Issues and redeems session tokens. Neither keeps anything: a million tokens cost what one costs. */
 export interface TokenAuthority {
   /**
-   * @throws MetabindError AGENT_NOT_READY where the key of this hour is not there; TOKEN_UNIT where
+   * @throws MetabindError AGENT_NOT_READY if the key of this hour is not there; TOKEN_UNIT if
    *   tokens are bound to units and the caller is in none
    */
   issue(ttlSeconds: number, caller: Caller): Secret<string>

@@ -11,7 +11,7 @@ const EPOCHS_BACK = (TTL_SECONDS_MAX * 1000) / EPOCH_MS
 
 /** The token keys of this boot that a living token can have, and the one of the hour to come. */
 export interface EpochKeys {
-  /** The key of an epoch, or undefined where it is over or not derived. */
+  /** The key of an epoch, or undefined if it is over or not derived. */
   key(epoch: number): Buffer | undefined
   /** How many keys there are. */
   readonly count: number
