@@ -40,7 +40,7 @@ export interface RunningAgent extends InspectionDeps {
   readonly evidence: (nonce: Buffer) => Promise<string>
   /** The answer to a verifier's challenge, both as JSON. */
   readonly activate: (challenge: string) => Promise<string>
-  /** Whether there is anything at a canonical path; undefined where the source does not say. */
+  /** Whether there is anything at a canonical path; undefined if the source does not say. */
   readonly knows: (path: string) => Promise<boolean | undefined>
   /** @throws MetabindError AGENT_STOPPED */
   readonly requireRunning: () => void
@@ -92,9 +92,9 @@ export interface AgentStatus {
   }
   readonly policy: { readonly mode: Policy['mode']; readonly from: string; readonly rules: number }
   readonly sockets: { readonly metadata: string; readonly admin: string }
-  /** What is known of lockdown, where the agent listens for redirected callers. */
+  /** What is known of lockdown, if the agent listens for redirected callers. */
   readonly lockdown?: LockdownKnown
-  /** The end of the audit chain in the file, where there is one. */
+  /** The end of the audit chain in the file, if there is one. */
   readonly audit?: { readonly file: string; readonly seq: number; readonly head: string }
 }
 

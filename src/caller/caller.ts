@@ -36,23 +36,23 @@ export interface Caller {
   readonly uid: number
   readonly gid: number
   readonly groups: readonly number[]
-  /** The system unit of systemd, undefined where it is in none. See caller/cgroup-place.ts. */
+  /** The system unit of systemd, undefined if it is in none. See caller/cgroup-place.ts. */
   readonly unit?: string
   readonly slice?: string
   readonly container?: string
   /** Which of its PID, user and network namespaces are not the agent's; the last only over TCP. */
   readonly namespaces: readonly ('pid' | 'user' | 'network')[]
-  /** The file that it runs; only where a rule of the policy names that file. */
+  /** The file that it runs; only if a rule of the policy names that file. */
   readonly executable?: string
 }
 
 /** What identifying needs besides the kernel. */
 export interface CallerDeps {
-  /** Whether a rule names the executable at a path; undefined where no rule names any. */
+  /** Whether a rule names the executable at a path; undefined if no rule names any. */
   readonly namesExecutable: NamesExecutable | undefined
-  /** A pidfd of a socket's peer, or undefined where the kernel has none (before 6.5). */
+  /** A pidfd of a socket's peer, or undefined if the kernel has none (before 6.5). */
   readonly peerPidfd: (fd: number) => number | undefined
-  /** A pidfd of the process that has a pid, or undefined where the kernel has none (before 5.3). */
+  /** A pidfd of the process that has a pid, or undefined if the kernel has none (before 5.3). */
   readonly openPidfd: (pid: number) => number | undefined
   /** Whether a list of more than GROUPS_AT_ONCE groups may be read for a user: 0 if so. */
   readonly manyGroups: { take(uid: number): number }
@@ -92,7 +92,7 @@ export function identifyCaller(socket: Socket, deps: Partial<CallerDeps> = {}): 
   }
 }
 
-/** Remembers who is on the other end, where the transport is another than a Unix socket. */
+/** Remembers who is on the other end, if the transport is another than a Unix socket. */
 export function rememberCaller(socket: Socket, caller: Caller): void {
   callers.set(socket, caller)
   rememberUid(socket, caller.uid)
@@ -105,7 +105,7 @@ export function rememberUid(socket: Socket, uid: number): void {
 
 /**
  * The user for whom everything on a connection is counted, whether its caller could be identified or
- * not; undefined where the kernel names none.
+ * not; undefined if the kernel names none.
  */
 export function uidOf(socket: Duplex): number | undefined {
   return uids.get(socket)
@@ -122,7 +122,7 @@ export function isHostRoot(socket: Socket): boolean {
 }
 
 /**
- * How many connections one counts for: more than one over TCP, and where its caller is in so many groups
+ * How many connections one counts for: more than one over TCP, and if its caller is in so many groups
  * that what is remembered of it would fill the memory.
  */
 export function sharesOf(socket: Socket): number {

@@ -28,7 +28,7 @@ const LXC_PARENT = 'lxc'
 
 /**
  * Reads /proc/PID/cgroup (cgroups(7)): lines `id:controllers:path`. systemd's own hierarchy is the
- * unified one (`0::`) and, on hybrid and legacy systems, the named one (`name=systemd`). Where both
+ * unified one (`0::`) and, on hybrid and legacy systems, the named one (`name=systemd`). If both
  * name a unit and differ, neither is believed.
  *
  * @param text the whole file

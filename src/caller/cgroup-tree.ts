@@ -6,7 +6,7 @@ import { ratePerUid } from '../rate-limit.ts'
 const ROOTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
 /** Paths and missed ids that are remembered; beyond it they are looked for anew. */
 const REMEMBERED_MAX = 65_536
-// Some 50 ms of walking. Units stand near the root; a user who may make cgroups below his own unit can
+// Some 50 ms of walking. Units stand near the root; a user who may make cgroups below their own unit can
 // make any number of them there, and only those are not reached.
 const VISITED_MAX = 4096
 // For so long an id that is not in the tree is not looked for again.
@@ -81,7 +81,7 @@ export function* cgroupTree(
   }
 }
 
-/** Empty where the cgroup ended between its listing and this. */
+/** Empty if the cgroup ended between its listing and this. */
 function entriesOf(directory: string): Dirent[] {
   try {
     return readdirSync(directory, { withFileTypes: true })

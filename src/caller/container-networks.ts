@@ -12,20 +12,20 @@ import type { End } from './proc-net-tcp.ts'
  * /proc/PID/net/tcp shows the sockets of that process's network, with their users as the agent counts
  * them, to everybody. So one process of each container is looked at.
  *
- * Whoever makes a network with the same addresses in a container of his own can be taken for the
+ * Whoever makes a network with the same addresses in a container of their own can be taken for the
  * caller, and then the caller is refused or answered as somebody who may make such networks. Nobody
  * becomes another in this way: that would need the socket in the other's network.
  */
 export interface ContainerNetworks {
   /**
    * @param from the end that the agent sees, `to` the one that the caller connected to
-   * @returns undefined where no container has such a socket. Those from one address wait for each
+   * @returns undefined if no container has such a socket. Those from one address wait for each
    *   other: the caller bounds how many they are
    */
   ownerOf(from: End, to: End): Promise<Contained | undefined>
 }
 
-/** The user that made a socket, and its container where all processes of its network are in one. */
+/** The user that made a socket, and its container if all processes of its network are in one. */
 export interface Contained {
   readonly uid: number
   readonly container: string | undefined

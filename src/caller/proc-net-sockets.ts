@@ -8,7 +8,7 @@ const CHUNK_BYTES = 65_536
 /**
  * The socket between two ends in the network of a process.
  *
- * @throws where the process has ended
+ * @throws if the process has ended
  */
 export async function socketInNetworkOf(
   pid: number,

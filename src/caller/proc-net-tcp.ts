@@ -1,7 +1,7 @@
 /** A TCP socket that is connected to some address, as /proc/net/tcp lists it (proc(5)). */
 export interface ConnectedSocket {
   readonly uid: number
-  /** 0 where its owner has closed it; then the uid says nothing. */
+  /** 0 if its owner has closed it; then the uid says nothing. */
   readonly inode: number
 }
 

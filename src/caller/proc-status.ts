@@ -1,6 +1,6 @@
 /** What files of /proc say (proc(5)), as values. No process chose any of their structure. */
 export interface ProcessStatus {
-  /** How many PID namespaces deep the process is, seen from this /proc: 1 where it is in its own. */
+  /** How many PID namespaces deep the process is, seen from this /proc: 1 if it is in its own. */
   readonly pidNamespaces: number
   /** Effective capabilities, a bit each. */
   readonly capabilities: bigint
@@ -9,7 +9,7 @@ export interface ProcessStatus {
 /**
  * Reads /proc/PID/status. The process's name stands in it, with line ends escaped by the kernel.
  *
- * @returns undefined where a line is missing: cut off, or of another kernel
+ * @returns undefined if a line is missing: cut off, or of another kernel
  */
 export function parseStatus(text: string): ProcessStatus | undefined {
   const pidNamespaces = parsePidNamespaces(text)
@@ -22,7 +22,7 @@ export function parseStatus(text: string): ProcessStatus | undefined {
  * How many PID namespaces deep a process is: from its /proc/PID/status, or from the
  * /proc/self/fdinfo/FD of a pidfd, which has the same line.
  *
- * @returns undefined where the line is missing, or the process has ended
+ * @returns undefined if the line is missing, or the process has ended
  */
 export function parsePidNamespaces(text: string): number | undefined {
   const pids = /^NSpid:((?:\t[1-9]\d*)+)$/m.exec(text)?.[1]

@@ -23,7 +23,7 @@ export interface ProcessAttributes {
 export type NamesExecutable = (path: string) => boolean
 
 // All of these files are made by the kernel while they are read, without waiting for the process or
-// for a disk: 5 to 13 µs each, where a read on a worker thread takes 50 or more and may stand behind
+// for a disk: 5 to 13 µs each, while a read on a worker thread takes 50 or more and may stand behind
 // a TPM that does not answer. (cmdline, environ and maps would be another matter: a process can make
 // their reader wait.)
 const buffer = Buffer.alloc(65_536)
@@ -88,7 +88,7 @@ export function seesExecutables(): boolean {
 
 /**
  * Whether a uid of SO_PEERCRED may stand for any that this user namespace does not map. The kernel
- * then says 65534; where the agent's namespace maps every uid, that is simply nobody.
+ * then says 65534; if the agent's namespace maps every uid, that is simply nobody.
  */
 export function isUnmappedUser(uid: number): boolean {
   return !own().mapsEveryUser && uid === own().overflowUid
@@ -103,8 +103,8 @@ export function isUnmappedGroup(gid: number): boolean {
  * Reads what /proc says of a pid now. It is about the process that was meant only if that is known
  * to have held the pid throughout: whoever calls this checks that afterwards.
  *
- * @param pidfd of the same process, where the kernel has such
- * @throws where a file cannot be read: usually the process is gone
+ * @param pidfd of the same process, if the kernel has such
+ * @throws if a file cannot be read: usually the process is gone
  */
 export function readProcess(
   pid: number,
@@ -116,7 +116,7 @@ export function readProcess(
   const executable = executableOf(pid, namesExecutable)
   return {
     ...place,
-    // Where the agent itself runs in a container, that one is its host.
+    // If the agent itself runs in a container, that one is its host.
     ...(container === undefined || container === own().container ? {} : { container }),
     namespaces,
     ...(executable === undefined ? {} : { executable }),
@@ -125,7 +125,7 @@ export function readProcess(
 
 /**
  * /proc/PID/status names every group of the process, up to 65,536, and takes the kernel milliseconds
- * then: it is read only where there is no pidfd.
+ * then: it is read only if there is no pidfd.
  */
 function namespacesOf(pid: number, pidfd: number | undefined): ('pid' | 'user')[] {
   const depth = parsePidNamespaces(
@@ -149,7 +149,7 @@ export function startTimeOf(pid: number): string {
 }
 
 /**
- * The file that a process runs, where a rule names it, else undefined.
+ * The file that a process runs, if a rule names it, else undefined.
  *
  * A path alone proves nothing: in a mount namespace of its own a process shows any path it likes.
  * So the file that runs must be the file that the agent finds at that path. Only a path that the
@@ -174,7 +174,7 @@ function executableOf(
   }
 }
 
-/** @throws where the file cannot be read, or does not fit: half a file might say something else */
+/** @throws if the file cannot be read, or does not fit: half a file might say something else */
 function readProc(name: string): string {
   const descriptor = openSync(`/proc/${name}`, 'r')
   try {

@@ -2,7 +2,7 @@ import type { Caller } from './caller.ts'
 
 /** A caller as records and `whoami` show it. */
 export interface ShownCaller extends Caller {
-  /** How many supplementary groups it has, where these are more than are shown. */
+  /** How many supplementary groups it has, if these are more than are shown. */
   readonly groupCount?: number
 }
 

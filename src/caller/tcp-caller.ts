@@ -62,7 +62,7 @@ export function identifyContained(
   }
 }
 
-/** Who in a container made the other end of a connection; undefined where that cannot be told. */
+/** Who in a container made the other end of a connection; undefined if that cannot be told. */
 export async function containedOf(
   { remoteAddress: address, remotePort: port }: Socket,
   destination: Destination,
@@ -108,7 +108,7 @@ export function wasGoingTo(socket: Socket, destination: Destination): boolean {
  * Where the metadata service is, as firewall rules need it.
  *
  * @param endpoint `http://ADDRESS[:PORT]`
- * @throws MetabindError LISTEN_FAILED where the host is a name: names cannot be guarded
+ * @throws MetabindError LISTEN_FAILED if the host is a name: names cannot be guarded
  */
 export function destinationOf(endpoint: string): Destination {
   const { host, port, isIpv4 } = parseEndpoint(endpoint)
@@ -117,7 +117,7 @@ export function destinationOf(endpoint: string): Destination {
 }
 
 /**
- * Who made the other end of a connection; undefined where that cannot be told. The other end as its
+ * Who made the other end of a connection; undefined if that cannot be told. The other end as its
  * owner sees it: the same ports, and the address that it connected to.
  */
 export function socketOwner(socket: Socket, connectedTo: Destination): SocketOwner | undefined {

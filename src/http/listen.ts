@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { MetabindError } from '../errors.ts'
 
-// Connections that wait to be accepted. Where this is full a Unix socket refuses at once (EAGAIN),
+// Connections that wait to be accepted. If this is full a Unix socket refuses at once (EAGAIN),
 // and at boot everybody comes together. The kernel cuts it to net.core.somaxconn,
 // 4096 by default. While systemd holds the socket and no agent runs, callers wait here too: listen(2)
 // with less would shorten its queue.

@@ -24,7 +24,7 @@ export interface HttpBounds {
 /** Who says whether a connection may stay, and counts those that may not. */
 export interface Admission {
   /**
-   * @param uid undefined where the kernel names no user
+   * @param uid undefined if the kernel names no user
    * @param shares how many connections it counts for
    * @param isRoot whether it is root of the host
    */
@@ -38,7 +38,7 @@ export interface Admission {
 }
 
 /**
- * Remembers the caller of a connection that was accepted, or that nobody can be named. Where that takes
+ * Remembers the caller of a connection that was accepted, or that nobody can be named. If that takes
  * time, nothing is read from the connection before.
  */
 export type Identify = (socket: Socket) => void | Promise<void>
@@ -61,7 +61,7 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
 
 /**
  * An HTTP server that knows its callers and bounds them. node:http parses, strictly; fastify routes.
- * `identify` asks the kernel for the peer of a Unix socket where the transport is no other.
+ * `identify` asks the kernel for the peer of a Unix socket if the transport is no other.
  * The router is not asked to normalise anything: each route sees the target as it came.
  */
 export function httpServer(
@@ -89,7 +89,7 @@ export function httpServer(
       connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
       insecureHTTPParser: false,
     },
-    // Where the router gives up on a target, fastify would answer in its own words, with the target.
+    // If the router gives up on a target, fastify would answer in its own words, with the target.
     frameworkErrors: (error, request, reply) => app.errorHandler(error, request, reply),
     clientErrorHandler: (error, socket) => {
       const code = CLIENT_ERRORS[error.code ?? ''] ?? 'REQUEST_MALFORMED'
@@ -241,7 +241,7 @@ function dropBodies(app: FastifyInstance): void {
   })
 }
 
-/** Answers on the bare connection, where no request could be made of what came, and closes it. */
+/** Answers on the bare connection, if no request could be made of what came, and closes it. */
 function refuseRaw(socket: Duplex, code: ErrorCode): void {
   if (!socket.writable) {
     socket.destroy()

@@ -42,7 +42,7 @@ const QUERY = /^audience=([A-Za-z0-9._~!$'()*,:@/%-]{1,768})$/
 const AUDIENCE = /^[\x21-\x7e]{1,256}$/
 
 /**
- * Reads the audience of a request: one, percent-encoded where need be, 1 to 256 printable ASCII
+ * Reads the audience of a request: one, percent-encoded if need be, 1 to 256 printable ASCII
  * characters once decoded.
  *
  * @throws MetabindError REQUEST_QUERY

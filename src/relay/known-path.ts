@@ -13,7 +13,7 @@ export function isRelayed(path: string, { versions }: Dialect): boolean {
  *
  * @param path canonical
  * @param onMiss called before the source is asked; what it throws is thrown
- * @returns undefined where the source does not say now
+ * @returns undefined if the source does not say now
  */
 export async function knowsPath(
   { dialect, metadata }: { readonly dialect: Dialect; readonly metadata: Metadata },

@@ -30,7 +30,7 @@ import { passOn, type Way } from './pass-through.ts'
 
 /** What one user's processes, of one unit, have asked the metadata service for directly. */
 export interface Observed {
-  /** Undefined where nobody could be named for the connection. */
+  /** Undefined if nobody could be named for the connection. */
   readonly uid: number | undefined
   readonly unit: string | undefined
   readonly container: string | undefined
@@ -78,7 +78,7 @@ interface Passage extends Way {
   readonly who: Who
 }
 
-/** Names who is on the other end; undefined where the connection may not stay. */
+/** Names who is on the other end; undefined if the connection may not stay. */
 type Name = (socket: Socket) => Who | undefined | Promise<Who | undefined>
 
 /** What one counts for: two connections over TCP, and what is on its way between them in both directions. */
@@ -168,7 +168,7 @@ function whoIs(socket: Socket, deps: ObserverDeps): Who | undefined {
   return { uid: owner?.uid, unit, container, network: 'host', isPlaced: path !== undefined }
 }
 
-/** Nobody where no container has the connection: nothing is passed on for what may be another machine. */
+/** Nobody if no container has the connection: nothing is passed on for what may be another machine. */
 async function whoInContainer(socket: Socket, deps: ObserverDeps): Promise<Who | undefined> {
   const found = await containedOf(socket, deps.destination, deps.networks)
   if (found === undefined) return undefined

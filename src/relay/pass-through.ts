@@ -7,7 +7,7 @@ export interface Way {
   readonly to: Destination
   /** One connection to the service for each of a caller's: nobody waits behind somebody else. */
   readonly upstream: Agent
-  /** The caller has closed his. */
+  /** The caller has closed its side. */
   readonly gone: AbortSignal
 }
 
@@ -24,7 +24,7 @@ const HOP_BY_HOP = new Set([
 /**
  * The same method, target, headers and body: the service judges them itself, forwarding headers too.
  *
- * @throws where Node does not send what it has parsed, such as two Hosts
+ * @throws if Node does not send what it has parsed, such as two Hosts
  */
 export function passOn(
   incoming: IncomingMessage,

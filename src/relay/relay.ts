@@ -55,7 +55,7 @@ export interface RelayDeps {
   readonly identify?: Identify
   /** What a listener of another form makes of a request before it is answered like any other. */
   readonly rewrite?: (asked: Asked) => Asked
-  /** The caller's own credentials URL, where that listener is on. */
+  /** The caller's own credentials URL, if that listener is on. */
   readonly credentialsUrl?: ((caller: Caller) => string) | undefined
   /** What is said of a token to its owner. */
   readonly inspect: (token: string, caller: Caller) => Inspection
@@ -307,7 +307,7 @@ function auditRefusal(deps: RelayDeps, error: MetabindError, request: FastifyReq
   deps.audit({ event, id: request.id, code, detail, ...whoIsOn(request.raw.socket), path })
 }
 
-/** The caller, or only its user where no more is known. */
+/** The caller, or only its user if no more is known. */
 function whoIsOn(socket: Duplex): Pick<AuditRecord, 'caller' | 'uid'> {
   try {
     return { caller: callerOf(socket) }

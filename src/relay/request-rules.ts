@@ -53,7 +53,7 @@ const WHOLE_NUMBER = /^[1-9][0-9]{0,4}$/
 /**
  * Reads the lifetime of a token request: digits only, no sign, no leading zero.
  *
- * @param text the header's value, undefined where it was not sent
+ * @param text the header's value, undefined if it was not sent
  * @param ttlSecondsMax the longest lifetime given out
  * @throws MetabindError TOKEN_TTL
  */

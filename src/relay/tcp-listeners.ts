@@ -115,7 +115,7 @@ interface Listener {
 }
 
 /**
- * Listens now or, where somebody else has the port, when he has left it. A port above 1023 is any
+ * Listens now or, if somebody else has the port, when they have left it. A port above 1023 is any
  * user's to take: that must not keep the agent itself from running.
  */
 async function listenOrLater(
@@ -190,7 +190,7 @@ async function listenForUrls(app: FastifyInstance, port: number, descriptor: num
   return listenHeld(app, 'metabind-credentials-uri', { address: LOOPBACK, port }, descriptor)
 }
 
-/** @throws MetabindError LISTEN_FAILED where the socket unit has another address than the configuration */
+/** @throws MetabindError LISTEN_FAILED if the socket unit has another address than the configuration */
 async function listenHeld(
   app: FastifyInstance,
   unit: string,
