@@ -2,7 +2,7 @@ import type { Dialect } from './dialect.ts'
 
 /**
  * Alibaba Cloud ECS. Source: the ECS user guide, "View instance metadata" and "Instance identity".
- * A read without a token is answered 403 there, where other clouds answer 401; errors.ts has the
+ * A read without a token is answered 403 there, while other clouds answer 401; errors.ts has the
  * statuses of this dialect, so the table is empty.
  */
 export const aliyun: Dialect = {

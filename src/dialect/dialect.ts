@@ -18,7 +18,7 @@ export interface Dialect {
   readonly instanceIdPath: string
   /** Paths that take the query `audience=VALUE`; every other query is refused. */
   readonly audiencePaths: readonly string[]
-  /** Path patterns that only root reads where no rule of the policy says otherwise. */
+  /** Path patterns that only root reads if no rule of the policy says otherwise. */
   readonly secretPaths: readonly string[]
   /** Where the name of the instance's role is listed; its credentials are one level below. */
   readonly rolesPath: string

@@ -12,7 +12,7 @@ export function roleErrorOf(code: string): RoleError {
   return new RoleError(WORD.test(code) ? code : 'unreadable')
 }
 
-/** The same in the agent's refusal; undefined where it is another. */
+/** The same in the agent's refusal; undefined if it is another. */
 export function roleErrorIn(refusal: string): RoleError | undefined {
   const code = IN_REFUSAL.exec(refusal)?.[1]
   return code === undefined ? undefined : new RoleError(code)

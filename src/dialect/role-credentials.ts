@@ -68,7 +68,7 @@ export const STRICT: Strictness<{ expiration: Date; lastUpdated: Date }> = {
 /**
  * The path of a role's credentials.
  *
- * @throws MetabindError METADATA_ABSENT where `role` cannot be the name of a role
+ * @throws MetabindError METADATA_ABSENT if `role` cannot be the name of a role
  */
 export function credentialsPath(role: string, { rolesPath }: Pick<Dialect, 'rolesPath'>): string {
   if (!ROLE.test(role) || role === '.' || role === '..') {

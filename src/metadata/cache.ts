@@ -24,9 +24,9 @@ export type Rank = 0 | 1 | 2
 
 /** A bounded store whose values end. It does no I/O and sets no timer. */
 export interface Cache<Value> {
-  /** The value, and counts as its use; undefined where there is none or it has ended. */
+  /** The value, and counts as its use; undefined if there is none or it has ended. */
   get(key: string): Value | undefined
-  /** Keeps the value; others, or this very one, go where the bounds would be passed. */
+  /** Keeps the value; others, or this very one, go if the bounds would be passed. */
   set(key: string, value: Value, holding: Holding): void
   delete(key: string): void
   /** Drops what has ended. */

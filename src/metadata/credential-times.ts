@@ -37,7 +37,7 @@ export function credentialTimes(
 
 /**
  * How much longer credentials may be used, in milliseconds; 0 or less: no longer. Two clocks, and
- * the stricter holds: the wall clock says when they expire, and where it was set back, boot time
+ * the stricter holds: the wall clock says when they expire, and if it was set back, boot time
  * since they were first seen still ends them after their whole life.
  *
  * @param seenForMs boot time since this agent's boot first saw them

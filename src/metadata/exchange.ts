@@ -28,7 +28,7 @@ interface Asking {
 /** Connections to the source. */
 export interface Exchange {
   /**
-   * Asks once, and once more on a new connection where the old one was lost: a source that closes a
+   * Asks once, and once more on a new connection if the old one was lost: a source that closes a
    * kept connection just then has done nothing wrong. GET and PUT may both be repeated (RFC 9110, 9.2.2).
    *
    * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE

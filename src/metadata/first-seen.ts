@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 
 /** When credentials were first seen, whether or not they are still held: seeing them again prolongs nothing. */
 export interface FirstSeen {
-  /** Boot time in milliseconds at which these bytes were first seen; `nowMs` where they are new. */
+  /** Boot time in milliseconds at which these bytes were first seen; `nowMs` if they are new. */
   of(body: Buffer, nowMs: number): number
   /** All that is remembered, for an agent that is started anew. */
   all(): FirstSeenRow[]

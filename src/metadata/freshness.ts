@@ -71,7 +71,7 @@ export const SAME_AGAIN_MS = { most: 60_000, least: 1000 } as const
  * Makes an entry of what the source said.
  *
  * @param before what it said earlier; credentials that end later than the new ones stay
- * @throws MetabindError SOURCE_NONSENSE, SOURCE_ROLE where the answer must not be used
+ * @throws MetabindError SOURCE_NONSENSE, SOURCE_ROLE if the answer must not be used
  */
 export function makeEntry(
   item: Item | undefined,
@@ -96,7 +96,7 @@ export function makeEntry(
   return better(before, entry, clocks)
 }
 
-/** The older credentials where the source, of many machines, fell back to some that end earlier. */
+/** The older credentials if the source, of many machines, fell back to some that end earlier. */
 function better(before: Entry | undefined, entry: Entry, clocks: Clocks): Entry {
   const { credentials } = entry
   if (credentials === undefined || before?.credentials === undefined) return entry
@@ -160,7 +160,7 @@ function conditionOfCredentials(held: HeldCredentials, clocks: Clocks): Conditio
 /** What the cache holds credentials as: with the values that are missed most. */
 export const CREDENTIALS_RANK = 2
 
-/** How the cache holds it; undefined where it is for its askers only. */
+/** How the cache holds it; undefined if it is for its askers only. */
 export function holdingOf(entry: Entry): Holding | undefined {
   if (entry.lifetime === 'once') return undefined
   const bytes =

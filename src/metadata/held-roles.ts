@@ -28,7 +28,7 @@ export function roleListOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/'))
 }
 
-/** Whether credentials are gone by an answer; undefined where it says nothing of any. */
+/** Whether credentials are gone by an answer; undefined if it says nothing of any. */
 function goneBy(
   target: string,
   { item }: Entry,

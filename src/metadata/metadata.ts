@@ -55,7 +55,7 @@ export interface Metadata {
   /**
    * @param path canonical
    * @param query nothing, or one that judgeQuery let through
-   * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE, SOURCE_ROLE where nothing that is kept may be given
+   * @throws MetabindError SOURCE_DOWN, SOURCE_NONSENSE, SOURCE_ROLE if nothing that is kept may be given
    */
   read(path: string, query: string | undefined, how?: ReadHow): Answered | Promise<Answered>
   /**
@@ -184,7 +184,7 @@ export function metadataFrom(deps: MetadataDeps): Metadata {
   }
 }
 
-/** An entry of a kept value, aged as if the agent had never stopped; undefined where it is no more. */
+/** An entry of a kept value, aged as if the agent had never stopped; undefined if it is no more. */
 function revive(
   { path, item, fetchedAtMs }: KeptItem,
   lifetimeOf: UpstreamDeps['lifetimeOf'],

@@ -75,7 +75,7 @@ export function encodeSealedCache(instanceId: string, { items, firstSeen }: Kept
   return Buffer.from(JSON.stringify({ version: 2, instanceId, items: rows, firstSeen }))
 }
 
-/** @returns what was kept; nothing where the bytes are another instance's or another version's */
+/** @returns what was kept; nothing if the bytes are another instance's or another version's */
 export function decodeSealedCache(instanceId: string, bytes: Buffer): KeptMetadata {
   const parsed = schema.safeParse(JSON.parse(bytes.toString('utf8')))
   if (!parsed.success || parsed.data.instanceId !== instanceId) return { items: [], firstSeen: [] }

@@ -2,7 +2,7 @@ import { MetabindError } from '../errors.ts'
 
 /** One read upstream, shared by all who want its answer. */
 export interface Flight<Answer> {
-  /** Rejects with SOURCE_DOWN where it takes longer than anybody is made to wait. */
+  /** Rejects with SOURCE_DOWN if it takes longer than anybody is made to wait. */
   readonly landed: Promise<Answer>
   /** As `landed`, but undefined once it has taken too long for somebody who has an old answer. */
   readonly soon: Promise<Answer | undefined>

@@ -16,7 +16,7 @@ interface Name {
 }
 
 /**
- * Finds the numbers of users and groups: in /etc/passwd and /etc/group, and where a name is in
+ * Finds the numbers of users and groups: in /etc/passwd and /etc/group, and if a name is in
  * neither, by getent(1), which asks what nsswitch.conf says. Asked when a policy is loaded, never
  * while a request waits. A name that has no number, or none in time, is left out.
  */

@@ -7,7 +7,7 @@ export const TARGET_BYTES_MAX = 2048
 export interface CanonicalTarget {
   /** Starts with a slash, has no empty or dot segment, no trailing slash (but `/` itself), no escapes. */
   readonly path: string
-  /** What stood after the question mark, undefined where that is nothing. Not decoded. */
+  /** What stood after the question mark, undefined if that is nothing. Not decoded. */
   readonly query: string | undefined
 }
 
@@ -48,7 +48,7 @@ function canonicalSegment(raw: string): string {
   return segment
 }
 
-/** Decodes an escape only where the character may also stand plainly; dots may not hide in escapes. */
+/** Decodes an escape only if the character may also stand plainly; dots may not hide in escapes. */
 function decodeHarmless(escaped: string): string {
   const character = String.fromCharCode(Number.parseInt(escaped.slice(1), 16))
   return character !== '.' && SEGMENT.test(character) ? character : escaped

@@ -10,7 +10,7 @@ export interface PolicyInForce {
   /** @throws MetabindError AGENT_NOT_READY before the first one was taken over */
   current(): LoadedPolicy
   /**
-   * Takes over the policy of a file; where that is refused the one before stays.
+   * Takes over the policy of a file; if that is refused the one before stays.
    *
    * @param file undefined: the one of the package
    * @throws MetabindError POLICY_…

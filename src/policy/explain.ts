@@ -23,7 +23,7 @@ export const explainBody = z.strictObject({
 export interface Explanation extends Decision {
   readonly mode: Policy['mode']
   readonly path: string
-  /** Whether there is anything at the path; left out where nobody looked, or the source does not say. */
+  /** Whether there is anything at the path; left out if nobody looked, or the source does not say. */
   readonly known?: boolean
   /** The rules before the one that decided, and what in each does not match. */
   readonly passedOver: readonly {

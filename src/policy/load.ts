@@ -16,7 +16,7 @@ export interface LoadedPolicy {
 }
 
 /**
- * Loads the policy of a file; without one, that of POLICY_FILE, or where that is not there either,
+ * Loads the policy of a file; without one, that of POLICY_FILE, or if that is not there either,
  * the built-in one: no rules, so that what is secret is for root and the rest for everybody.
  *
  * @param file as configured: a file that was asked for and is not there is an error

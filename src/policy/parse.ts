@@ -167,7 +167,7 @@ function ruleOf(written: Written['rule'][number], at: number, known: Accounts): 
   }
 }
 
-/** Where no name is known the set is empty, and the rule matches nobody. */
+/** If no name is known the set is empty, and the rule matches nobody. */
 function numbersOf(
   entries: readonly Account[],
   known: ReadonlyMap<string, number>,

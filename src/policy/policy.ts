@@ -1,12 +1,12 @@
 import type { Caller } from '../caller/caller.ts'
 import type { PathPattern, Pattern } from './pattern.ts'
 
-/** Who may read what: rules in order, and what holds where none of them speaks. */
+/** Who may read what: rules in order, and what holds if none of them speaks. */
 export interface Policy {
   /** `audit` allows everything and records what `enforce` would have refused. */
   readonly mode: 'enforce' | 'audit'
   readonly rules: readonly Rule[]
-  /** Paths that only root reads where no rule says otherwise. */
+  /** Paths that only root reads if no rule says otherwise. */
   readonly secretPaths: readonly PathPattern[]
   /** Users and groups of rules that are nobody here, in words, each with its place in the file. */
   readonly unknownAccounts: readonly string[]
@@ -30,7 +30,7 @@ export interface Rule {
 /** What the policy says, and by which rule. */
 export interface Decision {
   readonly allowed: boolean
-  /** The number of the rule that decided; `default` where none did. */
+  /** The number of the rule that decided; `default` if none did. */
   readonly rule: number | 'default'
   readonly why: string
 }
@@ -65,11 +65,11 @@ export function decide(policy: Policy, caller: Caller, path: string): Decision {
 }
 
 /**
- * The first list of a rule that does not match, or undefined where all do.
+ * The first list of a rule that does not match, or undefined if all do.
  *
  * An allow rule that names its callers speaks of processes where the agent is: uid 0 in a container
  * is not the root that the rule means. A process in a container, or in another user or PID
- * namespace, is matched where `containers` names it, or by a rule for everybody. A deny rule speaks
+ * namespace, is matched if `containers` names it, or by a rule for everybody. A deny rule speaks
  * of all, so that nobody escapes it by entering a namespace.
  */
 export function mismatch(rule: Rule, caller: Caller, path: string): Mismatch | undefined {
@@ -87,7 +87,7 @@ export function mismatch(rule: Rule, caller: Caller, path: string): Mismatch | u
   return contained ? undefined : 'containers'
 }
 
-/** Whether a path is one that only root reads where no rule says otherwise. */
+/** Whether a path is one that only root reads if no rule says otherwise. */
 export function isSecret(policy: Policy, path: string): boolean {
   return policy.secretPaths.some((pattern) => pattern.matches(path))
 }
@@ -124,7 +124,7 @@ function runsOneOf(caller: Caller, executables: readonly Pattern[]): boolean {
   return caller.executable !== undefined && anyMatches(executables, caller.executable)
 }
 
-/** What tells whether a rule names the executable at a path; undefined where no rule names any. */
+/** What tells whether a rule names the executable at a path; undefined if no rule names any. */
 export function executablesNamed(policy: Policy): ((path: string) => boolean) | undefined {
   const patterns = policy.rules.flatMap((rule) => rule.executables ?? [])
   return patterns.length === 0 ? undefined : (path) => anyMatches(patterns, path)

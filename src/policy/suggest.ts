@@ -31,7 +31,7 @@ const record = z.object({
 /**
  * Reads one line of the agent's log.
  *
- * @returns what was seen; undefined where the line tells of nothing seen
+ * @returns what was seen; undefined if the line tells of nothing seen
  * @throws MetabindError POLICY_INVALID for a path with an asterisk, which callers may ask for and
  *   which, written into a rule, would match other paths
  */
