@@ -15,7 +15,7 @@ import type { Log } from '../log.ts'
 import type { Counters } from '../relay/counters.ts'
 import { keyObjectOf } from '../verify/tpm-key.ts'
 
-/** The audit records of one agent: the log, and the chain in a file where one is configured. */
+/** The audit records of one agent: the log, and the chain in a file if one is configured. */
 export interface AuditTrail {
   readonly audit: Audit
   /** The end of the chain in the file. */
@@ -31,7 +31,7 @@ export interface AuditTrail {
 // The TPM may be what the agent ends for.
 const LAST_CHECKPOINT_MS_MAX = 3000
 
-/** @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT where the file cannot be used */
+/** @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT if the file cannot be used */
 export function openAuditTrail(config: Config, log: Log, counters: Counters): AuditTrail {
   const logFault = (error: MetabindError) =>
     log.error({ code: error.code, cause: causeChain(error) }, 'audit file')

@@ -5,7 +5,7 @@ import type { AuditTrail } from './audit-trail.ts'
 export interface Ending {
   /** Whether what is under way is answered first. */
   readonly answering: boolean
-  /** What it cannot go on with; left out where it was told to end. */
+  /** What it cannot go on with; left out if it was told to end. */
   readonly why?: unknown
 }
 

@@ -1,7 +1,7 @@
 import { monotonicUsec, notify } from 'metabind-linux'
 import type { Supervisor } from './supervisor.ts'
 
-/** systemd, by the messages of sd_notify(3). Where nobody asked for them, nothing is sent. */
+/** systemd, by the messages of sd_notify(3). If nobody asked for them, nothing is sent. */
 export interface ServiceManager extends Supervisor {
   /** Runs a reload between RELOADING=1 and READY=1. */
   reloading(reload: () => Promise<void>): Promise<void>

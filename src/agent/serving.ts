@@ -111,7 +111,7 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
   }
 }
 
-/** Where they are off there are none. */
+/** If they are off there are none. */
 function urlsOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
   const { config, dialect, inherited } = deps
   // The socket unit is off unless somebody turned it on, which is as good as the setting.

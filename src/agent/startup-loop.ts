@@ -20,7 +20,7 @@ export interface StartupLoop {
   /**
    * Takes step after step, each again for as long as waiting may help.
    *
-   * @throws MetabindError where only a new process can help; AbortError when the agent ends
+   * @throws MetabindError if only a new process can help; AbortError when the agent ends
    */
   toReady(deps: StartupDeps): Promise<ReadyState>
 }

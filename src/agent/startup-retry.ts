@@ -13,7 +13,7 @@ export const FATAL: readonly ErrorCode[] = [
   'TPM_STUCK',
 ]
 
-/** What a step failed on, where waiting may help; thrown on where it cannot. */
+/** What a step failed on, if waiting may help; thrown on if it cannot. */
 export function passingProblem(error: unknown): MetabindError {
   if (!(error instanceof MetabindError) || FATAL.includes(error.code)) throw error
   return error
@@ -40,7 +40,7 @@ export function nextRetry(
 
 /**
  * The same step is taken again, but for the self-test: what it found wrong is mended in the TPM, its
- * NV memory or the source, so nothing that was taken from them before is kept. Nor is it where
+ * NV memory or the source, so nothing that was taken from them before is kept. Nor is it if
  * another TPM answers than the one that the keys were made in, or the same after a reset.
  */
 export function afterFailure(

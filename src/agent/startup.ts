@@ -32,7 +32,7 @@ interface Proved {
   readonly keys: InstanceKeys
   readonly sealedFiles: SealedFiles
   readonly identity: InstanceIdentity
-  /** Set where the source failed so, and the identity is the one that it gave earlier in this boot. */
+  /** Set if the source failed so, and the identity is the one that it gave earlier in this boot. */
   readonly insteadOfSource: MetabindError | undefined
 }
 
@@ -112,7 +112,7 @@ async function openSealedFiles(keys: InstanceKeys, deps: StartupDeps): Promise<S
   return deps.openSealedFiles(await deriveSealKey(derive, context, deps.salt))
 }
 
-/** Asks the source, whose answer wins; only where it gives none counts what it said earlier. */
+/** Asks the source, whose answer wins; only if it gives none counts what it said earlier. */
 async function identify(
   keys: InstanceKeys,
   sealedFiles: SealedFiles,

@@ -15,7 +15,7 @@ import type { StartupState } from './startup.ts'
  * What the agent says about itself.
  *
  * @param problem what startup waits for, or why issuing and accepting have stopped
- * @param auditHead the end of the audit chain, where there is a file
+ * @param auditHead the end of the audit chain, if there is a file
  * @param refusedRoles see MetadataState
  */
 export function agentStatus(

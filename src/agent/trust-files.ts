@@ -13,7 +13,7 @@ const FILES_MAX = 256
  * Reads the trust anchors that the configuration names. Those that Alibaba Cloud publishes are
  * known without being told, on instances of that cloud.
  *
- * @throws MetabindError FILE_UNUSABLE, VERIFY_ANCHOR where a file is no certificate
+ * @throws MetabindError FILE_UNUSABLE, VERIFY_ANCHOR if a file is no certificate
  */
 export function readTrust({ tpm, source }: Config): ParsedTrust {
   const isAliyun = source.dialect === 'aliyun'

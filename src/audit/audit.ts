@@ -46,7 +46,7 @@ export interface AuditRecord {
   /** Of the request that it was decided on; refused callers are told it. */
   readonly id?: string | undefined
   readonly caller?: Caller | undefined
-  /** The user, where no more of the caller is known. */
+  /** The user, if no more of the caller is known. */
   readonly uid?: number | undefined
   /** What decided: a rule of the policy, or one of the limits. */
   readonly rule?: string | number | undefined

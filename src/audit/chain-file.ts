@@ -25,7 +25,7 @@ export interface ChainFile {
 /**
  * Opens the file at a path, or makes it.
  *
- * @throws MetabindError DIRECTORY_UNSAFE where it is no file of the agent's alone, DIRECTORY_FAULT
+ * @throws MetabindError DIRECTORY_UNSAFE if it is no file of the agent's alone, DIRECTORY_FAULT
  */
 export function openChainFile(path: string): ChainFile {
   const { O_RDWR, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
@@ -71,7 +71,7 @@ export function wasMoved(path: string, { descriptor }: ChainFile): boolean {
 
 /**
  * Where a file of an earlier process ends. What follows the last line end was cut by a crash; it is
- * removed. `head` is undefined where the file is empty, or its last line is no record of a chain.
+ * removed. `head` is undefined if the file is empty, or its last line is no record of a chain.
  */
 export function endOfChain(file: ChainFile): { head: ChainHead | undefined; cutBytes: number } {
   const tail = Buffer.alloc(Math.min(file.bytes, 2 * LINE_READ_BYTES_MAX))

@@ -61,7 +61,7 @@ export function encodeLine(
 
 /**
  * @param text the bytes of a line as Latin-1, so that each byte is a character
- * @returns the line taken apart, or undefined where it is none or its hash is wrong
+ * @returns the line taken apart, or undefined if it is none or its hash is wrong
  */
 export function decodeLine(text: string): ChainLine | undefined {
   const [, covered, seq, prev, hash] = LINE.exec(text) ?? []

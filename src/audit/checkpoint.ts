@@ -11,13 +11,13 @@ export interface CheckpointSigner {
   sign(message: Buffer): Promise<Buffer>
 }
 
-/** Signs the end of the chain at intervals, and when told to; never where nothing was added. */
+/** Signs the end of the chain at intervals, and when told to; never if nothing was added. */
 export interface Checkpoints {
   now(): Promise<void>
   end(): void
 }
 
-/** @param onFault told where the TPM does not sign; the next interval tries again */
+/** @param onFault told if the TPM does not sign; the next interval tries again */
 export function startCheckpoints(
   file: AuditFile,
   signer: CheckpointSigner,

@@ -5,7 +5,7 @@ import type { AuditRecord } from './audit.ts'
 /** Writes a record. @param time of what it says; now, if absent */
 export type WriteRecord = (record: AuditRecord, owner: Owner, time?: string) => void
 
-/** Records that are counted where one owner causes too many, and the counts written from time to time. */
+/** Records that are counted if one owner causes too many, and the counts written from time to time. */
 export interface Counted {
   /** Writes the record or counts it. @returns whether it was written */
   take(record: AuditRecord, owner: Owner): boolean

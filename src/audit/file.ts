@@ -33,7 +33,7 @@ const RETRY_MS = 1000
  * nobody's requests: records wait in a bounded queue, then are counted, and the chain itself says
  * how many it lost (`chain.gap`).
  *
- * @param headFile where the end of the chain is kept besides the file, which may be renamed while no agent runs
+ * @param headFile if the end of the chain is kept besides the file, which may be renamed while no agent runs
  * @throws MetabindError DIRECTORY_UNSAFE, DIRECTORY_FAULT if it cannot be used at start
  */
 export function openAuditFile(

@@ -23,7 +23,7 @@ interface Repeated {
 }
 
 /**
- * Allowed events: each is recorded at once. Where an owner causes many, those that are like one within the
+ * Allowed events: each is recorded at once. When an owner causes many, those that are like one within the
  * last second are counted, and recorded as one each second, with the number (`count`) and the process that
  * caused the last of them. So a program that makes a thousand tokens a second is two lines a second, and
  * nothing of what it did is left out.

@@ -216,7 +216,7 @@ function signedHere(walk: Walk, of: ChainHead, checkpointSeq: number): void {
     throw new ChainBroken('the checkpoint signs another record than the one with that number')
   }
   walk.signedUpTo = of.seq
-  // The checkpoint is checked by itself; where it follows at once, nothing is between that is not signed.
+  // The checkpoint is checked by itself; if it follows at once, nothing is between that is not signed.
   walk.vouchedUpTo =
     checkpointSeq === of.seq + 1 ? checkpointSeq : Math.max(walk.vouchedUpTo, of.seq)
   for (const seq of walk.unsigned.keys()) {

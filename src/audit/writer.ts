@@ -25,7 +25,7 @@ const TEXT_CHARACTERS_MAX = 512
 
 /**
  * @param log where records go, marked so that they can be told from its other lines; its level does not matter
- * @param file the hash chain, where one is configured
+ * @param file the hash chain, if one is configured
  * @param clockMs a clock that never jumps
  */
 export function auditWriter(

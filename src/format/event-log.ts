@@ -34,10 +34,10 @@ interface LoggedEvent {
 }
 
 /**
- * A log is crypto-agile where it begins with TCG_EfiSpecIDEvent. Else it is in the form of TPM 1.2, with
+ * A log is crypto-agile if it begins with TCG_EfiSpecIDEvent. Else it is in the form of TPM 1.2, with
  * SHA-1 alone, or empty: there are machines whose firmware writes no other.
  *
- * @throws MetabindError VERIFY_EVENT_LOG where the log is malformed
+ * @throws MetabindError VERIFY_EVENT_LOG if the log is malformed
  */
 export function replayEventLog(log: Uint8Array): ReplayedPcrs {
   const reader = new LittleEndianReader(log, () => refuse('truncated'))

@@ -18,7 +18,7 @@ export const identityClaimsSchema = z.looseObject({
   /** Seconds since 1970. */
   iat: z.int().nonnegative(),
   exp: z.int().nonnegative(),
-  /** Not made by the agent, and honoured where it stands (RFC 7519, 4.1.5). */
+  /** Not made by the agent, and honoured if it stands (RFC 7519, 4.1.5). */
   nbf: z.int().nonnegative().exactOptional(),
   jti: z.string().min(1),
   /** In hex. */
@@ -35,7 +35,7 @@ export function identityTokenInput(claims: IdentityClaims): string {
 /**
  * The token, from its input and the TPMT_SIGNATURE of its digest.
  *
- * @throws MetabindError VERIFY_STRUCTURE where the signature is no ECDSA of P-256 with SHA-256
+ * @throws MetabindError VERIFY_STRUCTURE if the signature is no ECDSA of P-256 with SHA-256
  */
 export function identityTokenOf(input: string, tpmSignature: Uint8Array): string {
   return `${input}.${es256Signature(tpmSignature).toString('base64url')}`
@@ -45,7 +45,7 @@ export function identityTokenOf(input: string, tpmSignature: Uint8Array): string
  * r and s of a TPMT_SIGNATURE, 32 bytes each: the form of ES256 (RFC 7518 3.4) and of IEEE P1363. A
  * TPM may have left leading zeros out.
  *
- * @throws MetabindError VERIFY_STRUCTURE where the signature is no ECDSA of P-256 with SHA-256
+ * @throws MetabindError VERIFY_STRUCTURE if the signature is no ECDSA of P-256 with SHA-256
  */
 export function es256Signature(tpmSignature: Uint8Array): Buffer {
   const signature = parseSignature(tpmSignature)

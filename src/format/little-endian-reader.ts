@@ -4,7 +4,7 @@ export class LittleEndianReader {
   readonly #truncated: () => never
   #offset = 0
 
-  /** @param truncated throws where more is asked for than there is */
+  /** @param truncated throws if more is asked for than there is */
   constructor(bytes: Uint8Array, truncated: () => never) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#truncated = truncated

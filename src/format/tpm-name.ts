@@ -13,7 +13,7 @@ const HIERARCHY = {
 export type TpmHierarchy = keyof typeof HIERARCHY
 
 /**
- * Name of an object: nameAlg ‖ H_nameAlg(TPMT_PUBLIC) (Part 1, 16). A Name is trusted only where it
+ * Name of an object: nameAlg ‖ H_nameAlg(TPMT_PUBLIC) (TPM 2.0 Part 1, 16). A Name is trusted only if it
  * was computed here, from a public area whose attributes were checked.
  */
 export function nameOf(publicArea: Uint8Array): Buffer {

@@ -35,7 +35,7 @@ export interface EkTemplate {
   readonly publicArea: Buffer
 }
 
-/** The default EK templates in order of preference: elliptic curves first, RSA where there is no other. */
+/** The default EK templates in order of preference: elliptic curves first, RSA if there is no other. */
 export const EK_TEMPLATES: readonly EkTemplate[] = [
   {
     kind: 'P-256',
