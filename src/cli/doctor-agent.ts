@@ -13,7 +13,7 @@ const status = z.object({
   source: z.object({ refusedRoles: z.array(refusedRole).optional() }).optional(),
 })
 
-/** Whether the agent runs and is ready; its own words where it is not. */
+/** Whether the agent runs and is ready; its own words if it is not. */
 export async function checkAgent({ sockets }: Installation): Promise<Finding[]> {
   try {
     const { ready, state, problem, source } = answerOf(

@@ -31,7 +31,7 @@ export function configFilesOf({ configFiles }: Installation): readonly string[] 
   return configFiles ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : [])
 }
 
-/** The configuration, or undefined where checkConfiguration has already said that there is none. */
+/** The configuration, or undefined if checkConfiguration has already said that there is none. */
 export function configOf(installation: Installation): Config | undefined {
   try {
     return readConfig(configFilesOf(installation))

@@ -91,7 +91,7 @@ function observingFindings({ state, secondsLeft }: LockdownState): Finding[] {
   return [{ id: 'lockdown-observes', weight: 'hint', says, remedy }]
 }
 
-/** Whoever holds the port of credentials URLs while no agent runs hands out credentials of his own. */
+/** Whoever holds the port of credentials URLs while no agent runs hands out credentials of their own. */
 export function checkCredentialsPort(installation: Installation): Finding[] {
   const uri = configOf(installation)?.credentials_uri
   if (!uri?.enabled) return []

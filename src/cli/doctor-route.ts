@@ -18,7 +18,7 @@ export function checkRoute(installation: Installation): Finding[] {
   return [{ id: 'service-route-refused', weight: 'hint', says, remedy }]
 }
 
-/** None where the kernel has no IPv4. */
+/** None if the kernel has no IPv4. */
 function routes(): string {
   try {
     return readFileSync('/proc/net/route', 'utf8')

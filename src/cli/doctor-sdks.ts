@@ -81,7 +81,7 @@ function homesOf({ home, isRoot }: Installation): string[] {
   return [...homes]
 }
 
-/** Older cloud-init reads without tokens, and fails where the console requires them. */
+/** Older cloud-init reads without tokens, and fails if the console requires them. */
 export function checkCloudInit(): Finding[] {
   const asked = spawnSync('cloud-init', ['--version'], { encoding: 'utf8', timeout: 10_000 })
   const version = /(\d+)\.(\d+)(?:\.(\d+))?/.exec(`${asked.stdout ?? ''}${asked.stderr ?? ''}`)

@@ -13,7 +13,7 @@ export type Environment = Record<string, string | undefined>
  * @param how a credentials URL, or the credentials themselves
  * @param from the environment so far
  * @param role the instance's own if absent
- * @throws MetabindError where the agent gives none
+ * @throws MetabindError if the agent gives none
  */
 export async function environmentOf(
   client: Client,

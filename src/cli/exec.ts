@@ -97,7 +97,7 @@ function definedOf(environment: Environment): Record<string, string> {
   )
 }
 
-/** As execvp(3) finds it; where it does not, the exit code that a shell has for that, which is said. */
+/** As execvp(3) finds it; if it does not, the exit code that a shell has for that, which is said. */
 function executableOf(name: string): string | number {
   const isPath = name.includes('/')
   const places = isPath ? [''] : (process.env.PATH ?? '/usr/bin:/bin').split(delimiter)

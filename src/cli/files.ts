@@ -25,7 +25,7 @@ export function writeFile(path: string, content: string | Buffer): void {
 }
 
 /**
- * Writes a file whole or not at all. What is at `path` is replaced only where it is a regular file; a
+ * Writes a file whole or not at all. What is at `path` is replaced only if it is a regular file; a
  * symbolic link is neither followed nor replaced, whoever has planted it.
  */
 function replaceFile(path: string, content: string | Buffer, mode: number): void {
@@ -43,7 +43,7 @@ function replaceFile(path: string, content: string | Buffer, mode: number): void
   }
 }
 
-/** Reads a small file, or standard input where the name is `-`. Links, pipes and devices are refused. */
+/** Reads a small file, or standard input if the name is `-`. Links, pipes and devices are refused. */
 export async function readSmallFile(path: string, bytesMax: number): Promise<string> {
   if (path === '-') return (await text(process.stdin)).slice(0, bytesMax + 1)
   let descriptor: number

@@ -36,7 +36,7 @@ Whoever is answered needs a session token for each read, which the agent issues 
 ${plan.mode === 'observe' ? 'While observing nobody is refused: this is for lockdown without --observe.\n' : ''}`
 }
 
-/** Undefined where no agent answers: a preview is of use before there is one. */
+/** Undefined if no agent answers: a preview is of use before there is one. */
 async function observedIfAny(sockets: Sockets): Promise<ObservedRow[] | undefined> {
   try {
     return await observedBy(sockets)

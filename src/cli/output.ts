@@ -52,12 +52,12 @@ export function printBytes(bytes: Buffer): void {
   else write(STDOUT, bytes)
 }
 
-/** Begins a new page, where somebody looks at one. */
+/** Begins a new page, if somebody looks at one. */
 export function clearTerminal(): void {
   if (isTerminal()) write(STDOUT, '\x1b[H\x1b[2J')
 }
 
-/** One line on standard error. Where that cannot be written either there is nobody to tell. */
+/** One line on standard error. If that cannot be written either there is nobody to tell. */
 export function complain(line: string): void {
   try {
     write(STDERR, `metabind: ${oneLine(line)}\n`)

@@ -40,7 +40,7 @@ policy that allows what was seen: journalctl -u metabindd -o cat | metabind poli
 }
 
 /**
- * @param file undefined: the one of the package, where there is one
+ * @param file undefined: the one of the package, if there is one
  * @throws MetabindError POLICY_…
  */
 export async function readPolicy(file: string | undefined): Promise<Policy> {

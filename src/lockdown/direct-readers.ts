@@ -9,7 +9,7 @@ import type { Lockdown } from './rules.ts'
 export interface DirectReader {
   readonly user: string
   readonly uid: number
-  /** Undefined where it had ended before it could be looked at. */
+  /** Undefined if it had ended before it could be looked at. */
   readonly pid: number | undefined
   readonly unit: string | undefined
   readonly container: string | undefined

@@ -15,7 +15,7 @@ export function applyRules(rules: string): void {
   run(['-f', '-'], rules)
 }
 
-/** What of lockdown is in force; undefined where there is no table. @throws MetabindError FIREWALL_FAILED */
+/** What of lockdown is in force; undefined if there is no table. @throws MetabindError FIREWALL_FAILED */
 export function lockdownState(): LockdownState | undefined {
   const tables = run(['list', 'tables', 'ip']).split('\n')
   if (!tables.includes(`table ${LOCKDOWN_TABLE}`)) return undefined

@@ -23,7 +23,7 @@ const FOR_SECONDS_MAX = 7 * 24 * 3600
  * Decides what the rules say, from the options and the agent's configuration.
  *
  * @throws UsageError for an option that cannot be meant
- * @throws MetabindError LOCKDOWN_UNPREPARED where the rules would guard nothing or break everybody
+ * @throws MetabindError LOCKDOWN_UNPREPARED if the rules would guard nothing or break everybody
  */
 export function planLockdown(flags: LockdownFlags): Lockdown {
   const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
@@ -59,7 +59,7 @@ type Listeners = Places & Pick<Lockdown, 'agentUid' | 'containers'>
 
 /**
  * Redirecting to a port where nobody listens would refuse every caller, and to one that somebody
- * else holds, leave them all to him.
+ * else holds, leave them all to that one.
  *
  * @throws MetabindError LOCKDOWN_UNPREPARED
  */

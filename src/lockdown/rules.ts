@@ -19,7 +19,7 @@ export interface Lockdown {
   readonly agentUid: number
   /** The agent's loopback listener for this mode. */
   readonly listenerPort: number
-  /** The one for observing, also where this is not that mode: what it translated before is cut. */
+  /** The one for observing, even if this is not that mode: what it translated before is cut. */
   readonly observePort: number
   /**
    * What becomes of what containers and pods with networks of their own send: refused, left alone, or
@@ -60,7 +60,7 @@ export function removalRules(): string {
   return `add table ${LOCKDOWN_TABLE}\ndelete table ${LOCKDOWN_TABLE}\n`
 }
 
-/** Takes the timeout away. nft refuses it where the time is over, so that nothing is half there. */
+/** Takes the timeout away. nft refuses it if the time is over, so that nothing is half there. */
 export function confirmationRules(address: string): string {
   const element = `element ${LOCKDOWN_TABLE} guarded { ${address} }`
   return `delete ${element}\nadd ${element}\n`
@@ -84,12 +84,12 @@ function redirectChain({ mode, port, agentUid, listenerPort }: Lockdown): string
 
 /**
  * Nobody but root connects to the listener otherwise than redirected. Somebody who did, from a port
- * of his choice, would make the kernel give the next redirected connection from that port another
+ * of their choice, would make the kernel give the next redirected connection from that port another
  * one, and the agent would look for the owner of that other one.
  *
  * And nobody but the agent answers there. Its port is open to all users: whoever took it while the
  * agent is stopped would be the metadata service for the whole host, root included. The second
- * packet of a connection is refused to him, so that none is ever made.
+ * packet of a connection is refused to them, so that none is ever made.
  */
 function listenerChain({ listenerPort, agentUid }: Lockdown): string {
   const answer = `ip saddr 127.0.0.0/8 tcp sport ${listenerPort} tcp flags & (syn | ack) == syn | ack`
@@ -139,9 +139,9 @@ function guardChain({ agentUid, observePort }: Lockdown): string {
  * Has the host take for its own what containers send to the service: a rule of its routing sees the
  * mark, and a socket that systemd holds has the address. Translating to a loopback address would need
  * route_localnet, which opens every loopback service of the host to containers; nft's tproxy is undone
- * where bridges call iptables (br_netfilter), as Docker and Kubernetes want it.
+ * if bridges call iptables (br_netfilter), as Docker and Kubernetes want it.
  *
- * Before destination NAT, and before the decision where to. Where there is no such socket the packet
+ * Before destination NAT, and before the decision where to. If there is no such socket the packet
  * goes on as one to forward, and is refused there: the host itself would be silent, as the address is
  * none of its own. So is what belongs to a connection that observing has translated.
  */
@@ -200,7 +200,7 @@ export interface LockdownState {
   readonly address: string | undefined
   /** The user that the rules let through. */
   readonly agentUid: number | undefined
-  /** Seconds until the kernel rolls back; undefined where that is never. */
+  /** Seconds until the kernel rolls back; undefined if that is never. */
   readonly secondsLeft: number | undefined
   /** Whether what containers send is for the agent. */
   readonly takesContainers: boolean
@@ -229,7 +229,7 @@ const listing = z.object({
   ),
 })
 
-/** Reads the JSON of `nft -j list table`. @throws SyntaxError or ZodError where it is none of ours */
+/** Reads the JSON of `nft -j list table`. @throws SyntaxError or ZodError if it is none of ours */
 export function readLockdown(json: string): LockdownState {
   const items = listing.parse(JSON.parse(json)).nftables
   const guarded = items.find(({ set }) => set?.name === 'guarded')?.set?.elem?.[0]

@@ -54,7 +54,7 @@ export function policyOf(sockets: Sockets): AskPolicy {
 /**
  * Where the credentials of the instance's role are; rules may name it.
  *
- * @returns undefined where it has no role, or nobody can be asked
+ * @returns undefined if it has no role, or nobody can be asked
  */
 export async function findCredentialsPath(sockets: Sockets): Promise<string | undefined> {
   for (const list of ROLE_LISTS) {

@@ -37,8 +37,8 @@ interface Held {
 /**
  * @param client how the agent is reached
  * @param role the RAM role; the instance's own if absent
- * @returns a provider that asks the agent at most once a minute. Where the agent or the source is
- *   down it goes on with what it has until that expires; where the agent refuses, it fails at once.
+ * @returns a provider that asks the agent at most once a minute. While the agent or the source is
+ *   down it goes on with what it has until that expires; if the agent refuses, it fails at once.
  */
 export function alicloudProvider(client: Client, role?: string): AlicloudProvider {
   let held: Held | undefined

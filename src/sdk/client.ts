@@ -49,7 +49,7 @@ export interface WatchOptions {
 
 /** Reads metadata as the user of this process. Every failure is a MetabindError with a `code`. */
 export interface Client {
-  /** The session token in use, a new one where that is about to end. */
+  /** The session token in use, a new one if that is about to end. */
   token(): Promise<Secret<string>>
   /** @param path absolute (`/latest/user-data`), or short (`instance-id`, `user-data`) */
   get(path: string): Promise<Buffer>
@@ -62,7 +62,7 @@ export interface Client {
   /**
    * The value at `path` now, and again whenever it has changed; undefined while there is none. Waits
    * out an agent or a source that is down; other failures end it. Its first step throws a RangeError
-   * where `everyMs` is out of bounds.
+   * if `everyMs` is out of bounds.
    */
   watch(path: string, options?: WatchOptions): AsyncGenerator<Buffer | undefined, void>
 }
@@ -167,7 +167,7 @@ async function* watch(
   }
 }
 
-/** The value, which may be none; undefined where there is no telling now. */
+/** The value, which may be none; undefined if there is no telling now. */
 async function look(
   get: (path: string) => Promise<Buffer>,
   path: string,

@@ -9,7 +9,7 @@ export interface Cloud {
   readonly tokenPath: string
   readonly tokenHeader: string
   readonly ttlHeader: string
-  /** How a read without a token is refused where tokens are required. */
+  /** How a read without a token is refused if tokens are required. */
   readonly statusWithoutToken: 401 | 403
   /** Whether a read with X-Forwarded-For is refused too; a token request always is. */
   readonly refusesForwardedReads: boolean
