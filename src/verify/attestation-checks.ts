@@ -69,7 +69,7 @@ export const QUOTE_CHECKS: readonly Check[] = [
   },
 ]
 
-/** A key of the agent: what it is, and the AK's word that the TPM holds it, where it should. */
+/** A key of the agent: what it is, and the AK's word that the TPM holds it, if it should. */
 export function certificationChecks(label: CertifiedKey): readonly Check[] {
   const of = `certification of ${label}`
   return [

@@ -25,7 +25,7 @@ export function basicConstraints(
   })
 }
 
-/** Whether a bit of KeyUsage is set; undefined where the certificate has no such extension. */
+/** Whether a bit of KeyUsage is set; undefined if the certificate has no such extension. */
 export function hasKeyUsage(certificate: Certificate, bit: number): boolean | undefined {
   return read(certificate, EXTENSION.keyUsage, (value) => {
     const { result } = fromBER(value)

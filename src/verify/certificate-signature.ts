@@ -22,7 +22,7 @@ const RSA_BITS_MAX = 8192
 const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1'])
 const EXPONENT_MAX = 0xffff_ffffn
 
-/** @throws MetabindError VERIFY_CERTIFICATE_ALGORITHM where the algorithm or the issuer's key is weak */
+/** @throws MetabindError VERIFY_CERTIFICATE_ALGORITHM if the algorithm or the issuer's key is weak */
 export function requireStrongSignature(certificate: Certificate, issuer: Certificate): void {
   const algorithm = ALGORITHMS.get(certificate.signatureAlgorithm)
   if (algorithm === undefined) weak(`signature algorithm ${certificate.signatureAlgorithm}`)

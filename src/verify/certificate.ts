@@ -23,11 +23,11 @@ export interface Certificate {
   /** Names as DER. */
   readonly subject: Buffer
   readonly issuer: Buffer
-  /** The same as comparableName makes them: equal where the names are. */
+  /** The same as comparableName makes them: equal if the names are. */
   readonly comparableSubject: string
   readonly comparableIssuer: string
   readonly subjectKeyId: Buffer | undefined
-  /** Undefined as well where the issuer is named in another way. */
+  /** Undefined as well if the issuer is named in another way. */
   readonly authorityKeyId: Buffer | undefined
   readonly serialNumber: string
   readonly notBefore: Date

@@ -14,7 +14,7 @@ import type { VerifyCode } from './verify-error.ts'
 
 /** Leaf, five authorities between, anchor: the longest that makers of TPMs have. */
 const PATH_MAX = 7
-// Names may match in many ways where somebody wants them to; genuine chains have one path.
+// Names may match in many ways if somebody wants them to; genuine chains have one path.
 const PATHS_MAX = 16
 // Certificates looked at as issuers, on paths that lead nowhere as well: seven of one name would be
 // put into any order. A genuine path needs a few for each of its links.
@@ -67,8 +67,8 @@ export const PATH_CODES: readonly VerifyCode[] = [
  * Finds a path from the leaf to an anchor that keeps every rule.
  *
  * @returns the path, leaf first, anchor last
- * @throws MetabindError one of PATH_CODES: of the first path, where none is good
- * @throws RangeError where `now` is no valid date
+ * @throws MetabindError one of PATH_CODES: of the first path, if none is good
+ * @throws RangeError if `now` is no valid date
  */
 export function validatePath(
   leaf: Certificate,
@@ -188,7 +188,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   EXTENSION.certificatePolicies,
 ])
 
-/** RFC 5280 6.1.4 (o), 6.1.5 (f). Name constraints are refused even where not critical: they are not applied. */
+/** RFC 5280 6.1.4 (o), 6.1.5 (f). Name constraints are refused even if not critical: they are not applied. */
 function requireKnownExtensions(path: readonly Certificate[]): void {
   for (const { extensions } of path) {
     for (const [oid, { critical }] of extensions) {

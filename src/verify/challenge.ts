@@ -57,7 +57,7 @@ export function makeChallenge(
  *
  * @returns what verifyEvidence takes as `activation`
  * @throws VerifyError VERIFY_CHALLENGE, VERIFY_CHALLENGE_EXPIRED, VERIFY_ACTIVATION
- * @throws RangeError where `now`, or the time in `kept`, is none
+ * @throws RangeError if `now`, or the time in `kept`, is none
  */
 export function finishChallenge(answer: Answer, kept: KeptSecret, now: Date): FinishedActivation {
   const nowMs = timeMsOf(now)

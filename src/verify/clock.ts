@@ -15,7 +15,7 @@ const NAME = /^(?:[0-9a-f]{2})+$/
  * The record that a verifier kept. A Name in another spelling would be taken for another key's, and the
  * record be left out.
  *
- * @throws RangeError where it is none
+ * @throws RangeError if it is none
  */
 export function requireClockRecord(record: ClockRecord): ClockRecord {
   const { akName, clockMs, resetCount, restartCount } = record

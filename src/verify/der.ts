@@ -6,7 +6,7 @@ import { MetabindError } from '../errors.ts'
  * linear time, so that what was signed has one reading only.
  */
 
-/** One element: its tag byte, all of its bytes, and the elements in it where it is constructed. */
+/** One element: its tag byte, all of its bytes, and the elements in it if it is constructed. */
 export interface DerNode {
   readonly tag: number
   readonly bytes: Buffer

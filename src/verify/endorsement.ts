@@ -12,7 +12,7 @@ export type Anchor =
   | { readonly kind: 'ek-certificate' | 'ak-certificate'; readonly path: readonly Certificate[] }
 
 /**
- * Finds what vouches for the TPM: a pinned EK; else the EK certificate, where anchors for such are
+ * Finds what vouches for the TPM: a pinned EK; else the EK certificate, if anchors for such are
  * given; else the AK certificate. A certificate that is there and does not hold is a refusal, never
  * a reason to try the next.
  *

@@ -10,7 +10,7 @@ import type { PcrValues } from './pcr-quote.ts'
 const FIRMWARE_PCRS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7]
 
 /**
- * Where the log is of a quoted bank, it leads to the quoted values. A PCR without events must have its
+ * If the log is of a quoted bank, it leads to the quoted values. A PCR without events must have its
  * first value: events cannot be left out of the log.
  *
  * @param quoted values whose digest the quote was found to carry

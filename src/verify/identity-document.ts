@@ -72,7 +72,7 @@ function octets(octetString: OctetString): Buffer {
   return Buffer.from(octetString.valueBlock.valueHexView)
 }
 
-/** @throws MetabindError VERIFY_DOCUMENT_SIGNATURE where another key, or other bytes, were signed */
+/** @throws MetabindError VERIFY_DOCUMENT_SIGNATURE if another key, or other bytes, were signed */
 export function requireDocumentSignature(
   document: SignedDocument,
   pinned: Certificate,

@@ -37,7 +37,7 @@ const headerSchema = z.strictObject({
  *
  * @returns its claims
  * @throws VerifyError VERIFY_TOKEN, VERIFY_TOKEN_SIGNATURE, VERIFY_TOKEN_CLAIMS
- * @throws RangeError where `now` is no valid date
+ * @throws RangeError if `now` is no valid date
  */
 export function verifyIdentityToken(token: string, expected: ExpectedToken): IdentityClaims {
   const nowSeconds = timeMsOf(expected.now) / 1000

@@ -30,14 +30,14 @@ const EK_USAGES: Record<TpmPublic['type'], readonly number[]> = {
   keyedhash: [],
 }
 
-/** @throws MetabindError VERIFY_CERTIFICATE_KEY where the certificate is of another TPM's key */
+/** @throws MetabindError VERIFY_CERTIFICATE_KEY if the certificate is of another TPM's key */
 export function requireSameKey(certificate: Certificate, key: TpmPublic): void {
   if (!isSameKey(certificate.publicKey, key)) throw new MetabindError('VERIFY_CERTIFICATE_KEY')
 }
 
 /**
  * The profile of EK certificates (reference: EK credential profile 2.5, 3.2). Old certificates have
- * no extended key usage; where it stands, it must name EK certificates.
+ * no extended key usage; if it stands, it must name EK certificates.
  *
  * @throws MetabindError VERIFY_CERTIFICATE_PROFILE
  */
@@ -71,7 +71,7 @@ function requireEndEntity(certificate: Certificate): void {
   if (!hasAki) refuse('no authorityKeyIdentifier')
 }
 
-/** Where the TPM is named, one directoryName names it; it is critical where it stands for the subject. */
+/** If the TPM is named, one directoryName names it; it is critical if it stands for the subject. */
 function requireTpmName(certificate: Certificate): void {
   const names = directoryNames(certificate)
   const isNameless = certificate.subject.equals(EMPTY_NAME)

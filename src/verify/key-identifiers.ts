@@ -18,7 +18,7 @@ export function subjectKeyIdOf(value: Buffer): Buffer {
 
 /**
  * @param value of the extension authorityKeyIdentifier
- * @returns undefined where it names the issuer in another way
+ * @returns undefined if it names the issuer in another way
  * @throws MetabindError VERIFY_CERTIFICATE
  */
 export function authorityKeyIdOf(value: Buffer): Buffer | undefined {

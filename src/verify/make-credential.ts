@@ -31,7 +31,7 @@ interface Seed {
  * proves nothing about the key. Hash and cipher are the EK's (P-384 EKs have SHA-384 and AES-256),
  * not the object's.
  *
- * @throws MetabindError VERIFY_STRUCTURE where the EK cannot be encrypted to
+ * @throws MetabindError VERIFY_STRUCTURE if the EK cannot be encrypted to
  */
 export function makeCredential(
   ek: TpmPublic,

@@ -23,7 +23,7 @@ export function pcrValuesOf(pcrs: Evidence['pcrs']): PcrValues {
  * The quote selects exactly the PCRs that are shown, both ways, at least one, in banks that are
  * allowed: CVE-2022-0317 and CVE-2024-29039 are a quote over fewer, or over others, than was shown.
  *
- * @param banks those that may be quoted; one bank of SHA-256 or better where undefined
+ * @param banks those that may be quoted; one bank of SHA-256 or better if undefined
  * @throws MetabindError VERIFY_PCR_SELECTION
  */
 export function requireSelection(

@@ -19,7 +19,7 @@ const CURVE_OIDS = {
  * Whether a certificate's SubjectPublicKeyInfo (DER) is the key of a TPMT_PUBLIC: modulus and
  * exponent, or curve and point. Without this the certificate of another TPM would vouch for any key.
  *
- * @throws MetabindError VERIFY_CERTIFICATE where it is no SubjectPublicKeyInfo
+ * @throws MetabindError VERIFY_CERTIFICATE if it is no SubjectPublicKeyInfo
  */
 export function isSameKey(spki: Buffer, key: TpmPublic): boolean {
   const info = parseSpki(spki)

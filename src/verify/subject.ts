@@ -54,7 +54,7 @@ export interface Subject {
   readonly certified: readonly CertifiedSubject[]
 }
 
-/** @throws MetabindError VERIFY_STRUCTURE where a structure of the TPM is malformed */
+/** @throws MetabindError VERIFY_STRUCTURE if a structure of the TPM is malformed */
 export function takeApart(evidence: Evidence, demands: Demands): Subject {
   const ak = namedKey(evidence.ak.public)
   return {

@@ -2,7 +2,7 @@
  * The caller's time in milliseconds. Comparisons with an invalid date are false, whichever way round:
  * each check of a time would pass.
  *
- * @throws RangeError where it is no valid date
+ * @throws RangeError if it is no valid date
  */
 export function timeMsOf(now: Date): number {
   const ms = now.getTime()

@@ -34,7 +34,7 @@ export function keyObjectOf(key: TpmPublic): KeyObject {
   }
 }
 
-/** As any RSA key has it: OpenSSL fails in ways of its own where a modulus is even or too small. */
+/** As any RSA key has it: OpenSSL fails in ways of its own if a modulus is even or too small. */
 function requireModulus(modulus: Buffer, bits: number): void {
   const [first = 0] = modulus
   const isWhole = modulus.length * 8 === bits && first >= 0x80

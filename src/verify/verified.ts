@@ -12,7 +12,7 @@ export interface Verified {
   readonly verified: boolean
   /**
    * Nothing shows that the AK is in a TPM, so software could have made all of this beside a copied
-   * EK certificate. Only where `allowProvisional` was given.
+   * EK certificate. Only if `allowProvisional` was given.
    */
   readonly provisional: boolean
   readonly dialect: string
@@ -42,7 +42,7 @@ export interface Verified {
   readonly pcrs: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** To keep, and to give as `lastClock` the next time. */
   readonly clock: ClockRecord
-  /** False where the TPM lost power: its clock may have gone back by some seconds. */
+  /** False if the TPM lost power: its clock may have gone back by some seconds. */
   readonly clockSafe: boolean
   readonly firmwareVersion: string
   readonly proven: readonly Claim[]

@@ -7,7 +7,7 @@ export type VerifyCode = Extract<ErrorCode, `VERIFY_${string}`>
 export class VerifyError extends MetabindError {
   override readonly name = 'VerifyError'
   declare readonly code: VerifyCode
-  /** Name of the check in CHECKS, or of the function's subject where it is outside of that list. */
+  /** Name of the check in CHECKS, or of the function's subject if it is outside of that list. */
   readonly check: string
 
   constructor(code: VerifyCode, check: string, detail?: string, cause?: unknown) {

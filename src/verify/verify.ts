@@ -29,7 +29,7 @@ export interface VerifyOptions {
   readonly ekInstance?: 'require' | 'prefer' | 'ignore' | undefined
   /** Refuses evidence without the cloud's identity document. */
   readonly demandDocument?: boolean | undefined
-  /** Refuses evidence of an AK that `activation` is not about, also where the AK has a certificate. */
+  /** Refuses evidence of an AK that `activation` is not about, even if the AK has a certificate. */
   readonly demandActivation?: boolean | undefined
   /**
    * Accepts evidence whose AK nothing shows to be in a TPM: neither `activation` nor an AK
@@ -81,7 +81,7 @@ export const CHECKS: readonly Check[] = [
  * @param bytes the document, of any origin
  * @returns the identity, and what is proven of it and what is not
  * @throws VerifyError the first check that refused
- * @throws RangeError where the nonce is not of 16 to 64 bytes, or `now` or `lastClock` is none
+ * @throws RangeError if the nonce is not of 16 to 64 bytes, or `now` or `lastClock` is none
  */
 export function verifyEvidence(bytes: Uint8Array, options: VerifyOptions): Verified {
   return describeVerified(verifiedSubject(bytes, options))
