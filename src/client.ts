@@ -138,7 +138,7 @@ async function askMetadata(sockets: Sockets, asked: Asked): Promise<AgentAnswer>
   }
 }
 
-/** Undefined where no agent says that it is not ready: then the socket has been removed, or is another's. */
+/** Undefined if no agent says that it is not ready: then the socket has been removed, or is another's. */
 async function whyNotReady(sockets: Sockets): Promise<MetabindError | undefined> {
   try {
     const status = await askAdmin(sockets, 'GET', 'status')

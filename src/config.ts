@@ -58,7 +58,7 @@ const tpm = z.strictObject({
   ek_pins: z.array(sha256).max(64).default([]),
   /** Whether the EK certificate must name the instance id. */
   ek_instance: demand.default('prefer'),
-  /** The certificate of the attestation key, and its issuers, where the cloud or you made one. */
+  /** The certificate of the attestation key, and its issuers, if the cloud or you made one. */
   ak_certificate: absolutePath.optional(),
   /** A directory of certificates that it may lead to. */
   ak_anchors: absolutePath.optional(),
@@ -167,7 +167,7 @@ const policy = z.strictObject({
 const audit = z.strictObject({
   /** Audit records as a hash chain, besides the journal. Left out: no file. */
   file: absolutePath.optional(),
-  /** How often the chain's end is signed in the TPM, where records were added. */
+  /** How often the chain's end is signed in the TPM, if records were added. */
   checkpoint_seconds: z.int().min(1).max(86_400).default(600),
 })
 

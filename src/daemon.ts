@@ -25,7 +25,7 @@ Signals: SIGHUP reads the configuration again, SIGUSR1 goes on in a new audit fi
 SIGINT end the agent.
 `
 
-/** Reads the command line. @returns the configuration files, or undefined where all has been said */
+/** Reads the command line. @returns the configuration files, or undefined if all has been said */
 function readArguments(): readonly string[] | undefined {
   const { values } = parseArgs({
     options: {

@@ -61,7 +61,7 @@ export function closeLog(log: Log): Promise<void> {
   })
 }
 
-/** The same, its buffer shared among those whose lines wait, and each line's priority before it where the journal reads. */
+/** The same, its buffer shared among those whose lines wait, and each line's priority before it if the journal reads. */
 function shared(output: Output, onDropped: () => void): pino.DestinationStream {
   const room = waitingRoom(output)
   const toJournal = isJournal(1)

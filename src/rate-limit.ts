@@ -8,7 +8,7 @@ export interface Rate {
 export interface RatePerUid {
   /**
    * @param uid undefined: of those whose user the kernel does not name, who share one bucket
-   * @returns 0 where it was taken, else in how many whole seconds one can be taken again
+   * @returns 0 if it was taken, else in how many whole seconds one can be taken again
    */
   take(uid: number | undefined): number
   /** Uids remembered now. */

@@ -16,7 +16,7 @@ export interface TomlExcess {
 
 /**
  * Looks for nesting, numbers of keys and lengths of strings beyond the bounds. It need not be TOML:
- * where it is not, the parser stops at the place from which on this counts otherwise.
+ * if it is not, the parser stops at the place from which on this counts otherwise.
  */
 export function tomlExcess(text: string): TomlExcess | undefined {
   let depth = 0
