@@ -8,7 +8,7 @@ const HEAD = `# Errors
 
 Every failure has a code. A refused caller gets the HTTP status and one line, \`CODE: sentence\`; the
 command line adds the remedy; the log of the agent has the cause. Programs compare the code. A dialect
-may use another status where its cloud does.
+may use another status if its cloud does.
 
 | Code | Status | Sentence | What to do |
 |---|---|---|---|
