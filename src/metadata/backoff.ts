@@ -1,15 +1,15 @@
 import { MetabindError } from '../errors.ts'
 
 /** What has failed lately, so that a source in trouble is asked little and its callers wait little. */
-export interface Setbacks {
+export interface Backoff {
   /**
    * Whether failures of late keep the source from being asked for this.
    *
    * @param hasOld whether an old answer can be given instead; the wait then grows with each failure
    */
-  holdBack(target: string, hasOld: boolean): boolean
+  isHeldBack(target: string, hasOld: boolean): boolean
   /**
-   * Whether to ask the source for this now, which holdBack says. A yes must be followed by `answered` or `failed`: while
+   * Whether to ask the source for this now, which isHeldBack says. A yes must be followed by `answered` or `failed`: while
    * the source is down it is given to one reader at a time.
    */
   mayAsk(target: string, hasOld: boolean): boolean
@@ -26,18 +26,18 @@ export interface Setbacks {
   readonly isDown: boolean
 }
 
-interface Setback {
+interface Failure {
   readonly error: MetabindError
-  readonly failures: number
+  readonly count: number
   readonly atMs: number
   /** From 0.75 to 1.25: readers and instances do not come back in step. */
   readonly spread: number
 }
 
 /** A failure is remembered this long before a reader who has nothing else causes another try. */
-export const HOLD_MS = 1000
+export const BACKOFF_MS = 1000
 /** The longest wait between tries while an old answer serves. */
-export const HOLD_MS_MAX = 15_000
+export const BACKOFF_MS_MAX = 15_000
 // Any caller can ask for any number of paths that fail.
 const TARGETS_MAX = 1024
 
@@ -48,28 +48,28 @@ const TARGETS_MAX = 1024
  * @param nowMs a clock that never goes back
  * @param random from 0 to 1
  */
-export function setbacks(nowMs: () => number, random: () => number): Setbacks {
-  const targets = new Map<string, Setback>()
-  let source: Setback | undefined
+export function backoff(nowMs: () => number, random: () => number): Backoff {
+  const targets = new Map<string, Failure>()
+  let source: Failure | undefined
   let silentTarget: string | undefined
   let isProbing = false
 
-  const next = (before: Setback | undefined, error: MetabindError): Setback => ({
+  const next = (before: Failure | undefined, error: MetabindError): Failure => ({
     error,
-    failures: (before?.failures ?? 0) + 1,
+    count: (before?.count ?? 0) + 1,
     atMs: nowMs(),
     spread: 0.75 + random() / 2,
   })
-  const holds = (setback: Setback | undefined, hasOld: boolean): boolean =>
-    setback !== undefined && nowMs() - setback.atMs < holdMs(setback, hasOld)
+  const holds = (failure: Failure | undefined, hasOld: boolean): boolean =>
+    failure !== undefined && nowMs() - failure.atMs < holdMs(failure, hasOld)
 
-  const holdBack = (target: string, hasOld: boolean): boolean =>
+  const isHeldBack = (target: string, hasOld: boolean): boolean =>
     holds(targets.get(target), hasOld) || holds(source, hasOld) || isProbing
 
   return {
-    holdBack,
+    isHeldBack,
     mayAsk: (target, hasOld) => {
-      if (holdBack(target, hasOld)) return false
+      if (isHeldBack(target, hasOld)) return false
       isProbing = source !== undefined
       return true
     },
@@ -99,7 +99,7 @@ export function setbacks(nowMs: () => number, random: () => number): Setbacks {
   }
 }
 
-function holdMs(setback: Setback, hasOld: boolean): number {
-  const ms = hasOld ? Math.min(HOLD_MS * 2 ** (setback.failures - 1), HOLD_MS_MAX) : HOLD_MS
-  return ms * setback.spread
+function holdMs(failure: Failure, hasOld: boolean): number {
+  const ms = hasOld ? Math.min(BACKOFF_MS * 2 ** (failure.count - 1), BACKOFF_MS_MAX) : BACKOFF_MS
+  return ms * failure.spread
 }

@@ -47,19 +47,20 @@ interface HeldCredentials {
   readonly times: CredentialTimes
   /** When these were first seen, in boot time; seeing them again does not prolong them. */
   readonly seenAtMs: number
-  /** A refresh is due with so much life left. */
-  readonly dueMs: number
+  /** A refresh is tried from so much life left on. */
+  readonly refreshBeforeMs: number
   /** The source has just said that it has none better: it is not asked again before, in boot time. */
   readonly quietUntilMs: number
-  /** The source has said since that the role is no more: due at once, and a refused refresh ends them. */
+  /** The source has said since that the role is no more: refreshed at once, and a refused refresh ends them. */
   readonly isDoubted: boolean
 }
 
 /**
- * What a reader gets of an entry: `fresh` – it; `due` – it, and a refresh behind it; `aged` – a newer
- * one if it comes at once; `urgent` – a newer one if it comes at all; `over` – nothing of it.
+ * What a reader gets of an entry: `fresh` – it; `refresh-soon` – it, and a refresh behind it; `stale` –
+ * a newer one if it comes at once; `must-refresh` – a newer one if it comes at all; `expired` – nothing
+ * of it.
  */
-export type Condition = 'fresh' | 'due' | 'aged' | 'urgent' | 'over'
+export type Condition = 'fresh' | 'refresh-soon' | 'stale' | 'must-refresh' | 'expired'
 
 // A value that is kept for the boot is looked at first: one line of text or of JSON.
 const PLAIN_LINE = /^[\x20-\x7e]{1,512}\n?$/
@@ -120,8 +121,8 @@ function hold(item: Item, { clocks, dialect, firstSeen }: EntryDeps): HeldCreden
   const seenAtMs = firstSeen.of(item.body, nowMs)
   const left = leftMs(times, clocks.wallTimeMs(), nowMs - seenAtMs)
   if (left <= 0) throw new MetabindError('SOURCE_NONSENSE', 'credentials: older than their life')
-  const dueMs = REFRESH_BEFORE_MS + REFRESH_JITTER_MS * clocks.random()
-  return { times, seenAtMs, dueMs, quietUntilMs: nowMs + quietMs(left), isDoubted: false }
+  const refreshBeforeMs = REFRESH_BEFORE_MS + REFRESH_JITTER_MS * clocks.random()
+  return { times, seenAtMs, refreshBeforeMs, quietUntilMs: nowMs + quietMs(left), isDoubted: false }
 }
 
 /**
@@ -146,15 +147,15 @@ export function conditionOf(entry: Entry, clocks: Clocks): Condition {
   if (entry.credentials !== undefined) return conditionOfCredentials(entry.credentials, clocks)
   const ageMs = nowMs - entry.fetchedAtMs
   if (ageMs < entry.freshMs) return 'fresh'
-  return ageMs < entry.staleMs ? 'aged' : 'over'
+  return ageMs < entry.staleMs ? 'stale' : 'expired'
 }
 
 function conditionOfCredentials(held: HeldCredentials, clocks: Clocks): Condition {
   const left = lifeLeftMs(held, clocks)
-  if (left <= 0) return 'over'
-  const isQuiet = left > held.dueMs || clocks.bootTimeMs() < held.quietUntilMs
+  if (left <= 0) return 'expired'
+  const isQuiet = left > held.refreshBeforeMs || clocks.bootTimeMs() < held.quietUntilMs
   if (isQuiet && !held.isDoubted) return 'fresh'
-  return left > SDK_STALE_MS ? 'due' : 'urgent'
+  return left > SDK_STALE_MS ? 'refresh-soon' : 'must-refresh'
 }
 
 /** What the cache holds credentials as: with the values that are missed most. */

@@ -59,7 +59,7 @@ export interface Metadata {
    */
   read(path: string, query: string | undefined, how?: ReadHow): Answered | Promise<Answered>
   /**
-   * Refreshes credentials that are due, whether or not anybody reads, looks whether their roles are still
+   * Refreshes credentials that need it soon, whether or not anybody reads, looks whether their roles are still
    * there, and drops what has ended.
    */
   turn(): void
@@ -109,38 +109,38 @@ export function metadataFrom(deps: MetadataDeps): Metadata {
     if (flight === undefined) throw upstream.reason(target)
     return give(await flight.landed, 'miss')
   }
-  const newer = async (path: string, old: Entry, isUrgent: boolean): Promise<Answered> => {
-    const flight = upstream.askUnlessHeld(ofPath(path), !isUrgent)
-    const got = await (isUrgent ? flight?.landed : flight?.soon)?.catch(() => undefined)
+  const newer = async (path: string, old: Entry, mustRefresh: boolean): Promise<Answered> => {
+    const flight = upstream.askUnlessHeld(ofPath(path), !mustRefresh)
+    const got = await (mustRefresh ? flight?.landed : flight?.soon)?.catch(() => undefined)
     if (got !== undefined) return give(got, 'miss')
     // It may have come to its end during the wait, or to that which a refusal makes of credentials.
     const isRefused = old.credentials !== undefined && store.get(path) === undefined
-    if (isRefused || conditionOf(old, clocks) === 'over') throw upstream.reason(path)
+    if (isRefused || conditionOf(old, clocks) === 'expired') throw upstream.reason(path)
     return give(old, 'stale')
   }
   const readKept = (path: string, entry: Entry, how: ReadHow): Answered | Promise<Answered> => {
     const condition = conditionOf(entry, clocks)
     switch (condition) {
-      case 'due':
+      case 'refresh-soon':
         upstream.askUnlessHeld(ofPath(path), true)
         return give(entry, 'hit')
       case 'fresh':
         return give(entry, 'hit')
-      case 'aged':
-      case 'urgent':
-        return newer(path, entry, condition === 'urgent')
-      case 'over':
+      case 'stale':
+      case 'must-refresh':
+        return newer(path, entry, condition === 'must-refresh')
+      case 'expired':
         store.delete(path)
         return miss(ofPath(path), how)
     }
   }
   const upkeep = (path: string, entry: Entry): void => {
     const condition = conditionOf(entry, clocks)
-    if (condition === 'over') {
+    if (condition === 'expired') {
       store.delete(path)
       return
     }
-    if (condition !== 'fresh') upstream.askUnlessHeld(ofPath(path), condition === 'due')
+    if (condition !== 'fresh') upstream.askUnlessHeld(ofPath(path), condition === 'refresh-soon')
     const list = roleListOf(path)
     const known = store.get(list)
     const ageMs = clocks.bootTimeMs() - (known?.fetchedAtMs ?? Number.NEGATIVE_INFINITY)
@@ -184,7 +184,7 @@ export function metadataFrom(deps: MetadataDeps): Metadata {
   }
 }
 
-/** An entry of a kept value, aged as if the agent had never stopped; undefined if it is no more. */
+/** An entry of a kept value, as old as if the agent had never stopped; undefined if it is no more. */
 function revive(
   { path, item, fetchedAtMs }: KeptItem,
   lifetimeOf: UpstreamDeps['lifetimeOf'],

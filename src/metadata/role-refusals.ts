@@ -3,7 +3,7 @@ export interface RoleRefusals {
   /** @returns whether that is news */
   refused(path: string, code: string): boolean
   /** The path gave credentials, or is no more. @returns whether that is news */
-  over(path: string): boolean
+  ended(path: string): boolean
   list(): RefusedRole[]
 }
 
@@ -25,7 +25,7 @@ export function roleRefusals(): RoleRefusals {
       if (codes.size > ROLES_MAX && oldest !== undefined) codes.delete(oldest)
       return isNews
     },
-    over: (path) => codes.delete(path),
+    ended: (path) => codes.delete(path),
     list: () => [...codes].map(([path, code]) => ({ path, code })),
   }
 }

@@ -9,33 +9,33 @@ export interface Flight<Answer> {
 }
 
 /** The reads under way: never two of one target. */
-export interface Flights<Answer> {
+export interface Singleflight<Answer> {
   underWay(target: string): Flight<Answer> | undefined
   launch(target: string, asking: Promise<Answer>): Flight<Answer>
   readonly count: number
 }
 
-/** How long a reader of an aged value waits for a newer one. */
+/** How long a reader of a stale value waits for a newer one. */
 export const SOON_MS = 250
 
 /** @param withinMs no reader waits longer; SDKs give up after 1,000 ms */
-export function flights<Answer>(withinMs: number): Flights<Answer> {
-  const flying = new Map<string, Flight<Answer>>()
+export function singleflight<Answer>(withinMs: number): Singleflight<Answer> {
+  const flights = new Map<string, Flight<Answer>>()
   return {
-    underWay: (target) => flying.get(target),
+    underWay: (target) => flights.get(target),
     launch: (target, asking) => {
       const landed = within(asking, withinMs, refuseToWait)
       const soon = within<Answer | undefined>(landed, SOON_MS, () => undefined)
       // Whoever awaits one of them hears of it; that nobody awaits the other is no fault.
       for (const watched of [landed, soon]) watched.catch(() => undefined)
-      flying.set(target, { landed, soon })
+      flights.set(target, { landed, soon })
       // Not when `landed` is: an answer that is late is still on its way, and is not asked for twice.
-      const gone = () => void flying.delete(target)
+      const gone = () => void flights.delete(target)
       asking.then(gone, gone)
       return { landed, soon }
     },
     get count() {
-      return flying.size
+      return flights.size
     },
   }
 }

@@ -1,5 +1,5 @@
 import { MetabindError, RoleError } from '../errors.ts'
-import { setbacks } from './backoff.ts'
+import { backoff } from './backoff.ts'
 import type { Cache } from './cache.ts'
 import {
   CREDENTIALS_RANK,
@@ -12,7 +12,7 @@ import {
 import { contradictedBy } from './held-roles.ts'
 import type { LifetimeOf } from './lifetimes.ts'
 import { type RefusedRole, roleRefusals } from './role-refusals.ts'
-import { type Flight, flights } from './singleflight.ts'
+import { type Flight, singleflight } from './singleflight.ts'
 import { type Source, SourceStatusError } from './source.ts'
 
 /** What is asked of the source. */
@@ -76,26 +76,26 @@ export interface UpstreamReads {
 
 export function upstreamReads(store: Cache<Entry>, deps: UpstreamDeps): UpstreamReads {
   const { source, clocks, lifetimeOf } = deps
-  const flying = flights<Entry>(deps.answerWithinMs)
-  const troubles = setbacks(clocks.bootTimeMs, clocks.random)
+  const flights = singleflight<Entry>(deps.answerWithinMs)
+  const failures = backoff(clocks.bootTimeMs, clocks.random)
   const roles = roleRefusals()
   const counted = { upstreamReads: 0, upstreamFailures: 0 }
 
   const noting = <T>(change: () => T): T => {
-    const wasDown = troubles.isDown
+    const wasDown = failures.isDown
     const result = change()
-    if (troubles.isDown !== wasDown) deps.onSource(troubles.isDown)
+    if (failures.isDown !== wasDown) deps.onSource(failures.isDown)
     return result
   }
   // Not of every rank: anybody can ask for roles that do not exist, and there may be a million entries.
   const credentialsHeld = () => store.entries(CREDENTIALS_RANK)
   const keep = ({ target, path }: Question, entry: Entry, before: Entry | undefined): Entry => {
-    noting(() => troubles.answered(target))
+    noting(() => failures.answered(target))
     const holding = holdingOf(entry)
     if (holding === undefined) return entry
     store.set(target, entry, holding)
     if (entry.item !== undefined || before?.item !== undefined) deps.onKept()
-    if (roles.over(path)) deps.onRole(path, undefined)
+    if (roles.ended(path)) deps.onRole(path, undefined)
     for (const gone of contradictedBy(target, entry, lifetimeOf, credentialsHeld)) doubt(gone)
     return entry
   }
@@ -109,7 +109,7 @@ export function upstreamReads(store: Cache<Entry>, deps: UpstreamDeps): Upstream
     counted.upstreamFailures += 1
     const error =
       thrown instanceof MetabindError ? thrown : new MetabindError('INTERNAL', '', thrown)
-    const before = noting(() => troubles.failed(target, error, isSilence(error)))
+    const before = noting(() => failures.failed(target, error, isSilence(error)))
     const held = store.get(target)?.credentials
     if (held?.isDoubted && isRefusal(error)) {
       store.delete(target)
@@ -122,13 +122,13 @@ export function upstreamReads(store: Cache<Entry>, deps: UpstreamDeps): Upstream
   }
   const launch = (question: Question): Flight<Entry> => {
     counted.upstreamReads += 1
-    const flight = flying.launch(question.target, read(question))
+    const flight = flights.launch(question.target, read(question))
     flight.landed.catch((error: unknown) => fail(question, error))
     return flight
   }
   const askUnlessHeld = (question: Question, hasOld: boolean): Flight<Entry> | undefined =>
-    flying.underWay(question.target) ??
-    (troubles.mayAsk(question.target, hasOld) ? launch(question) : undefined)
+    flights.underWay(question.target) ??
+    (failures.mayAsk(question.target, hasOld) ? launch(question) : undefined)
   const doubt = (path: string): void => {
     const entry = store.get(path)
     const holding = entry === undefined ? undefined : holdingOf(entry)
@@ -138,13 +138,13 @@ export function upstreamReads(store: Cache<Entry>, deps: UpstreamDeps): Upstream
   }
 
   return {
-    underWay: flying.underWay,
-    ask: (question) => flying.underWay(question.target) ?? launch(question),
+    underWay: flights.underWay,
+    ask: (question) => flights.underWay(question.target) ?? launch(question),
     askUnlessHeld,
-    isHeld: (target) => troubles.holdBack(target, false),
-    reason: troubles.reason,
+    isHeld: (target) => failures.isHeldBack(target, false),
+    reason: failures.reason,
     get state() {
-      const now = { upstreamUnderWay: flying.count, sourceIsDown: troubles.isDown }
+      const now = { upstreamUnderWay: flights.count, sourceIsDown: failures.isDown }
       return { ...counted, ...now, refusedRoles: roles.list() }
     },
   }

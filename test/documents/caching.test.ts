@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config.ts'
 import { DIALECTS } from '../../src/dialect/dialects.ts'
-import { HOLD_MS, HOLD_MS_MAX } from '../../src/metadata/backoff.ts'
+import { BACKOFF_MS, BACKOFF_MS_MAX } from '../../src/metadata/backoff.ts'
 import {
   CREDENTIAL_LIFE_MS_MAX,
   REFRESH_BEFORE_MS,
@@ -110,8 +110,8 @@ describe('docs/caching.md', () => {
       timeout,
       `${SOON_MS} ms`,
       timeout,
-      told(HOLD_MS / 1000),
-      told(HOLD_MS_MAX / 1000),
+      told(BACKOFF_MS / 1000),
+      told(BACKOFF_MS_MAX / 1000),
       String(CONNECTIONS_MAX),
     ])
   })

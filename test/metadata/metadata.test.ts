@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { HOLD_MS, HOLD_MS_MAX } from '../../src/metadata/backoff.ts'
+import { BACKOFF_MS, BACKOFF_MS_MAX } from '../../src/metadata/backoff.ts'
 import { ROLE_LIST_MS } from '../../src/metadata/metadata.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import { ANSWER_WITHIN_MS, type CachedSource, cachedSource, HOUR, MINUTE } from './cached-source.ts'
@@ -121,7 +121,7 @@ describe('lifetimes', () => {
     for (const fault of [{ kind: 'empty' }, { kind: 'garbage', at: 'body' }] as const) {
       world.simulator.faults.set({ ...fault, path: ID, times: 1 })
       expect(await read(ID)).toEqual({ code: 'SOURCE_NONSENSE' })
-      world.clocks.pass(2 * HOLD_MS)
+      world.clocks.pass(2 * BACKOFF_MS)
     }
     expect(await read(ID)).toMatchObject({ body: world.simulator.instanceId, cache: 'miss' })
   })
@@ -207,7 +207,7 @@ describe('single flight', () => {
     // Whoever waited for the answer would have it.
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
     // It is still on its way, and not asked for twice.
-    world.clocks.pass(2 * HOLD_MS)
+    world.clocks.pass(2 * BACKOFF_MS)
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
     await until(() => world.metadata.state.entries === 1)
     expect(await read(HOSTNAME)).toMatchObject({ cache: 'hit' })
@@ -345,7 +345,7 @@ describe('an outage', () => {
     expect(world.metadata.state.upstreamReads).toBe(asked)
     await until(() => world.metadata.state.upstreamUnderWay === 0)
     // After the hold one of them tries, alone.
-    world.clocks.pass(2 * HOLD_MS)
+    world.clocks.pass(2 * BACKOFF_MS)
     await Promise.all(paths.map((path) => read(path)))
     expect(world.metadata.state.upstreamReads).toBe(asked + 1)
   })
@@ -379,7 +379,7 @@ describe('an outage', () => {
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
     expect(world.reads(HOSTNAME)).toBe(2)
-    world.clocks.pass(2 * HOLD_MS)
+    world.clocks.pass(2 * BACKOFF_MS)
     expect(await read(HOSTNAME)).toMatchObject({ cache: 'miss' })
   })
 
@@ -404,7 +404,7 @@ describe('an outage', () => {
       await read(HOSTNAME)
     }
     const asked = world.metadata.state.upstreamReads - before
-    expect(asked).toBeGreaterThan(600_000 / HOLD_MS_MAX / 1.3)
+    expect(asked).toBeGreaterThan(600_000 / BACKOFF_MS_MAX / 1.3)
     expect(asked).toBeLessThan(80)
   })
 
@@ -414,7 +414,7 @@ describe('an outage', () => {
     world.clocks.pass(10 * MINUTE)
     for (const path of warm) await read(path)
     world.simulator.faults.clear()
-    world.clocks.pass(2 * HOLD_MS_MAX)
+    world.clocks.pass(2 * BACKOFF_MS_MAX)
     const before = world.reads()
     // The first finds the source up again; then everybody comes.
     await read(HOSTNAME)
@@ -586,7 +586,7 @@ describe('credentials', () => {
       expect((await read(ROLE)).code).toMatch(/^SOURCE_(DOWN|NONSENSE|ROLE)$/)
       world.simulator.faults.clear()
       await until(() => world.metadata.state.upstreamUnderWay === 0)
-      world.clocks.pass(2 * HOLD_MS)
+      world.clocks.pass(2 * BACKOFF_MS)
       const { body } = await read(ROLE)
       expect(body).toContain('Success')
       on()
@@ -737,7 +737,7 @@ describe('a role that is taken from the instance or exchanged', () => {
     world.simulator.faults.set({ kind: 'status', code: 500, path: ROLE, times: 1 })
     await read(ROLES)
     await settled()
-    world.clocks.pass(2 * HOLD_MS)
+    world.clocks.pass(2 * BACKOFF_MS)
     expect(await read(ROLE)).toMatchObject({ cache: 'hit' })
     await settled()
     expect(await read(ROLE)).toMatchObject({ body: undefined })
@@ -799,7 +799,7 @@ describe('a role that the cloud gives no credentials for', () => {
       world.simulator.faults.clear()
       world.simulator.faults.set({ kind: 'credentials', code, path: ROLE })
       expect(await read(ROLE)).toEqual({ code: 'SOURCE_ROLE' })
-      world.clocks.pass(2 * HOLD_MS)
+      world.clocks.pass(2 * BACKOFF_MS)
     }
     world.simulator.faults.clear()
     expect(await read(ROLE)).toHaveProperty('body')
@@ -816,7 +816,7 @@ describe('a role that the cloud gives no credentials for', () => {
       world.simulator.faults.clear()
       world.simulator.faults.set({ kind: 'credentials', code, path: ROLE })
       await read(ROLE)
-      world.clocks.pass(2 * HOLD_MS)
+      world.clocks.pass(2 * BACKOFF_MS)
     }
     expect(world.refusedRoles).toEqual([[ROLE, 'unreadable']])
   })
@@ -881,7 +881,7 @@ describe('a wall clock that is set', () => {
     for (const forget of [() => undefined, () => world.metadata.turn()]) {
       forget()
       expect(await read(ROLE)).toEqual({ code: 'SOURCE_NONSENSE' })
-      world.clocks.pass(2 * HOLD_MS)
+      world.clocks.pass(2 * BACKOFF_MS)
     }
     // Nor for a process that was started since.
     const later = world.another()
