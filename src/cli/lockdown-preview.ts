@@ -2,31 +2,30 @@ import type { Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
 import type { Lockdown } from '../lockdown/rules.ts'
-import {
-  findCredentialsPath,
-  policyOf,
-  type Verdict,
-  verdictOf,
-  verdictOfObserved,
-} from '../lockdown/verdict.ts'
+import { findCredentialsPath, policyOf, verdictOf, verdictOfObserved } from '../lockdown/verdict.ts'
 import { type ObservedRow, observedBy } from './observed.ts'
 import { jsonLine } from './output.ts'
+import { type ShownVerdict, shownVerdict } from './shown-verdict.ts'
 import { asTable, userName } from './table.ts'
 
-type Judged<Row> = Row & { readonly verdict: Verdict }
+type Judged<Row> = Row & { readonly verdict: ShownVerdict }
+/** A process that talks to the service, with the name of its user. */
+type NamedReader = { readonly user: string } & DirectReader
 
 /** Who talks to the service now, who was observed before, and what would become of each. */
 export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean): Promise<string> {
   const ask = policyOf(sockets)
   const credentialsPath = await findCredentialsPath(sockets)
-  const now: Judged<DirectReader>[] = []
+  const now: Judged<NamedReader>[] = []
   for (const reader of await watchReaders(plan)) {
-    now.push({ ...reader, verdict: await verdictOf(reader, plan, credentialsPath, ask) })
+    const verdict = shownVerdict(await verdictOf(reader, plan, credentialsPath, ask))
+    now.push({ user: userName(reader.uid), ...reader, verdict })
   }
   const rows = await observedIfAny(sockets)
   const before: Judged<ObservedRow>[] = []
-  for (const row of rows ?? [])
-    before.push({ ...row, verdict: await verdictOfObserved(row, plan, ask) })
+  for (const row of rows ?? []) {
+    before.push({ ...row, verdict: shownVerdict(await verdictOfObserved(row, plan, ask)) })
+  }
   const agentAnswers = rows !== undefined
   if (json) return `${jsonLine({ address: plan.address, agentAnswers, now, before })}\n`
   return `${tableOfNow(now)}
@@ -46,7 +45,7 @@ async function observedIfAny(sockets: Sockets): Promise<ObservedRow[] | undefine
   }
 }
 
-function tableOfNow(rows: readonly Judged<DirectReader>[]): string {
+function tableOfNow(rows: readonly Judged<NamedReader>[]): string {
   const cells = rows.map(({ user, pid, unit, container, executable, verdict }) => [
     user,
     String(pid ?? '-'),

@@ -2,12 +2,10 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseCgroup } from '../caller/cgroup-place.ts'
 import { type ConnectedSocket, socketsTo } from '../caller/proc-net-tcp.ts'
-import { userName } from '../cli/table.ts'
 import type { Lockdown } from './rules.ts'
 
 /** A process that has a connection to the metadata service. */
 export interface DirectReader {
-  readonly user: string
   readonly uid: number
   /** Undefined if it had ended before it could be looked at. */
   readonly pid: number | undefined
@@ -73,7 +71,6 @@ function describe(
   const [line = '', path] = /^0::(\/.*)$/m.exec(cgroup) ?? []
   const { unit, container } = parseCgroup(line)
   return {
-    user: userName(uid),
     uid,
     pid,
     unit,

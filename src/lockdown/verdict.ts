@@ -1,24 +1,55 @@
 import { z } from 'zod'
-import type { ObservedRow } from '../cli/observed.ts'
 import { askAdmin, makeToken, readMetadata, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import type { DirectReader } from './direct-readers.ts'
 import type { Lockdown } from './rules.ts'
 
-/** What lockdown and the policy in force would make of those who read the service directly now. */
-export interface Verdict {
-  /**
-   * `answered` by the agent, as far as the policy lets it; `refused` whatever it asks for; `passes`
-   * and `left-alone`: reaches the service itself.
-   */
-  readonly outcome: 'answered' | 'refused' | 'passes' | 'left-alone' | 'unknown'
-  /** By what was asked about: ordinary metadata and role credentials, or the last path. */
-  readonly permissions: Readonly<Record<string, string>>
-  readonly says: string
-}
+/** What lockdown and the policy in force would make of one who reads the service directly now. */
+export type Verdict =
+  /** Reaches the service itself: it runs as the agent's user. */
+  | { readonly outcome: 'passes'; readonly reason: 'agent-user' }
+  /** Reaches the service past the agent. */
+  | { readonly outcome: 'left-alone'; readonly reason: 'left-network' }
+  /** Whatever it asks for. */
+  | { readonly outcome: 'refused'; readonly reason: Refusal }
+  | { readonly outcome: 'unknown'; readonly reason: 'ended' | 'agent-silent' }
+  /** By the agent, as far as the policy lets it. */
+  | {
+      readonly outcome: 'answered'
+      readonly reason: 'policy'
+      readonly metadata: Permission
+      readonly credentials: Permission
+    }
+  /** By what was observed of it. */
+  | {
+      readonly outcome: 'answered' | 'refused' | 'unknown'
+      readonly reason: 'observed'
+      readonly lastPath: Permission
+      readonly sendsTokens: 'always' | 'sometimes' | 'never'
+    }
 
-/** Asks the agent for its policy's word about one caller and path, in words. */
-export type AskPolicy = (who: Who, path: string) => Promise<string>
+type Refusal = 'own-network' | 'unknown-container' | 'hidden-cgroup' | 'nobody-named'
+
+/** What the policy says of one caller and path. */
+export type Permission =
+  | { readonly is: 'allowed' | 'no-path' | 'agent-silent' | 'no-role' }
+  /** `recorded`: allowed, as the policy in force only records what it would refuse. */
+  | { readonly is: 'recorded' | 'refused'; readonly why: string }
+
+/** Asks the agent for its policy's word about one caller and path. */
+export type AskPolicy = (who: Who, path: string) => Promise<Permission>
+
+/** What is known of those who were observed, as far as it decides what becomes of them. */
+export interface ObservedReader {
+  readonly uid?: number | undefined
+  readonly unit?: string | undefined
+  readonly container?: string | undefined
+  readonly network: 'host' | 'own'
+  readonly isPlaced: boolean
+  readonly readsWithToken: number
+  readonly readsWithoutToken: number
+  readonly lastPath: string
+}
 
 type Who = Pick<DirectReader, 'uid' | 'unit' | 'container'>
 
@@ -31,7 +62,6 @@ const ROLE_LISTS = [
 const TTL_SECONDS = '60'
 // Over TCP the kernel names no group: (gid_t)-1 is none.
 const NO_GID = 4_294_967_295
-const NO_AGENT = 'unknown: the agent does not answer'
 
 const explanation = z.object({ allowed: z.boolean(), why: z.string(), mode: z.string() })
 
@@ -42,11 +72,11 @@ export function policyOf(sockets: Sockets): AskPolicy {
     try {
       const raw = await askAdmin(sockets, 'POST', 'explain', asked)
       const { allowed, why, mode } = explanation.parse(raw)
-      if (allowed) return 'allowed'
-      return mode === 'audit' ? `allowed, but recorded: ${why}` : `refused: ${why}`
+      if (allowed) return { is: 'allowed' }
+      return { is: mode === 'audit' ? 'recorded' : 'refused', why }
     } catch (error) {
       if (!(error instanceof MetabindError)) throw error
-      return error.code === 'REQUEST_PATH' ? 'refused: no path of metadata' : NO_AGENT
+      return { is: error.code === 'REQUEST_PATH' ? 'no-path' : 'agent-silent' }
     }
   }
 }
@@ -79,13 +109,10 @@ export async function verdictOf(
   const settled = withoutPolicy(reader, plan)
   if (settled !== undefined) return settled
   const metadata = await ask(reader, ORDINARY_PATH)
-  const credentials =
-    credentialsPath === undefined
-      ? 'unknown: no role can be read'
-      : await ask(reader, credentialsPath)
-  if (metadata === NO_AGENT) return { outcome: 'unknown', permissions: {}, says: NO_AGENT }
-  const says = `metadata ${metadata}; credentials ${credentials}`
-  return { outcome: 'answered', permissions: { metadata, credentials }, says }
+  const credentials: Permission =
+    credentialsPath === undefined ? { is: 'no-role' } : await ask(reader, credentialsPath)
+  if (metadata.is === 'agent-silent') return { outcome: 'unknown', reason: 'agent-silent' }
+  return { outcome: 'answered', reason: 'policy', metadata, credentials }
 }
 
 /** What the firewall, or the agent before any rule of its policy, decides. */
@@ -93,41 +120,36 @@ function withoutPolicy(reader: DirectReader, plan: Lockdown): Verdict | undefine
   if (reader.network === 'own') {
     if (plan.containers !== 'redirect') return ofContainers(plan.containers)
     if (reader.container !== undefined) return undefined
-    return verdict('refused', 'in a network of its own, but in no container that is known as one')
+    return { outcome: 'refused', reason: 'unknown-container' }
   }
-  if (reader.uid === plan.agentUid) return verdict('passes', "it runs as the agent's user")
-  if (reader.pid === undefined) {
-    return verdict('unknown', 'it ended before it could be looked at')
-  }
-  return reader.isPlaced ? undefined : verdict('refused', 'its cgroup cannot be seen')
+  if (reader.uid === plan.agentUid) return { outcome: 'passes', reason: 'agent-user' }
+  if (reader.pid === undefined) return { outcome: 'unknown', reason: 'ended' }
+  return reader.isPlaced ? undefined : { outcome: 'refused', reason: 'hidden-cgroup' }
 }
 
 function ofContainers(containers: 'refuse' | 'leave'): Verdict {
   return containers === 'leave'
-    ? verdict('left-alone', 'in a network of its own, it reaches the service past the agent')
-    : verdict('refused', 'in a network of its own; mount the socket into it')
-}
-
-function verdict(outcome: Verdict['outcome'], why: string): Verdict {
-  return { outcome, permissions: {}, says: `${outcome.replace('-', ' ')}: ${why}` }
+    ? { outcome: 'left-alone', reason: 'left-network' }
+    : { outcome: 'refused', reason: 'own-network' }
 }
 
 /** What would become of those who were observed: of their last path, and of reads without a token. */
 export async function verdictOfObserved(
-  row: ObservedRow,
+  reader: ObservedReader,
   { containers }: Pick<Lockdown, 'containers'>,
   ask: AskPolicy,
 ): Promise<Verdict> {
-  const { uid, unit, container, lastPath } = row
-  if (row.network === 'own' && containers !== 'redirect') return ofContainers(containers)
-  if (uid === undefined || !row.isPlaced) {
-    const says = 'refused: nobody can be named for it'
-    return { outcome: 'refused', permissions: {}, says }
-  }
-  const path = await ask({ uid, unit, container }, lastPath)
-  const isTokenless = row.readsWithoutToken > 0 && row.readsWithToken === 0
-  const tokenless = isTokenless ? 'refused: sends no token' : 'refused where it sends no token'
-  const token = row.readsWithoutToken === 0 ? 'sends tokens' : tokenless
-  const outcome = isTokenless ? 'refused' : path === NO_AGENT ? 'unknown' : 'answered'
-  return { outcome, permissions: { lastPath: path, token }, says: `${token}; last path ${path}` }
+  const { uid, unit, container } = reader
+  if (reader.network === 'own' && containers !== 'redirect') return ofContainers(containers)
+  if (uid === undefined || !reader.isPlaced) return { outcome: 'refused', reason: 'nobody-named' }
+  const lastPath = await ask({ uid, unit, container }, reader.lastPath)
+  const sendsTokens = tokensOf(reader)
+  const otherwise = lastPath.is === 'agent-silent' ? 'unknown' : 'answered'
+  const outcome = sendsTokens === 'never' ? 'refused' : otherwise
+  return { outcome, reason: 'observed', lastPath, sendsTokens }
+}
+
+function tokensOf({ readsWithToken, readsWithoutToken }: ObservedReader) {
+  if (readsWithoutToken === 0) return 'always'
+  return readsWithToken === 0 ? 'never' : 'sometimes'
 }

@@ -72,7 +72,7 @@ const RULES: readonly Rule[] = [
   // Made for applications: nothing of the agent.
   room('sdk', 'src/client.ts', 'dialect', 'format', 'token'),
   // Root's side of it: the agent never imports it.
-  room('lockdown', 'caller', 'cli', 'dialect', 'src/client.ts', 'src/config.ts'),
+  room('lockdown', 'caller', 'dialect', 'src/client.ts', 'src/config.ts'),
   room('simulate', 'format', ...PARSERS),
   room(
     'cli',
