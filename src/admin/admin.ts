@@ -3,7 +3,8 @@ import { z } from 'zod'
 import type { Audit } from '../audit/audit.ts'
 import { callerOf } from '../caller/caller.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import { answerError, asMetabindError } from '../http/error-response.ts'
+import { asMetabindError, errorResponse } from '../http/error-response.ts'
+import { sendResponse } from '../http/response.ts'
 import { type HttpBounds, httpServer } from '../http/server.ts'
 import type { RefusedRole } from '../metadata/role-refusals.ts'
 import { explain, explainBody } from '../policy/explain.ts'
@@ -159,10 +160,10 @@ export function admin(deps: AdminDeps): FastifyInstance {
   app.setNotFoundHandler(() => {
     throw new MetabindError('ADMIN_ABSENT')
   })
-  app.setErrorHandler((error, _request, reply) => {
+  app.setErrorHandler((error, request, reply) => {
     const known = asMetabindError(error)
     if (known.code === 'INTERNAL') deps.logFault(known)
-    return answerError(reply, known, {})
+    return sendResponse(reply, errorResponse(known, request.id, {}))
   })
   return app
 }

@@ -1,7 +1,6 @@
-import type { Socket } from 'node:net'
-import type { FastifyReply } from 'fastify'
 import { ERRORS } from '../error-table.ts'
 import { type ErrorCode, MetabindError, outsideCode, RateError, RoleError } from '../errors.ts'
+import type { HttpResponse } from './response.ts'
 
 /** Seconds that callers are told to wait after a refusal that will pass. */
 const RETRY_AFTER_SECONDS = 1
@@ -15,38 +14,41 @@ const CLOSING = new Set<ErrorCode>([
   'REQUEST_TOO_LARGE',
 ])
 
-// What was sent behind such a request may have been read already; it is not carried out.
-const closing = new WeakSet<Socket>()
+/** A refusal whose answer says more in its headers. */
+export class RefusalWithHeaders extends MetabindError {
+  readonly headers: HttpResponse['headers']
 
-/** Whether an earlier request on this connection was refused with its end. */
-export function isClosing(socket: Socket): boolean {
-  return closing.has(socket)
+  constructor(code: ErrorCode, headers: HttpResponse['headers']) {
+    super(code)
+    this.headers = headers
+  }
 }
 
 /**
- * Answers a failed request: the status of the dialect, a code and a sentence, nothing else but the
+ * The answer to a failed request: the status of the dialect, a code and a sentence, nothing else but the
  * cloud's own Code for a role. SDKs copy this body into their own logs, so it never holds a detail. The request id leads whoever may
  * read the audit records to the detail.
  */
-export function answerError(
-  reply: FastifyReply,
+export function errorResponse(
   error: MetabindError,
+  requestId: string,
   statuses: Readonly<Partial<Record<ErrorCode, number>>>,
-): FastifyReply {
+): HttpResponse {
   const code = outsideCode(error.code)
   const status = statuses[code] ?? ERRORS[code].status
-  if (status === 503 || status === 429) reply.header('Retry-After', retryAfterSeconds(error))
   const role = error instanceof RoleError ? ` ${error.detail}` : ''
-  if (CLOSING.has(code)) {
-    reply.header('Connection', 'close')
-    closing.add(reply.request.raw.socket)
+  return {
+    status,
+    headers: {
+      ...(error instanceof RefusalWithHeaders ? error.headers : {}),
+      ...(status === 503 || status === 429 ? { 'retry-after': retryAfterSeconds(error) } : {}),
+      ...(CLOSING.has(code) ? { connection: 'close' } : {}),
+      'content-type': 'text/plain; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-metabind-request-id': requestId,
+    },
+    body: `${code}: ${ERRORS[code].sentence}${role}`,
   }
-  return reply
-    .code(status)
-    .type('text/plain; charset=utf-8')
-    .header('Cache-Control', 'no-store')
-    .header('X-Metabind-Request-Id', reply.request.id)
-    .send(`${code}: ${ERRORS[code].sentence}${role}`)
 }
 
 function retryAfterSeconds(error: MetabindError): string {

@@ -8,7 +8,7 @@ import type { NamesExecutable } from '../caller/process.ts'
 import { ERRORS } from '../error-table.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { guardRequests } from './connection.ts'
-import { isClosing } from './error-response.ts'
+import { isClosing } from './response.ts'
 import { boundBuffers } from './socket-buffers.ts'
 import { closeUnread } from './unread.ts'
 

@@ -7,7 +7,7 @@ export const ROUTES = ['token', 'metadata', 'own', 'none'] as const
  * What a request asked for: `own` is everything under /metabind, `none` is what was refused before
  * that could be said.
  */
-export type Route = (typeof ROUTES)[number]
+export type RouteKind = (typeof ROUTES)[number]
 
 export const CACHE_STATES = ['hit', 'miss', 'stale'] as const
 /** How an answer came about; `stale`: the source could not be asked, and an old one was still good. */
@@ -15,7 +15,7 @@ type CacheState = (typeof CACHE_STATES)[number]
 
 /** Plain numbers that the request path adds to. metrics.ts reads them when somebody asks. */
 export interface Counters {
-  answered(route: Route, code: ErrorCode | 'OK'): void
+  answered(route: RouteKind, code: ErrorCode | 'OK'): void
   cache(state: CacheState): void
   limited(kind: LimitKind): void
   readonly tokensIssued: number

@@ -4,7 +4,7 @@ import type { Dialect } from '../dialect/dialect.ts'
 import { credentialsPath } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
 import type { TokenAuthority } from '../token/authority.ts'
-import type { Asked } from './relay.ts'
+import type { JudgedRequest } from './judged-request.ts'
 
 /**
  * Credentials at a URL, for SDKs that can only read one (ALIBABA_CLOUD_CREDENTIALS_URI,
@@ -20,7 +20,7 @@ export interface CredentialsUrls {
   /** The URL of a caller, to which `/ROLE` is added. */
   urlOf(caller: Caller): string
   /** Turns a request for a caller's own URL into one for its role's credentials, with a token. */
-  rewrite(asked: Asked): Asked
+  rewrite(request: JudgedRequest): JudgedRequest
 }
 
 export interface CredentialsUrlsDeps {
@@ -47,14 +47,15 @@ export function credentialsUrls({
     createHmac('sha256', key).update(`uid ${uid}`).digest('base64url')
   return {
     urlOf: ({ uid }) => `http://127.0.0.1:${port}${PREFIX}${secretOf(uid)}`,
-    rewrite: ({ caller, target }) => {
+    rewrite: (request) => {
+      const { caller, target } = request
       const [secret = '', role = '', more] = target.path.slice(PREFIX.length).split('/')
       const isOwn = target.path.startsWith(PREFIX) && isEqual(secret, secretOf(caller.uid))
       // The same answer for a wrong secret and a wrong path: neither tells what is here.
       if (!isOwn || role === '' || more !== undefined) throw new MetabindError('METADATA_ABSENT')
       const token = tokens.issue(TTL_SECONDS, caller).reveal()
       return {
-        caller,
+        ...request,
         headers: { token, ttl: undefined },
         target: { path: credentialsPath(role, dialect), query: undefined },
       }

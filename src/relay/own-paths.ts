@@ -1,4 +1,5 @@
 /** Paths of the agent's own on the metadata socket. */
+export const OWN_PREFIX = '/metabind/'
 export const WHOAMI_PATH = '/metabind/v1/whoami'
 export const INSPECT_PATH = '/metabind/v1/inspect'
 export const IDENTITY_PATH = '/metabind/v1/identity'

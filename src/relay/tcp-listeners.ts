@@ -16,7 +16,8 @@ import { listenOnInherited } from '../http/listen.ts'
 import type { CredentialsUrls } from './credentials-url.ts'
 import type { Limits } from './limits.ts'
 import { type Observed, type Observer, observer } from './observe.ts'
-import { type RelayDeps, relay } from './relay.ts'
+import { relay } from './relay.ts'
+import type { RelayDeps } from './relay-deps.ts'
 
 /**
  * The TCP listeners, all off unless they are turned on. They answer as the socket does; what differs
