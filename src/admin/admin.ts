@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Audit } from '../audit/audit.ts'
-import { callerOf } from '../caller/caller.ts'
+import { callerOf } from '../caller/connection.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { asMetabindError, errorResponse } from '../http/error-response.ts'
 import { sendResponse } from '../http/response.ts'

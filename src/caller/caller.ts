@@ -1,6 +1,5 @@
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import {
   openPidfd,
   type PeerCredentials,
@@ -63,9 +62,6 @@ export const GROUPS_AT_ONCE = 1024
 /** How many lists beyond that are read for one user. */
 export const MANY_GROUPS = { perSecond: 5, burst: 20 }
 
-/** Some 2 KiB. */
-const GROUPS_PER_SHARE = 256
-
 const KERNEL: CallerDeps = {
   namesExecutable: undefined,
   peerPidfd,
@@ -73,76 +69,24 @@ const KERNEL: CallerDeps = {
   manyGroups: ratePerUid(MANY_GROUPS, () => performance.now()),
 }
 
-const callers = new WeakMap<Duplex, Caller | MetabindError>()
-const uids = new WeakMap<Duplex, number>()
+/** Who is on the other end of a Unix socket. */
+interface Peer {
+  /** Undefined if the kernel names no user, or its number means nobody here. */
+  readonly uid: number | undefined
+  readonly caller: Caller | MetabindError
+}
 
-/**
- * Identifies whoever connected. Called once, when a connection is accepted: about 50 µs of CPU, and
- * no request on the connection asks again. A caller that cannot be identified is remembered as
- * such, so that each of its requests is refused.
- */
-export function identifyCaller(socket: Socket, deps: Partial<CallerDeps> = {}): void {
+/** Asks the kernel who is on the other end of a Unix socket. What fails is the answer: nothing is thrown. */
+export function peerOf(socket: Socket, deps: Partial<CallerDeps>): Peer {
+  let uid: number | undefined
   try {
     const fd = socketFd(socket)
     const credentials = peerCredentials(fd)
-    if (!isUnmappedUser(credentials.uid)) rememberUid(socket, credentials.uid)
-    callers.set(socket, callerAt(fd, credentials, { ...KERNEL, ...deps }))
+    if (!isUnmappedUser(credentials.uid)) uid = credentials.uid
+    return { uid, caller: callerAt(fd, credentials, { ...KERNEL, ...deps }) }
   } catch (error) {
-    callers.set(socket, unknownBecause(error))
+    return { uid, caller: unknownBecause(error) }
   }
-}
-
-/** Remembers who is on the other end, if the transport is another than a Unix socket. */
-export function rememberCaller(socket: Socket, caller: Caller): void {
-  callers.set(socket, caller)
-  rememberUid(socket, caller.uid)
-}
-
-/** Remembers the user of a caller that may not be identified: whatever it does is counted for that user. */
-export function rememberUid(socket: Socket, uid: number): void {
-  uids.set(socket, uid)
-}
-
-/**
- * The user for whom everything on a connection is counted, whether its caller could be identified or
- * not; undefined if the kernel names none.
- */
-export function uidOf(socket: Duplex): number | undefined {
-  return uids.get(socket)
-}
-
-/** What one over TCP counts for: the kernel holds more for it, of requests as well as of answers. */
-export const SHARES_OF_TCP = 4
-
-/** Whether a connection is root's. Root of a container, or who may be in one, is another. */
-export function isHostRoot(socket: Socket): boolean {
-  const caller = callers.get(socket)
-  if (caller === undefined || caller instanceof MetabindError) return false
-  return caller.uid === 0 && caller.container === undefined && caller.namespaces.length === 0
-}
-
-/**
- * How many connections one counts for: more than one over TCP, and if its caller is in so many groups
- * that what is remembered of it would fill the memory.
- */
-export function sharesOf(socket: Socket): number {
-  // A Unix socket has no address.
-  const shares = socket.remoteAddress === undefined ? 1 : SHARES_OF_TCP
-  const caller = callers.get(socket)
-  if (caller === undefined || caller instanceof MetabindError) return shares
-  return shares + Math.floor(caller.groups.length / GROUPS_PER_SHARE)
-}
-
-/**
- * The caller of a request's connection.
- *
- * @throws MetabindError CALLER_UNKNOWN
- */
-export function callerOf(socket: Duplex): Caller {
-  const caller = callers.get(socket)
-  if (caller === undefined) throw new MetabindError('CALLER_UNKNOWN')
-  if (caller instanceof MetabindError) throw caller
-  return caller
 }
 
 function callerAt(fd: number, credentials: PeerCredentials, deps: CallerDeps): Caller {

@@ -1,5 +1,5 @@
-import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
+import { connectionOf } from '../caller/connection.ts'
 
 /** An answer before it is sent. */
 export interface HttpResponse {
@@ -7,14 +7,6 @@ export interface HttpResponse {
   /** Names in small letters. The length of the body is added when it is sent. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Buffer
-}
-
-// What was sent behind a request whose answer ends the connection may have been read already; it is not carried out.
-const closing = new WeakSet<Socket>()
-
-/** Whether an earlier request on this connection was refused with its end. */
-export function isClosing(socket: Socket): boolean {
-  return closing.has(socket)
 }
 
 /** Sends an answer, or waits for it first. */
@@ -28,6 +20,6 @@ export function sendResponse(
 
 // Returns nothing: fastify would wait for the reply, which is thenable, until it has been sent.
 function sendNow(reply: FastifyReply, { status, headers, body }: HttpResponse): void {
-  if (headers.connection === 'close') closing.add(reply.request.raw.socket)
+  if (headers.connection === 'close') connectionOf(reply.request.raw.socket).isClosing = true
   reply.code(status).headers(headers).send(body)
 }

@@ -3,12 +3,11 @@ import type { Server as HttpServer, IncomingHttpHeaders, IncomingMessage } from 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
-import { identifyCaller, isHostRoot, sharesOf, uidOf } from '../caller/caller.ts'
+import { connectionOf, identifyCaller, isHostRoot, sharesOf, uidOf } from '../caller/connection.ts'
 import type { NamesExecutable } from '../caller/process.ts'
 import { ERRORS } from '../error-table.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import { guardRequests } from './connection.ts'
-import { isClosing } from './response.ts'
+import { guardRequests } from './pipelining.ts'
 import { boundBuffers } from './socket-buffers.ts'
 import { closeUnread } from './unread.ts'
 
@@ -122,7 +121,8 @@ export function httpServer(
 /** Refuses what is not HTTP/1, or names no host, and what came behind a request that was refused as ambiguous. */
 function requireOrder(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
   const { httpVersion, socket, headers } = request.raw
-  if (isClosing(socket)) throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
+  if (connectionOf(socket).isClosing)
+    throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
   // The parser takes a target that a bare line feed ends for HTTP/0.9, and reads headers after it.
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { type Caller, callerOf } from '../caller/caller.ts'
+import type { Caller } from '../caller/caller.ts'
+import { callerOf } from '../caller/connection.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { type CanonicalTarget, canonicalTarget } from '../policy/canonical-path.ts'
 import { IDENTITY_PATH } from './own-paths.ts'

@@ -1,8 +1,8 @@
 import { Agent, createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { rememberUid } from '../caller/caller.ts'
 import { parseCgroup } from '../caller/cgroup-place.ts'
 import type { Cgroups } from '../caller/cgroup-tree.ts'
+import { rememberUid } from '../caller/connection.ts'
 import { connectionsPerAddress } from '../caller/connections-per-address.ts'
 import type { ContainerNetworks } from '../caller/container-networks.ts'
 import {
@@ -13,7 +13,7 @@ import {
   wasGoingTo,
 } from '../caller/tcp-caller.ts'
 import type { Dialect } from '../dialect/dialect.ts'
-import { guardRequests } from '../http/connection.ts'
+import { guardRequests } from '../http/pipelining.ts'
 import {
   guardConnections,
   HEADERS_READ_MAX,

@@ -7,15 +7,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { peerCredentials, socketFd } from 'metabind-linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type CallerDeps, MANY_GROUPS } from '../../src/caller/caller.ts'
 import {
-  type CallerDeps,
   callerOf,
   identifyCaller,
   isHostRoot,
-  MANY_GROUPS,
   sharesOf,
   uidOf,
-} from '../../src/caller/caller.ts'
+} from '../../src/caller/connection.ts'
 import { ratePerUid } from '../../src/rate-limit.ts'
 import {
   type Cgroups,

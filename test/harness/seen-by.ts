@@ -6,12 +6,12 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { endPeer, type PeerOptions, startPeer } from './peer.ts'
 
-const CALLER = fileURLToPath(new URL('../../src/caller/caller.ts', import.meta.url))
+const CONNECTION = fileURLToPath(new URL('../../src/caller/connection.ts', import.meta.url))
 const PROCESS = fileURLToPath(new URL('../../src/caller/process.ts', import.meta.url))
 
 const WATCH = `import { createServer } from 'node:net'
 import { chmodSync } from 'node:fs'
-const { callerOf, identifyCaller, uidOf } = await import(${JSON.stringify(CALLER)})
+const { callerOf, identifyCaller, uidOf } = await import(${JSON.stringify(CONNECTION)})
 const { seesExecutables } = await import(${JSON.stringify(PROCESS)})
 const path = process.argv[1]
 const server = createServer((socket) => {

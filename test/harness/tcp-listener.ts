@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
-import { callerOf, uidOf } from '../../src/caller/caller.ts'
 import { cgroups } from '../../src/caller/cgroup-tree.ts'
+import { callerOf, uidOf } from '../../src/caller/connection.ts'
 import { containerNetworks } from '../../src/caller/container-networks.ts'
 import {
   identifyContained,

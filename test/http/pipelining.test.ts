@@ -3,14 +3,14 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { httpBounds } from '../../src/agent/settings.ts'
-import { rememberUid } from '../../src/caller/caller.ts'
+import { rememberUid } from '../../src/caller/connection.ts'
 import { parseConfig } from '../../src/config.ts'
 import {
   AHEAD_MAX,
   AHEAD_PER_UID_MAX,
   guardRequests,
   UNDER_WAY_MAX,
-} from '../../src/http/connection.ts'
+} from '../../src/http/pipelining.ts'
 import { guardConnections } from '../../src/http/server.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 

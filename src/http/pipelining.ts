@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { uidOf } from '../caller/caller.ts'
+import { type Connection, connectionOf } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
 
 /** Requests of one connection that may wait for their answers together. */
@@ -12,13 +12,6 @@ export const AHEAD_MAX = 512
 /** What llhttp takes from its caller after headers: what comes behind them is another protocol. */
 const HEADERS_END_HTTP = 2
 
-/** What waits for answers on one connection. */
-interface Waiting {
-  readonly uid: number | undefined
-  count: number
-}
-
-const waiting = new WeakMap<Socket, Waiting>()
 /** Over all connections of the process, since its memory is one. A client that sends nothing ahead is not in here. */
 const ahead = { ofAll: 0, ofUid: new Map<number | undefined, number>() }
 
@@ -34,7 +27,7 @@ export function guardRequests(server: Server): void {
     if (begin(incoming.socket, response)) Reflect.apply(serve, server, [incoming, response])
   })
   server.on('checkContinue', (incoming, response) => {
-    if (hasRoom(waitingOn(incoming.socket))) response.writeContinue()
+    if (hasRoom(askingOn(incoming.socket))) response.writeContinue()
     server.emit('request', incoming, response)
   })
   // Anything else that is expected may be ignored (RFC 9110, 10.1.1).
@@ -47,18 +40,18 @@ export function guardRequests(server: Server): void {
  * behind answers that are made to wait, or that nobody reads, one connection could fill the memory.
  */
 function begin(socket: Socket, response: ServerResponse): boolean {
-  const own = waitingOn(socket)
+  const own = askingOn(socket)
   if (socket.destroyed || !hasRoom(own)) {
     socket.destroy()
     stopParsing(socket)
     return false
   }
-  own.count += 1
-  if (own.count > 1) countAhead(own.uid, 1)
+  own.requestsUnderWay += 1
+  if (own.requestsUnderWay > 1) countAhead(own.uid, 1)
   response.once('close', () => {
     // Those of a closed connection have been counted back together.
-    if (own.count > 0) own.count -= 1
-    if (own.count > 0) countAhead(own.uid, -1)
+    if (own.requestsUnderWay > 0) own.requestsUnderWay -= 1
+    if (own.requestsUnderWay > 0) countAhead(own.uid, -1)
   })
   return true
 }
@@ -73,25 +66,31 @@ function stopParsing(socket: Socket): void {
   if (parser?.onIncoming) parser.onIncoming = () => HEADERS_END_HTTP
 }
 
-function hasRoom(own: Waiting): boolean {
-  if (own.count === 0) return true
+function hasRoom({ requestsUnderWay, uid }: Asking): boolean {
+  if (requestsUnderWay === 0) return true
   return (
-    own.count < UNDER_WAY_MAX &&
+    requestsUnderWay < UNDER_WAY_MAX &&
     ahead.ofAll < AHEAD_MAX &&
-    (ahead.ofUid.get(own.uid) ?? 0) < AHEAD_PER_UID_MAX
+    (ahead.ofUid.get(uid) ?? 0) < AHEAD_PER_UID_MAX
   )
 }
 
-function waitingOn(socket: Socket): Waiting {
-  const known = waiting.get(socket)
-  if (known !== undefined) return known
-  const own: Waiting = { uid: uidOf(socket), count: 0 }
-  waiting.set(socket, own)
+/** A connection on which requests have come. */
+type Asking = Connection & { requestsUnderWay: number }
+
+function askingOn(socket: Socket): Asking {
+  const own = connectionOf(socket)
+  if (hasAsked(own)) return own
+  const asking = Object.assign(own, { requestsUnderWay: 0 })
   socket.once('close', () => {
-    if (own.count > 1) countAhead(own.uid, 1 - own.count)
-    own.count = 0
+    if (asking.requestsUnderWay > 1) countAhead(asking.uid, 1 - asking.requestsUnderWay)
+    asking.requestsUnderWay = 0
   })
-  return own
+  return asking
+}
+
+function hasAsked(connection: Connection): connection is Asking {
+  return connection.requestsUnderWay !== undefined
 }
 
 function countAhead(uid: number | undefined, change: number): void {
