@@ -13,13 +13,10 @@ import {
   wasGoingTo,
 } from '../caller/tcp-caller.ts'
 import type { Dialect } from '../dialect/dialect.ts'
+import { guardConnections } from '../http/admission.ts'
 import { guardRequests } from '../http/pipelining.ts'
-import {
-  guardConnections,
-  HEADERS_READ_MAX,
-  type HttpBounds,
-  hasTooManyHeaders,
-} from '../http/server.ts'
+import { HEADERS_READ_MAX, hasTooManyHeaders } from '../http/request-order.ts'
+import type { HttpBounds } from '../http/server.ts'
 import type { Limits } from './limits.ts'
 import { passOn, type Way } from './pass-through.ts'
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Admission } from '../http/admission.ts'
 import { sendResponse } from '../http/response.ts'
-import { type Admission, httpServer } from '../http/server.ts'
+import { httpServer } from '../http/server.ts'
 import { executablesNamed } from '../policy/policy.ts'
 import { type JudgedRequest, judge } from './judged-request.ts'
 import { refuser, whoIsOn } from './refusals.ts'

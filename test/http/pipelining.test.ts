@@ -5,13 +5,13 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { httpBounds } from '../../src/agent/settings.ts'
 import { rememberUid } from '../../src/caller/connection.ts'
 import { parseConfig } from '../../src/config.ts'
+import { guardConnections } from '../../src/http/admission.ts'
 import {
   AHEAD_MAX,
   AHEAD_PER_UID_MAX,
   guardRequests,
   UNDER_WAY_MAX,
 } from '../../src/http/pipelining.ts'
-import { guardConnections } from '../../src/http/server.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'

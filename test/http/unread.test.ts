@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { httpBounds } from '../../src/agent/settings.ts'
 import { parseConfig } from '../../src/config.ts'
-import { guardConnections } from '../../src/http/server.ts'
+import { guardConnections } from '../../src/http/admission.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 
 const ANSWER = Buffer.alloc(400_000, 'x')

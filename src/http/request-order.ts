@@ -1,0 +1,38 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { connectionOf } from '../caller/connection.ts'
+import { MetabindError } from '../errors.ts'
+
+/** Headers of a request. Each takes ten times of the heap what it is long, if it is short. */
+const HEADERS_MAX = 64
+/** Node hands over 32 at a time. */
+export const HEADERS_READ_MAX = HEADERS_MAX + 32
+
+/** Refuses what is not HTTP/1, or names no host, and what came behind a request that was refused as ambiguous. @throws MetabindError REQUEST_… */
+export function requireOrder(incoming: IncomingMessage): void {
+  const { httpVersion, socket, headers } = incoming
+  if (connectionOf(socket).isClosing) {
+    throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
+  }
+  // The parser takes a target that a bare line feed ends for HTTP/0.9, and reads headers after it.
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
+  }
+  if (hasTooManyHeaders(incoming)) throw new MetabindError('REQUEST_TOO_LARGE', 'headers')
+  if (httpVersion === '1.1' && headers.host === undefined) {
+    throw new MetabindError('REQUEST_HEADERS', 'no host')
+  }
+  // The offer itself may be ignored (RFC 9110, 7.8); but the parser takes the body behind it for a request.
+  if (headers.upgrade !== undefined && hasBody(headers)) {
+    throw new MetabindError('REQUEST_HEADERS', 'upgrade with a body')
+  }
+}
+
+/** Of such a request some may not have been read. */
+export function hasTooManyHeaders({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.length > 2 * HEADERS_MAX
+}
+
+function hasBody(headers: IncomingHttpHeaders): boolean {
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  return Number(length) !== 0 || coding !== undefined
+}
