@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs'
 import { CHAIN_ORIGIN, type ChainHead, encodeLine } from './chain.ts'
 import { type ChainFile, endOfChain, openChainFile, wasMoved, writeWhole } from './chain-file.ts'
-import { ownBody, type QueuedRecord, START } from './queue.ts'
+import { CHAIN_START, ownBody, type QueuedRecord } from './queue.ts'
 
 /** Links records to a chain and writes them to the file at a path. */
 export interface ChainWriter {
@@ -38,7 +38,7 @@ export function openChainWriter(path: string, keptHead: ChainHead | undefined): 
     cutBytes: found.cutBytes,
     wasMoved: () => wasMoved(path, file),
     write: async (batch) => {
-      if (batch[0]?.event === START && file.bytes > 0) file = reopen(path, file)
+      if (batch[0]?.event === CHAIN_START && file.bytes > 0) file = reopen(path, file)
       const linked = link(head, batch, file.bytes === 0)
       await writeWhole(file, linked.text)
       head = linked.head
@@ -56,7 +56,7 @@ function link(
   let at = head
   for (const { seq, event, body } of batch) {
     // A rotation asked for while the old file is still in its place.
-    const isReopened = event === START && !isNewFile
+    const isReopened = event === CHAIN_START && !isNewFile
     const line = encodeLine(at.hash, seq, isReopened ? ownBody('chain.reopened') : body)
     text += `${line.text}\n`
     at = line.head

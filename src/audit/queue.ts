@@ -35,7 +35,7 @@ export interface AuditQueue {
 }
 
 /** The first record of a file. */
-export const START = 'chain.start'
+export const CHAIN_START = 'chain.start'
 
 /** What waits for the disk: some ten thousand usual records. */
 export const AUDIT_QUEUE_BYTES_MAX = 4_194_304
@@ -84,9 +84,9 @@ export function auditQueue(firstSeq: number, onLost: () => void): AuditQueue {
     putOwn,
     putGap,
     putStart: () => {
-      if (queue.some(({ event }) => event === START)) return
+      if (queue.some(({ event }) => event === CHAIN_START)) return
       putGap()
-      putOwn(START)
+      putOwn(CHAIN_START)
     },
     batch: () => firstOf(queue),
     remove: (batch) => {
@@ -106,7 +106,7 @@ function firstOf(queue: readonly QueuedRecord[]): readonly QueuedRecord[] {
   let end = 0
   for (const { event, body } of queue) {
     bytes += body.length
-    if (end > 0 && (event === START || bytes > BATCH_BYTES)) break
+    if (end > 0 && (event === CHAIN_START || bytes > BATCH_BYTES)) break
     end += 1
   }
   return queue.slice(0, end)
