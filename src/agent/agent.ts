@@ -70,21 +70,21 @@ export function startAgent(
  * until the agent is ready, if systemd made the socket.
  */
 async function start(parts: AgentParts): Promise<void> {
-  const { state, startup, cached, supervisor } = parts
+  const { state, startup, cache, supervisor } = parts
   parts.trail.audit({ event: 'agent.started', detail: `version ${VERSION}` })
   requireProc()
   await parts.policy.take(state.config.policy.file)
   await serveAdmin(parts)
   const ready = await startup.toReady(startupDepsOf(parts))
-  cached.persistIn(ready)
+  cache.persistIn(ready)
   await serve(parts, ready)
   sayReady(parts, ready)
   supervisor.ready(servingStatus(ready))
   if (ready.insteadOfSource !== undefined) void confirm(parts, ready, ready.insteadOfSource)
 }
 
-function startupDepsOf({ state, dialect, tpm, cached, log }: AgentParts) {
-  return startupDeps(state.config, dialect, tpm, cached.metadata, () => state.trust, log)
+function startupDepsOf({ state, dialect, tpm, cache, log }: AgentParts) {
+  return startupDeps(state.config, dialect, tpm, cache.metadata, () => state.trust, log)
 }
 
 function serveAdmin(parts: AgentParts): Promise<void> {
@@ -113,7 +113,7 @@ function statusOf(parts: AgentParts) {
     problemOf(parts),
     parts.policy.current(),
     parts.trail.head(),
-    parts.cached.metadata.state.refusedRoles,
+    parts.cache.metadata.state.refusedRoles,
   )
   return config.transparent.enabled ? { ...status, lockdown: parts.lockdown.known() } : status
 }
@@ -123,7 +123,7 @@ function serve(parts: AgentParts, ready: ReadyState): Promise<void> {
   state.served = serving(ready, {
     ...parts,
     config: () => state.config,
-    metadata: parts.cached.metadata,
+    metadata: parts.cache.metadata,
     requireRunning: () => {
       const why = stoppedBecause(state)
       if (why !== undefined) throw new MetabindError('AGENT_STOPPED', why.code)
@@ -137,11 +137,11 @@ function serve(parts: AgentParts, ready: ReadyState): Promise<void> {
 
 /** The source was down at start, and the instance is the one that this boot knew before. */
 async function confirm(parts: AgentParts, ready: ReadyState, why: MetabindError): Promise<void> {
-  const { log, dialect, ending, cached } = parts
+  const { log, dialect, ending, cache } = parts
   log.warn({ cause: causeChain(why) }, 'running on what this boot proved before')
   const { instanceId } = ready.tokenKeys.identity
   try {
-    await confirmInstance(instanceId, cached.metadata, dialect, ending.signal)
+    await confirmInstance(instanceId, cache.metadata, dialect, ending.signal)
     log.info('the source confirms the instance')
   } catch (error) {
     // Else the agent ends.
@@ -162,14 +162,14 @@ async function reload({ state, policy, log, trail }: AgentParts, next: Config): 
 }
 
 async function end(parts: AgentParts, how: Ending): Promise<void> {
-  const { state, startup, meter, source, tpm, trail, cached, log } = parts
+  const { state, startup, meter, source, tpm, trail, cache, log } = parts
   parts.ending.abort()
   state.served?.keyRefresher.end()
-  cached.stop()
+  cache.stop()
   await endInSteps(how, {
     closeServers: () => closeServers(parts),
     trail,
-    ends: [cached.end, meter.end, () => clearKeys(startup.state)],
+    ends: [cache.end, meter.end, () => clearKeys(startup.state)],
     closes: [source.close, tpm.close],
     onFault: (error) => log.error({ cause: causeChain(error) }, 'ending'),
   })

@@ -11,7 +11,7 @@ import type { Source } from '../metadata/source.ts'
 import type { ReadyState } from './startup.ts'
 
 /** The cache before the source, with its timer, and its memory of the boot. */
-export interface CachedMetadata {
+export interface MetadataCache {
   readonly metadata: Metadata
   /** Takes over what an earlier process of this boot had fetched, and keeps what this one fetches. */
   persistIn(ready: ReadyState): void
@@ -25,12 +25,12 @@ export interface CachedMetadata {
 const TURN_MS = 15_000
 const FAILURE_LOG_MS = 60_000
 
-export function cachedMetadata(
+export function metadataCache(
   config: Config,
   dialect: Dialect,
   source: Source,
   log: Log,
-): CachedMetadata {
+): MetadataCache {
   let items: SealedCache | undefined
   const metadata = metadataFrom({
     source,

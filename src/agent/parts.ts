@@ -15,7 +15,7 @@ import { type LockdownRecord, lockdownRecord } from '../relay/lockdown-record.ts
 import type { ParsedTrust } from '../verify/trust.ts'
 import { VERSION } from '../version.ts'
 import { type AuditTrail, openAuditTrail } from './audit-trail.ts'
-import { type CachedMetadata, cachedMetadata } from './metadata-cache.ts'
+import { type MetadataCache, metadataCache } from './metadata-cache.ts'
 import type { Serving } from './serving.ts'
 import { sourceBounds } from './settings.ts'
 import type { InheritedSockets } from './socket-activation.ts'
@@ -35,7 +35,7 @@ export interface AgentParts {
   readonly tpm: InstanceTpm
   readonly trail: AuditTrail
   readonly lockdown: LockdownRecord
-  readonly cached: CachedMetadata
+  readonly cache: MetadataCache
   readonly policy: PolicyInForce
   readonly log: Log
   readonly logFault: (error: MetabindError) => void
@@ -92,7 +92,7 @@ export function agentParts(
   return {
     ...{ state, dialect, endpoint, startup, meter, source, tpm, trail },
     lockdown: lockdownRecord(trail.audit, Date.now),
-    cached: cachedMetadata(config, dialect, source, log),
+    cache: metadataCache(config, dialect, source, log),
     policy: policyInForce(dialect.secretPaths, trail.audit),
     ...{ log, supervisor, counters, inherited, ending, failed },
     logFault: (error) => log.error({ cause: causeChain(error) }, error.code),

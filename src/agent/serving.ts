@@ -81,21 +81,21 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
   const tokens = tokenAuthority(ready.tokenKeys, bootTimeMs, () => config().token.bind)
   const urls = urlsOf(ready, tokens, deps)
   const open: OpenShares = { count: 0 }
-  const relayParts: RelayDeps = {
-    ...relayPartsOf(ready, signer, tokens, deps),
+  const relayDeps: RelayDeps = {
+    ...relayDepsOf(ready, signer, tokens, deps),
     limits: limitsOf(deps, open),
     credentialsUrl: urls?.urlOf,
   }
-  const app: FastifyInstance = relay(relayParts)
+  const app: FastifyInstance = relay(relayDeps)
   let tcpListeners: TcpListeners | undefined
   return {
     running: runningAgent(ready, tokens, deps),
     keyRefresher: keyRefresherOf(ready, deps),
     listen: async () => {
       await listenAt(app, socketPlace(config(), 'metadata', inherited.metadata))
-      const openParts = {
+      const listenerDeps = {
         config: config(),
-        relay: relayParts,
+        relay: relayDeps,
         containersLimits: limitsOf(deps, open),
         endpoint,
         inherited,
@@ -104,7 +104,7 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
         onTaken: (error: MetabindError) =>
           deps.log.error({ cause: causeChain(error) }, 'a port is taken; waiting until it is free'),
       }
-      tcpListeners = await openTcpListeners(openParts, urls)
+      tcpListeners = await openTcpListeners(listenerDeps, urls)
     },
     observed: () => tcpListeners?.observed() ?? [],
     close: async () =>
@@ -123,7 +123,7 @@ function urlsOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
   return credentialsUrls({ salt, iid: ready.tokenKeys.iid, port, tokens, dialect })
 }
 
-function relayPartsOf(
+function relayDepsOf(
   { tokenKeys }: ReadyState,
   signer: SkSigner,
   tokens: TokenAuthority,

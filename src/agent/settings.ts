@@ -4,7 +4,7 @@ import type { HttpBounds } from '../http/server.ts'
 import type { SourceBounds } from '../metadata/source.ts'
 import type { LimitBounds } from '../relay/limits.ts'
 
-// The configuration's words, in those of the parts that are bound by them.
+// What the configuration says, as the settings of each part.
 
 export function sourceBounds(config: Config): SourceBounds {
   return {

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bootTimeMs } from 'metabind-linux'
 import { pino } from 'pino'
-import { cachedMetadata } from '../../src/agent/metadata-cache.ts'
+import { metadataCache } from '../../src/agent/metadata-cache.ts'
 import { sourceBounds } from '../../src/agent/settings.ts'
 import type { ReadyState } from '../../src/agent/startup.ts'
 import { startupDeps } from '../../src/agent/startup-deps.ts'
@@ -45,7 +45,7 @@ directories.state = ${JSON.stringify(at('state'))}
   const config = parseConfig([{ file: 'bench.toml', text }])
   const dialect = DIALECTS[config.source.dialect]
   const source = openSource(dialect, endpoint, sourceBounds(config), bootTimeMs)
-  const cached = cachedMetadata(config, dialect, source, SILENT)
+  const cache = metadataCache(config, dialect, source, SILENT)
   const trust = readTrust(config)
   const open = () => instanceTpm(tcti, config.tpm.command_timeout_ms)
   let tpm = open()
@@ -56,13 +56,13 @@ directories.state = ${JSON.stringify(at('state'))}
     start: async (onWait) => {
       await tpm.close()
       tpm = open()
-      const deps = startupDeps(config, dialect, tpm, cached.metadata, () => trust, SILENT)
+      const deps = startupDeps(config, dialect, tpm, cache.metadata, () => trust, SILENT)
       const pause = async (): Promise<void> => void (await onWait(run))
       const run = startupLoop(UNSUPERVISED, SILENT, new AbortController().signal, pause)
       return run.toReady(deps)
     },
     [Symbol.asyncDispose]: async () => {
-      cached.stop()
+      cache.stop()
       await Promise.all([source.close(), tpm.close()])
     },
   }
