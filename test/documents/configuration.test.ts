@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { parseConfig } from '../../src/config.ts'
+import { DIALECT_NAMES } from '../../src/format/dialect-name.ts'
 
 const PAGE = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
 const SECTION = /^## (\w+)$/
@@ -54,4 +55,9 @@ test('every value of the page is accepted as it stands there', () => {
     const text = `[${section}]\n${name} = ${value}\n`
     expect(() => parseConfig([{ file: 'page', text }]), text).not.toThrow()
   }
+})
+
+test('docs/configuration.md names every dialect', () => {
+  const [, bounds] = /^\| `dialect` \| .+? \| (.+?) \|/m.exec(PAGE) ?? []
+  expect(bounds?.split(', ')).toEqual(DIALECT_NAMES.map((name) => `\`"${name}"\``))
 })
