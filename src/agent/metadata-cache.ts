@@ -13,11 +13,11 @@ import type { ReadyState } from './startup.ts'
 /** The cache before the source, with its timer, and its memory of the boot. */
 export interface MetadataCache {
   readonly metadata: Metadata
-  /** Takes over what an earlier process of this boot had fetched, and keeps what this one fetches. */
+  /** Takes over what an earlier process of this boot had fetched, and writes what this one fetches. */
   persistIn(ready: ReadyState): void
   /** Refreshes no more. */
   stop(): void
-  /** Writes what is kept once more. */
+  /** Writes what is cached once more. */
   end(): void
 }
 
@@ -53,7 +53,7 @@ export function metadataCache(
       if (roleCode === undefined) log.info({ path }, 'the role is refused no more')
       else log.warn(refusedRole(path, roleCode), ERRORS.SOURCE_ROLE.sentence)
     },
-    onKept: () => items?.changed(),
+    onCached: () => items?.changed(),
   })
   const turning = setInterval(() => metadata.turn(), TURN_MS)
   return {
@@ -63,7 +63,7 @@ export function metadataCache(
       const before = sealedFiles.read('kept-items')
       if (before !== undefined) metadata.restore(decodeSealedCache(instanceId, before))
       const file = { write: (bytes: Buffer) => sealedFiles.write('kept-items', bytes) }
-      items = startSealedCache(instanceId, () => metadata.kept(), file)
+      items = startSealedCache(instanceId, metadata.snapshot, file)
       items.changed()
       // Roles may have been taken from the instance while no agent ran.
       metadata.turn()

@@ -8,6 +8,7 @@ import { continuityOf } from '../identity/continuity.ts'
 import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
+import { ofPath } from '../metadata/target.ts'
 import { sealedFiles } from '../storage/sealed-files.ts'
 import { loadRevocations } from '../token/revocations.ts'
 import { loadSalt } from '../token/salt.ts'
@@ -86,7 +87,7 @@ async function readIdentityDocument(
   const [path] = dialect.audiencePaths
   if (path === undefined) return undefined
   try {
-    const { item } = await metadata.read(path, `audience=${audience}`, { fresh: true })
+    const { item } = await metadata.read({ path, query: `audience=${audience}` }, { fresh: true })
     return item && decodePkcs7(item.body.toString('latin1'))
   } catch (error) {
     if (error instanceof MetabindError && error.code === 'SOURCE_DOWN') return undefined
@@ -103,7 +104,7 @@ function decodePkcs7(text: string): Buffer {
 
 /** Asks the source itself; through the cache, so that the first reader need not ask again. */
 export async function readInstanceId(metadata: Metadata, dialect: Dialect): Promise<string> {
-  const { item } = await metadata.read(dialect.instanceIdPath, undefined, { fresh: true })
+  const { item } = await metadata.read(ofPath(dialect.instanceIdPath), { fresh: true })
   if (item === undefined) throw new MetabindError('METADATA_ABSENT', dialect.instanceIdPath)
   return item.body.toString('utf8')
 }

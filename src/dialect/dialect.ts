@@ -51,7 +51,7 @@ export interface CredentialNames {
 }
 
 /** What the SDKs of a cloud read. */
-export interface SdkWords {
+interface SdkWords {
   /** The JSON that they expect of a program that prints credentials. */
   readonly process: {
     readonly names: CredentialNames

@@ -15,7 +15,7 @@ export interface RoleCredentials {
 }
 
 /** How much is demanded of an answer before it counts as credentials: LENIENT or STRICT. */
-export interface Strictness<Times> {
+interface Strictness<Times> {
   readonly isParsable: (body: Buffer) => boolean
   /** Code and the times. */
   readonly times: z.ZodType<Times>

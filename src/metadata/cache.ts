@@ -1,4 +1,4 @@
-/** How much is kept at most. */
+/** How much is cached at most. */
 export interface CacheBounds {
   readonly entriesMax: number
   /** Values, keys and what an entry costs by itself. */
@@ -26,13 +26,13 @@ export type Rank = 0 | 1 | 2
 export interface Cache<Value> {
   /** The value, and counts as its use; undefined if there is none or it has ended. */
   get(key: string): Value | undefined
-  /** Keeps the value; others, or this very one, go if the bounds would be passed. */
+  /** Puts the value in; others, or this very one, go if the bounds would be passed. */
   set(key: string, value: Value, holding: Holding): void
   delete(key: string): void
   /** Drops what has ended. */
   sweep(): void
   /**
-   * What is kept: higher ranks first, within a rank the most recently used first.
+   * What is there: higher ranks first, within a rank the most recently used first.
    *
    * @param least the lowest rank that is wanted; 0 if absent
    */

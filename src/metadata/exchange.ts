@@ -49,19 +49,19 @@ export function openExchange(endpoint: string, bounds: ExchangeBounds): Exchange
     connect: { timeout: bounds.connectTimeoutMs },
     maxResponseSize: bounds.answerBytesMax,
   }
-  const kept = new Pool(endpoint, options)
+  const pooled = new Pool(endpoint, options)
   // Without keep-alive: each request there has a connection that nobody had before.
   const fresh = new Pool(endpoint, { ...options, pipelining: 0 })
   return {
     ask: async (asking) => {
       try {
-        return await askOn(kept, asking)
+        return await askOn(pooled, asking)
       } catch (error) {
         if (!isLost(error)) throw error
         return askOn(fresh, asking)
       }
     },
-    close: async () => void (await Promise.all([kept.destroy(), fresh.destroy()])),
+    close: async () => void (await Promise.all([pooled.destroy(), fresh.destroy()])),
   }
 }
 

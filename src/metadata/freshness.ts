@@ -62,7 +62,7 @@ interface HeldCredentials {
  */
 export type Condition = 'fresh' | 'refresh-soon' | 'stale' | 'must-refresh' | 'expired'
 
-// A value that is kept for the boot is looked at first: one line of text or of JSON.
+// A value that is cached for the boot is looked at first: one line of text or of JSON.
 const PLAIN_LINE = /^[\x20-\x7e]{1,512}\n?$/
 const SPREAD = 0.2
 /** While the source gives the same credentials, it is asked again after this at most, and at least. */

@@ -1,4 +1,5 @@
 import type { LifetimeName, LifetimeTable } from '../dialect/dialect.ts'
+import type { Target } from './target.ts'
 
 /** How long an answer of one kind is used. docs/caching.md has these numbers; a test compares them. */
 export interface Lifetime {
@@ -35,17 +36,17 @@ export const LIFETIMES: Readonly<Record<LifetimeName, Lifetime>> = {
     absentFreshSeconds: 10,
     absentStaleSeconds: 3600,
   },
-  /** Made for one question: never kept. */
+  /** Made for one question: never cached. */
   once: { freshSeconds: 0, staleSeconds: 0, absentFreshSeconds: 0, absentStaleSeconds: 0 },
 }
 
 /** Which lifetime answers of a path have. */
-export type LifetimeOf = (path: string, query: string | undefined) => LifetimeName
+export type LifetimeOf = (target: Target) => LifetimeName
 
 /** @param table of a dialect */
 export function lifetimesBy(table: LifetimeTable): LifetimeOf {
   const rules = table.map(([pattern, name]) => [patternOf(pattern), name] as const)
-  return (path, query) => {
+  return ({ path, query }) => {
     // An audience is a question of its own: its answer is a fresh signature or worth nothing.
     if (query !== undefined) return 'once'
     const inVersion = path.split('/').slice(2).join('/')

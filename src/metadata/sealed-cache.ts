@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import type { KeptItem, KeptMetadata } from './metadata.ts'
+import type { MetadataSnapshot, SnapshotItem } from './snapshot.ts'
 
-/** Where kept values are put beyond this process: sealed, in the runtime directory. */
+/** Where a snapshot is put beyond this process: sealed, in the runtime directory. */
 export interface SealedCacheFile {
   /** Takes the place of what was there, whole or not at all. */
   write(bytes: Buffer): void
@@ -16,9 +16,9 @@ export interface SealedCache {
 }
 
 /** A process that is killed loses the values of this long. */
-export const KEEP_AFTER_MS = 2000
+export const WRITE_AFTER_MS = 2000
 // Beyond this the writing would be felt on the event loop; metadata is a few kilobytes.
-export const KEPT_BYTES_MAX = 1_048_576
+export const SNAPSHOT_BYTES_MAX = 1_048_576
 
 const boot = z.number().nonnegative()
 const schema = z.strictObject({
@@ -30,23 +30,23 @@ const schema = z.strictObject({
 
 /**
  * @param instanceId the instance that the values are of
- * @param kept what there is to keep now, the most missed first
+ * @param snapshot what there is now, the most missed first
  */
 export function startSealedCache(
   instanceId: string,
-  kept: () => KeptMetadata,
+  snapshot: () => MetadataSnapshot,
   file: SealedCacheFile,
 ): SealedCache {
   let timer: NodeJS.Timeout | undefined
   let ended = false
   const write = (): void => {
     timer = undefined
-    file.write(encodeSealedCache(instanceId, kept()))
+    file.write(encodeSealedCache(instanceId, snapshot()))
   }
   return {
     changed: () => {
       if (ended) return
-      timer ??= setTimeout(write, KEEP_AFTER_MS).unref()
+      timer ??= setTimeout(write, WRITE_AFTER_MS).unref()
     },
     end: () => {
       ended = true
@@ -58,8 +58,11 @@ export function startSealedCache(
 }
 
 /** The items as JSON, from the first on as many as there is room for. */
-export function encodeSealedCache(instanceId: string, { items, firstSeen }: KeptMetadata): Buffer {
-  let room = KEPT_BYTES_MAX
+export function encodeSealedCache(
+  instanceId: string,
+  { items, firstSeen }: MetadataSnapshot,
+): Buffer {
+  let room = SNAPSHOT_BYTES_MAX
   const fitting = items.filter(({ path, item }) => {
     const bytes = path.length + item.contentType.length + item.body.length
     if (bytes > room) return false
@@ -75,8 +78,8 @@ export function encodeSealedCache(instanceId: string, { items, firstSeen }: Kept
   return Buffer.from(JSON.stringify({ version: 2, instanceId, items: rows, firstSeen }))
 }
 
-/** @returns what was kept; nothing if the bytes are another instance's or another version's */
-export function decodeSealedCache(instanceId: string, bytes: Buffer): KeptMetadata {
+/** @returns what was there; nothing if the bytes are another instance's or another version's */
+export function decodeSealedCache(instanceId: string, bytes: Buffer): MetadataSnapshot {
   const parsed = schema.safeParse(JSON.parse(bytes.toString('utf8')))
   if (!parsed.success || parsed.data.instanceId !== instanceId) return { items: [], firstSeen: [] }
   const { items, firstSeen } = parsed.data
@@ -85,6 +88,6 @@ export function decodeSealedCache(instanceId: string, bytes: Buffer): KeptMetada
 
 type Row = z.infer<typeof schema>['items'][number]
 
-function itemOf([path, contentType, body, fetchedAtMs]: Row): KeptItem {
+function itemOf([path, contentType, body, fetchedAtMs]: Row): SnapshotItem {
   return { path, item: { body: Buffer.from(body, 'base64'), contentType }, fetchedAtMs }
 }

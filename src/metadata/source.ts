@@ -4,6 +4,7 @@ import { MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import { type Exchange, type ExchangeBounds, openExchange, type SourceAnswer } from './exchange.ts'
 import { directoriesOf, leadsToSlash } from './slash-redirect.ts'
+import { keyOf, type Target } from './target.ts'
 
 /** One answer of a metadata service. */
 export interface Item {
@@ -26,11 +27,10 @@ export interface Source {
   /**
    * Reads one path in security-enhanced mode.
    *
-   * @param path canonical
-   * @param query nothing, or one that judgeQuery let through
+   * @param target its query one that judgeQuery let through
    * @throws MetabindError METADATA_ABSENT, SOURCE_DOWN, SOURCE_NONSENSE
    */
-  read(path: string, query?: string): Promise<Item>
+  read(target: Target): Promise<Item>
   close(): Promise<void>
 }
 
@@ -90,9 +90,10 @@ export function openSource(
   }
 
   return {
-    read: async (path, query) => {
+    read: async (target) => {
+      const { path, query } = target
       const signal = AbortSignal.timeout(bounds.timeoutMs)
-      if (query !== undefined) return itemOf(await ask(`${path}?${query}`, signal))
+      if (query !== undefined) return itemOf(await ask(keyOf(target), signal))
       if (directories.has(path)) return itemOf(await ask(`${path}/`, signal))
       const answer = await ask(path, signal)
       if (!leadsToSlash(answer, path, origins)) return itemOf(answer)

@@ -1,6 +1,7 @@
 import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
 import type { Metadata } from '../metadata/metadata.ts'
+import { ofPath } from '../metadata/target.ts'
 import { OWN_PATHS } from './own-paths.ts'
 
 /** Whether a path is one that the source is asked for: only versions of the dialect, and the root, which lists them. */
@@ -23,7 +24,7 @@ export async function knowsPath(
   if (path === dialect.tokenPath || OWN_PATHS.includes(path)) return true
   if (!isRelayed(path, dialect)) return false
   try {
-    const answered = await metadata.read(path, undefined, onMiss === undefined ? {} : { onMiss })
+    const answered = await metadata.read(ofPath(path), onMiss === undefined ? {} : { onMiss })
     return answered.item !== undefined
   } catch (error) {
     if (error instanceof MetabindError && error.code.startsWith('SOURCE_')) return undefined

@@ -1,7 +1,7 @@
 import { MetabindError } from '../errors.ts'
 import { RefusalWithHeaders } from '../http/error-response.ts'
 import type { HttpResponse } from '../http/response.ts'
-import type { Answered } from '../metadata/metadata.ts'
+import type { Answered } from '../metadata/cached-reads.ts'
 import type { Gate } from '../policy/gate.ts'
 import { isSecret } from '../policy/policy.ts'
 import type { JudgedRequest } from './judged-request.ts'
@@ -21,7 +21,7 @@ export function relayMetadata(
 ): HttpResponse | Promise<HttpResponse> {
   const { caller, target } = request
   if (!isRelayed(target.path, deps.dialect)) throw new MetabindError('METADATA_ABSENT')
-  const answered = deps.metadata.read(target.path, target.query, {
+  const answered = deps.metadata.read(target, {
     fresh: request.wantsFresh,
     onMiss: () => deps.limits.requireMiss(caller.uid),
   })

@@ -49,7 +49,7 @@ beforeAll(async () => {
     clocks: { bootTimeMs: clockMs, wallTimeMs: Date.now, random: () => 0 },
     answerWithinMs: config.source.timeout_ms,
     ...{ onSource: nothing, onRefreshFailed: nothing, onUnusable: nothing },
-    ...{ onRole: nothing, onKept: nothing },
+    ...{ onRole: nothing, onCached: nothing },
   })
   const policy = policyInForce(toy.secretPaths, nothing)
   await policy.take(join(directory, 'policy.toml'))

@@ -13,8 +13,9 @@ import { CONNECTIONS_MAX } from '../../src/metadata/exchange.ts'
 import { SAME_AGAIN_MS } from '../../src/metadata/freshness.ts'
 import { LIFETIMES, lifetimesBy, patternOf } from '../../src/metadata/lifetimes.ts'
 import { ROLE_LIST_MS } from '../../src/metadata/metadata.ts'
-import { KEEP_AFTER_MS, KEPT_BYTES_MAX } from '../../src/metadata/sealed-cache.ts'
+import { SNAPSHOT_BYTES_MAX, WRITE_AFTER_MS } from '../../src/metadata/sealed-cache.ts'
 import { SOON_MS } from '../../src/metadata/singleflight.ts'
+import { ofPath } from '../../src/metadata/target.ts'
 import type { Cloud } from '../../src/simulate/cloud.ts'
 import { CLOUDS } from '../../src/simulate/clouds.ts'
 import { describeInstance } from '../../src/simulate/instance.ts'
@@ -134,8 +135,8 @@ describe('docs/caching.md', () => {
 
   test('tells what is kept over a restart', () => {
     const [, items] = table('File')
-    expect(items?.[1]).toContain(`${KEPT_BYTES_MAX / 1_048_576} MiB`)
-    expect(items?.[2]).toContain(`${KEEP_AFTER_MS / 1000} s`)
+    expect(items?.[1]).toContain(`${SNAPSHOT_BYTES_MAX / 1_048_576} MiB`)
+    expect(items?.[2]).toContain(`${WRITE_AFTER_MS / 1000} s`)
   })
 })
 
@@ -161,7 +162,7 @@ describe('the class of a path', () => {
     ['/', 'short'],
   ] as const
   for (const [path, name] of cases) {
-    test(`${path}: ${name}`, () => expect(classOf(path, undefined)).toBe(name))
+    test(`${path}: ${name}`, () => expect(classOf(ofPath(path))).toBe(name))
   }
   const ec2 = lifetimesBy(DIALECTS.ec2.lifetimes)
   const ec2Cases = [
@@ -174,10 +175,12 @@ describe('the class of a path', () => {
     ['/latest/meta-data/instance-action', 'brief'],
   ] as const
   for (const [path, name] of ec2Cases) {
-    test(`${path} of EC2: ${name}`, () => expect(ec2(path, undefined)).toBe(name))
+    test(`${path} of EC2: ${name}`, () => expect(ec2(ofPath(path))).toBe(name))
   }
   test('with a query: once', () => {
-    expect(classOf('/latest/dynamic/instance-identity/pkcs7', 'audience=x')).toBe('once')
-    expect(classOf('/latest/meta-data/instance-id', 'audience=x')).toBe('once')
+    expect(classOf({ path: '/latest/dynamic/instance-identity/pkcs7', query: 'audience=x' })).toBe(
+      'once',
+    )
+    expect(classOf({ path: '/latest/meta-data/instance-id', query: 'audience=x' })).toBe('once')
   })
 })

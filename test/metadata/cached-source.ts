@@ -36,8 +36,8 @@ export interface CachedSource {
   readonly unusable: readonly string[]
   /** What it said of roles that the cloud gives no credentials for. */
   readonly refusedRoles: readonly (readonly [path: string, code: string | undefined])[]
-  /** How often `onKept` was called. */
-  readonly keptCount: () => number
+  /** How often `onCached` was called. */
+  readonly cachedCount: () => number
   /** Another cache on the same source and clocks, as after a restart. */
   another(): Metadata
   /** GETs that the source has seen of a path; of all paths where none is given. */
@@ -75,7 +75,7 @@ export async function cachedSource(
       onRefreshFailed: (path) => unrefreshed.push(path),
       onUnusable: (path) => unusable.push(path),
       onRole: (path, code) => refusedRoles.push([path, code]),
-      onKept: () => {
+      onCached: () => {
         kept += 1
       },
     })
@@ -87,7 +87,7 @@ export async function cachedSource(
     unrefreshed,
     unusable,
     refusedRoles,
-    keptCount: () => kept,
+    cachedCount: () => kept,
     another,
     reads: (path) =>
       simulator.requests.filter(

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { BACKOFF_MS, BACKOFF_MS_MAX } from '../../src/metadata/backoff.ts'
 import { ROLE_LIST_MS } from '../../src/metadata/metadata.ts'
+import { ofPath } from '../../src/metadata/target.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import { ANSWER_WITHIN_MS, type CachedSource, cachedSource, HOUR, MINUTE } from './cached-source.ts'
 
@@ -23,9 +24,12 @@ afterEach(() => world.stop())
 /** What a reader gets: body (undefined for 404), verdict and age; or the code of the refusal. */
 async function read(path: string, query?: string, fresh?: boolean) {
   try {
-    const { item, cache, ageSeconds } = await world.metadata.read(path, query, {
-      fresh: fresh === true,
-    })
+    const { item, cache, ageSeconds } = await world.metadata.read(
+      { path, query },
+      {
+        fresh: fresh === true,
+      },
+    )
     return { body: item?.body.toString(), cache, ageSeconds }
   } catch (error) {
     return { code: (error as { code?: string }).code }
@@ -112,7 +116,7 @@ describe('lifetimes', () => {
   test('an answer for an audience is never kept; one without is', async () => {
     for (const _ of [1, 2]) expect(await read(PKCS7, 'audience=a')).toMatchObject({ cache: 'miss' })
     expect(world.reads(`${PKCS7}?audience=a`)).toBe(2)
-    expect([world.keptCount(), world.metadata.state.entries]).toEqual([0, 0])
+    expect([world.cachedCount(), world.metadata.state.entries]).toEqual([0, 0])
     expect(await read(PKCS7)).toMatchObject({ cache: 'miss' })
     expect(await read(PKCS7)).toMatchObject({ cache: 'hit' })
   })
@@ -142,7 +146,7 @@ describe('lifetimes', () => {
     const userData = Buffer.from([0, 255, 10, 13, 0x1f, 0x8b])
     world = await cachedSource({ userData })
     for (const cache of ['miss', 'hit']) {
-      const answered = await world.metadata.read('/latest/user-data', undefined)
+      const answered = await world.metadata.read(ofPath('/latest/user-data'))
       expect(answered.cache).toBe(cache)
       expect(answered.item?.body.equals(userData)).toBe(true)
     }
@@ -237,13 +241,13 @@ describe('fresh', () => {
       misses += 1
     }
     const asked = Array.from({ length: 10 }, () =>
-      world.metadata.read(ID, undefined, { fresh: true, onMiss }),
+      world.metadata.read(ofPath(ID), { fresh: true, onMiss }),
     )
     await Promise.all(asked)
     expect(misses).toBe(1)
-    await world.metadata.read(ID, undefined, { fresh: true, onMiss })
+    await world.metadata.read(ofPath(ID), { fresh: true, onMiss })
     expect(misses).toBe(2)
-    await world.metadata.read(ID, undefined, { onMiss })
+    await world.metadata.read(ofPath(ID), { onMiss })
     expect(misses).toBe(2)
   })
 
@@ -254,7 +258,7 @@ describe('fresh', () => {
     const before = world.metadata.state.upstreamReads
     for (const path of [ID, ABSENT]) {
       await expect(async () =>
-        world.metadata.read(path, undefined, { fresh: true, onMiss }),
+        world.metadata.read(ofPath(path), { fresh: true, onMiss }),
       ).rejects.toThrow('too often')
     }
     expect(world.metadata.state.upstreamReads).toBe(before)
@@ -368,7 +372,7 @@ describe('an outage', () => {
       misses += 1
     }
     for (const path of [ABSENT, HOSTNAME, ID]) {
-      const asked = async () => world.metadata.read(path, undefined, { onMiss })
+      const asked = async () => world.metadata.read(ofPath(path), { onMiss })
       await expect(asked()).rejects.toThrow('does not answer')
     }
     expect(misses).toBe(0)
@@ -442,7 +446,7 @@ describe('credentials', () => {
     world.clocks.pass(5.5 * HOUR)
     expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'hit' })
     await until(() => world.metadata.state.upstreamReads === 2)
-    await until(() => world.keptCount() === 2)
+    await until(() => world.cachedCount() === 2)
     const second = await read(ROLE)
     expect(expirationOf(second.body)).toBe(expirationOf(first.body) + 5.5 * HOUR)
     expect(second).toMatchObject({ cache: 'hit', ageSeconds: 0 })
@@ -472,7 +476,7 @@ describe('credentials', () => {
     await read(ROLE)
     world.clocks.pass(5.5 * HOUR - 5 * MINUTE)
     for (let at = 0; at < 50; at += 1) await read(ROLE)
-    await until(() => world.keptCount() === 2)
+    await until(() => world.cachedCount() === 2)
     for (let at = 0; at < 50; at += 1) await read(ROLE)
     expect(world.reads(ROLE)).toBe(2)
     world.clocks.pass(MINUTE)
@@ -488,7 +492,7 @@ describe('credentials', () => {
     world.clocks.pass(13 * MINUTE - 30_000)
     await read(ROLE)
     await until(() => world.metadata.state.upstreamReads === 2)
-    await until(() => world.keptCount() === 2)
+    await until(() => world.cachedCount() === 2)
     expect(world.reads(ROLE)).toBe(2)
     world.clocks.pass(30_000)
     expect(await read(ROLE)).toMatchObject({ cache: 'miss' })
@@ -618,7 +622,7 @@ describe('a role that is taken from the instance or exchanged', () => {
       await settled()
       expect(await read(ROLE)).toMatchObject({ body: undefined, cache: 'hit' })
       expect(await read(OLD_VERSION)).toMatchObject({ body: undefined, cache: 'hit' })
-      expect(world.metadata.kept().items.map(({ path }) => path)).not.toContain(ROLE)
+      expect(world.metadata.snapshot().items.map(({ path }) => path)).not.toContain(ROLE)
     })
   }
 
@@ -661,17 +665,17 @@ describe('a role that is taken from the instance or exchanged', () => {
 
   test('is written down: a new process has none of them', async () => {
     await read(ROLE)
-    const before = world.keptCount()
+    const before = world.cachedCount()
     world.simulator.setRole(undefined)
     await read(ROLE, undefined, true)
-    expect(world.keptCount()).toBeGreaterThan(before)
-    expect(world.metadata.kept().items).toEqual([])
+    expect(world.cachedCount()).toBeGreaterThan(before)
+    expect(world.metadata.snapshot().items).toEqual([])
   })
 
   test('while no process ran ends them at the first look of the next', async () => {
     await read(ROLE)
     await read(ROLES)
-    const kept = world.metadata.kept()
+    const kept = world.metadata.snapshot()
     world.simulator.setRole('other')
     world.clocks.pass(ROLE_LIST_MS)
     const later = world.another()
@@ -679,7 +683,7 @@ describe('a role that is taken from the instance or exchanged', () => {
     later.turn()
     await settled()
     await until(() => later.state.upstreamUnderWay === 0)
-    expect(later.kept().items.map(({ path }) => path)).toEqual([ROLES])
+    expect(later.snapshot().items.map(({ path }) => path)).toEqual([ROLES])
   })
 
   test('but is there again ends nothing: the refresh has the last word', async () => {
@@ -723,7 +727,7 @@ describe('a role that is taken from the instance or exchanged', () => {
         world.simulator.faults.set({ ...fault, path: ROLE })
         await read(ROLES)
         await settled()
-        expect(world.metadata.kept().items.some(({ path }) => path === ROLE)).toBe(!ends)
+        expect(world.metadata.snapshot().items.some(({ path }) => path === ROLE)).toBe(!ends)
         const answered = await read(ROLE)
         if (ends) expect(answered.code).toMatch(/^SOURCE_/)
         else expect(answered).toMatchObject({ body })
@@ -782,7 +786,7 @@ describe('a role that the cloud gives no credentials for', () => {
   test('is told once, with its Code, to readers, to whoever logs and in the state', async () => {
     world.simulator.faults.set({ kind: 'credentials', code: CODE, path: ROLE })
     for (let seconds = 0; seconds < 100; seconds += 1) {
-      const error: unknown = await Promise.resolve(world.metadata.read(ROLE, undefined)).catch(
+      const error: unknown = await Promise.resolve(world.metadata.read(ofPath(ROLE))).catch(
         (thrown: unknown) => thrown,
       )
       expect(error).toMatchObject({ code: 'SOURCE_ROLE', roleCode: CODE })
@@ -885,10 +889,8 @@ describe('a wall clock that is set', () => {
     }
     // Nor for a process that was started since.
     const later = world.another()
-    later.restore(world.metadata.kept())
-    const error: unknown = await Promise.resolve(later.read(ROLE, undefined)).catch(
-      (e: unknown) => e,
-    )
+    later.restore(world.metadata.snapshot())
+    const error: unknown = await Promise.resolve(later.read(ofPath(ROLE))).catch((e: unknown) => e)
     expect(error).toMatchObject({
       code: 'SOURCE_NONSENSE',
       detail: expect.stringContaining('older'),
@@ -931,13 +933,13 @@ describe('kept beyond the process', () => {
     const bodies = await Promise.all(paths.map(async (path) => (await read(path)).body))
     await read(ABSENT)
     await read(PKCS7, 'audience=a')
-    const kept = world.metadata.kept()
+    const kept = world.metadata.snapshot()
     expect(kept.items.map(({ path }) => path).toSorted()).toEqual([...paths].toSorted())
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(10 * MINUTE)
     const later = world.another()
     later.restore(kept)
-    const answers = await Promise.all(paths.map(async (path) => later.read(path, undefined)))
+    const answers = await Promise.all(paths.map(async (path) => later.read(ofPath(path))))
     expect(answers.map(({ item }) => item?.body.toString())).toEqual(bodies)
     expect(answers.map(({ cache, ageSeconds }) => [cache, ageSeconds])).toEqual([
       ['hit', 600],
@@ -953,49 +955,49 @@ describe('kept beyond the process', () => {
     expect(await read(ROLE, undefined, true)).toMatchObject({ body, ageSeconds: 0 })
     world.clocks.pass(HOUR)
     const later = world.another()
-    later.restore(world.metadata.kept())
-    expect(await later.read(ROLE, undefined)).toMatchObject({ cache: 'hit', ageSeconds: 3600 })
+    later.restore(world.metadata.snapshot())
+    expect(await later.read(ofPath(ROLE))).toMatchObject({ cache: 'hit', ageSeconds: 3600 })
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(2 * HOUR - 1)
-    expect(await later.read(ROLE, undefined)).toMatchObject({ cache: 'stale' })
+    expect(await later.read(ofPath(ROLE))).toMatchObject({ cache: 'stale' })
     world.clocks.pass(1)
-    await expect(async () => later.read(ROLE, undefined)).rejects.toThrow('does not answer')
+    await expect(async () => later.read(ofPath(ROLE))).rejects.toThrow('does not answer')
   })
 
   test('what is of the future is of another clock, and is not taken over', async () => {
     await read(ID)
     await read(ROLE)
-    const kept = world.metadata.kept()
+    const kept = world.metadata.snapshot()
     world.clocks.bootMs -= 1
     const later = world.another()
     later.restore(kept)
-    expect(later.kept()).toEqual({ items: [], firstSeen: [] })
+    expect(later.snapshot()).toEqual({ items: [], firstSeen: [] })
   })
 
   test('what has ended is not kept, though nothing has swept it out', async () => {
     await read(HOSTNAME)
     await read(ROLE)
     world.clocks.pass(24 * HOUR)
-    expect(world.metadata.kept().items).toEqual([])
+    expect(world.metadata.snapshot().items).toEqual([])
   })
 
   test('credentials that expired meanwhile do not, nor do values older than a day', async () => {
     await read(ROLE)
     await read(HOSTNAME)
-    const kept = world.metadata.kept()
+    const kept = world.metadata.snapshot()
     world.clocks.pass(6 * HOUR)
     const sixHours = world.another()
     sixHours.restore(kept)
-    expect(sixHours.kept().items.map(({ path }) => path)).toEqual([HOSTNAME])
+    expect(sixHours.snapshot().items.map(({ path }) => path)).toEqual([HOSTNAME])
     world.clocks.pass(18 * HOUR)
     const oneDay = world.another()
     oneDay.restore(kept)
-    expect(oneDay.kept().items).toEqual([])
+    expect(oneDay.snapshot().items).toEqual([])
   })
 
   test('credentials and values of the boot come first: they are missed most', async () => {
     for (const path of [ROLE, ID, HOSTNAME, ROLES]) await read(path)
-    const order = world.metadata.kept().items.map(({ path }) => path)
+    const order = world.metadata.snapshot().items.map(({ path }) => path)
     expect(order).toEqual([ID, ROLE, ROLES, HOSTNAME])
   })
 
@@ -1004,17 +1006,17 @@ describe('kept beyond the process', () => {
     world.clocks.wallMs -= 20 * HOUR
     world.clocks.pass(5 * HOUR)
     const later = world.another()
-    later.restore(world.metadata.kept())
+    later.restore(world.metadata.snapshot())
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(HOUR - 1)
-    await expect(later.read(ROLE, undefined)).resolves.toMatchObject({ cache: 'stale' })
+    await expect(later.read(ofPath(ROLE))).resolves.toMatchObject({ cache: 'stale' })
     world.clocks.pass(1)
-    await expect(async () => later.read(ROLE, undefined)).rejects.toThrow('does not answer')
+    await expect(async () => later.read(ofPath(ROLE))).rejects.toThrow('does not answer')
   })
 
   test('what this process has read itself is not replaced', async () => {
     await read(HOSTNAME)
-    const [kept] = world.metadata.kept().items
+    const [kept] = world.metadata.snapshot().items
     if (kept === undefined) throw new Error('nothing kept')
     world.clocks.pass(5000)
     const other = { ...kept, item: { ...kept.item, body: Buffer.from('other') } }

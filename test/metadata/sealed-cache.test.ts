@@ -1,22 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { KeptItem, KeptMetadata } from '../../src/metadata/metadata.ts'
 import {
   decodeSealedCache,
   encodeSealedCache,
-  KEEP_AFTER_MS,
-  KEPT_BYTES_MAX,
+  SNAPSHOT_BYTES_MAX,
   startSealedCache,
+  WRITE_AFTER_MS,
 } from '../../src/metadata/sealed-cache.ts'
+import type { MetadataSnapshot, SnapshotItem } from '../../src/metadata/snapshot.ts'
 
-const item = (path: string, bytes: number): KeptItem => ({
+const item = (path: string, bytes: number): SnapshotItem => ({
   path,
   item: { body: Buffer.alloc(bytes, 7), contentType: 'text/plain' },
   fetchedAtMs: 1234.5,
 })
-const kept = (...items: KeptItem[]): KeptMetadata => ({ items, firstSeen: [] })
-const NOTHING = kept()
+const snapshot = (...items: SnapshotItem[]): MetadataSnapshot => ({ items, firstSeen: [] })
+const NOTHING = snapshot()
 
 test('any bytes come back as they were', () => {
   const boot = fc.double({ min: 0, max: 1e12, noNaN: true }).map((ms) => ms + 0)
@@ -39,7 +39,9 @@ test('any bytes come back as they were', () => {
 })
 
 test('values of another instance are not taken over', () => {
-  expect(decodeSealedCache('i-2', encodeSealedCache('i-1', kept(item('/a', 1))))).toEqual(NOTHING)
+  expect(decodeSealedCache('i-2', encodeSealedCache('i-1', snapshot(item('/a', 1))))).toEqual(
+    NOTHING,
+  )
 })
 
 test('values of another version of the file are not taken over', () => {
@@ -50,25 +52,25 @@ test('values of another version of the file are not taken over', () => {
 })
 
 test('what comes first is kept first, and what is too large does not push out the rest', () => {
-  const some = kept(item('/a', 10), item('/huge', KEPT_BYTES_MAX), item('/b', 10))
+  const some = snapshot(item('/a', 10), item('/huge', SNAPSHOT_BYTES_MAX), item('/b', 10))
   const { items } = decodeSealedCache('i-1', encodeSealedCache('i-1', some))
   expect(items.map(({ path }) => path)).toEqual(['/a', '/b'])
-  const many = Array.from({ length: 20 }, (_, at) => item(`/${at}`, KEPT_BYTES_MAX / 10))
-  expect(decodeSealedCache('i-1', encodeSealedCache('i-1', kept(...many))).items.length).toBe(9)
+  const many = Array.from({ length: 20 }, (_, at) => item(`/${at}`, SNAPSHOT_BYTES_MAX / 10))
+  expect(decodeSealedCache('i-1', encodeSealedCache('i-1', snapshot(...many))).items.length).toBe(9)
 })
 
 test('many changes are written once, and the last ones at the end', async () => {
-  const written: KeptMetadata[] = []
-  let items = kept(item('/a', 1))
+  const written: MetadataSnapshot[] = []
+  let items = snapshot(item('/a', 1))
   const cache = startSealedCache('i-1', () => items, {
     write: (bytes) => written.push(decodeSealedCache('i-1', bytes)),
   })
   for (let at = 0; at < 100; at += 1) cache.changed()
   expect(written).toEqual([])
-  await sleep(KEEP_AFTER_MS + 300)
+  await sleep(WRITE_AFTER_MS + 300)
   expect(written).toEqual([items])
   cache.changed()
-  items = kept(item('/b', 2))
+  items = snapshot(item('/b', 2))
   cache.end()
   expect(written.slice(1)).toEqual([items])
   cache.changed()

@@ -8,6 +8,7 @@ import { ec2 } from '../../src/dialect/ec2.ts'
 import { CONNECTIONS_MAX } from '../../src/metadata/exchange.ts'
 import { directoriesOf } from '../../src/metadata/slash-redirect.ts'
 import { openSource, type Source, type SourceBounds } from '../../src/metadata/source.ts'
+import { ofPath } from '../../src/metadata/target.ts'
 import { CLOUDS } from '../../src/simulate/clouds.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
@@ -51,11 +52,11 @@ async function upstream(
   return { cloud, source, clock, asked }
 }
 
-const readId = async (source: Source) => (await source.read(ID)).body.toString()
+const readId = async (source: Source) => (await source.read(ofPath(ID))).body.toString()
 
 test('a read is a PUT for a token and a GET with it', async () => {
   const { cloud, source } = await upstream()
-  const item = await source.read(ID)
+  const item = await source.read(ofPath(ID))
   expect(item).toEqual({ body: Buffer.from(cloud.instanceId), contentType: 'text/plain' })
   const [put, get] = cloud.requests
   expect([put?.method, put?.target, get?.method, get?.target]).toEqual([
@@ -68,7 +69,7 @@ test('a read is a PUT for a token and a GET with it', async () => {
 
 test('a query goes upstream as it is', async () => {
   const { cloud, source } = await upstream()
-  await source.read('/latest/dynamic/instance-identity/pkcs7', 'audience=me')
+  await source.read({ path: '/latest/dynamic/instance-identity/pkcs7', query: 'audience=me' })
   const { target } = cloud.requests.at(-1) ?? {}
   expect(target).toBe('/latest/dynamic/instance-identity/pkcs7?audience=me')
 })
@@ -107,7 +108,7 @@ describe('its token', () => {
     await readId(source)
     asked()
     cloud.faults.set({ kind: 'reject-tokens', method: 'GET' })
-    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     expect(asked()).toEqual(['GET 401', 'PUT 200', 'GET 401'])
   })
 
@@ -156,14 +157,14 @@ describe('its token', () => {
   ])('of %s is refused and never sent', async (_, body) => {
     const { cloud, source, asked } = await upstream()
     cloud.faults.set({ kind: 'status', code: 200, body, method: 'PUT' })
-    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
     expect(asked()).toEqual(['PUT 200'])
   })
 
   test('is in no error', async () => {
     const { cloud, source } = await upstream()
     cloud.faults.set({ kind: 'status', code: 500, method: 'GET' })
-    const error: unknown = await source.read(ID).catch((thrown: unknown) => thrown)
+    const error: unknown = await source.read(ofPath(ID)).catch((thrown: unknown) => thrown)
     const sent = cloud.requests.at(-1)?.rawHeaders ?? []
     const token = sent[sent.indexOf(aliyun.tokenHeader) + 1] ?? ''
     expect(token).toMatch(/^[\w-]{64}$/)
@@ -231,7 +232,7 @@ describe('a lost connection', () => {
     await readId(source)
     const before = cloud.requests.length
     cloud.faults.set({ kind: 'reset', method: 'GET' })
-    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     expect(cloud.requests.length).toBe(before + 2)
   })
 
@@ -241,7 +242,7 @@ describe('a lost connection', () => {
     const before = cloud.requests.length
     cloud.faults.set({ kind: 'reset', method: 'GET', times: 1 })
     cloud.faults.set({ kind: 'stall', method: 'GET', times: 1 })
-    const error: unknown = await source.read(ID).catch((thrown: unknown) => thrown)
+    const error: unknown = await source.read(ofPath(ID)).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'SOURCE_DOWN', cause: { name: 'TimeoutError' } })
     expect(cloud.requests.length).toBe(before + 2)
   })
@@ -250,7 +251,7 @@ describe('a lost connection', () => {
     for (const fault of [{ kind: 'garbage' }, { kind: 'oversize', bytes: 65_537 }] as const) {
       const { cloud, source, asked } = await upstream()
       cloud.faults.set({ ...fault, method: 'GET' })
-      await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+      await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
       expect(asked().length).toBe(2)
     }
   })
@@ -264,16 +265,16 @@ describe('an EC2 directory that answers with a redirect to its slash', () => {
   test('is read, and from then on asked for with the slash', async () => {
     const world = await upstream({}, ec2)
     const { source } = world
-    const listing = (await source.read(MACS)).body.toString()
+    const listing = (await source.read(ofPath(MACS))).body.toString()
     expect(listing).toMatch(/^([0-9a-f]{2}:){5}[0-9a-f]{2}\/$/)
-    await source.read(MACS)
+    await source.read(ofPath(MACS))
     expect(seen(world)).toEqual([MACS, `${MACS}/`, `${MACS}/`])
   })
 
   test('is asked for with the slash at once where it lists roles', async () => {
     const world = await upstream({}, ec2)
     const path = '/2021-03-23/meta-data/iam/security-credentials'
-    expect((await world.source.read(path)).body.toString()).toBe('demo-role')
+    expect((await world.source.read(ofPath(path))).body.toString()).toBe('demo-role')
     expect(seen(world)).toEqual([`${path}/`])
   })
 
@@ -285,7 +286,7 @@ describe('an EC2 directory that answers with a redirect to its slash', () => {
     const { cloud, source } = await upstream({}, ec2)
     const headers = { Location: locationOf(cloud) }
     cloud.faults.set({ kind: 'status', code: 301, headers, method: 'GET', times: 1 })
-    expect((await source.read(MACS)).body.toString()).toMatch(/\/$/)
+    expect((await source.read(ofPath(MACS))).body.toString()).toMatch(/\/$/)
   })
 
   test.each([
@@ -301,7 +302,7 @@ describe('an EC2 directory that answers with a redirect to its slash', () => {
   ])('to %s is not followed', async (_, code, to) => {
     const world = await upstream({}, ec2)
     world.cloud.faults.set({ kind: 'status', code, headers: { Location: to }, method: 'GET' })
-    await expect(world.source.read(MACS)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    await expect(world.source.read(ofPath(MACS))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
     expect(seen(world)).toEqual([MACS])
   })
 
@@ -316,7 +317,7 @@ describe('an EC2 directory that answers with a redirect to its slash', () => {
     const world = await upstream({}, ec2)
     const headers = { Location: `${MACS}/` }
     world.cloud.faults.set({ kind: 'status', code: 301, headers, method: 'GET' })
-    await expect(world.source.read(MACS)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    await expect(world.source.read(ofPath(MACS))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
     expect(seen(world)).toEqual([MACS, `${MACS}/`])
   })
 })
@@ -331,7 +332,7 @@ describe('redirects are not followed', () => {
       closing.push(() => elsewhere.close())
       const headers = { Location: `${elsewhere.url}${ID}` }
       cloud.faults.set({ kind: 'status', code, headers, body: 'x', method })
-      await expect(source.read(ID)).rejects.toMatchObject({
+      await expect(source.read(ofPath(ID))).rejects.toMatchObject({
         code: method === 'GET' ? 'SOURCE_NONSENSE' : 'SOURCE_DOWN',
       })
       expect(elsewhere.requests).toEqual([])
@@ -362,7 +363,7 @@ describe('an answer', () => {
   ])('%s is refused', async (_, fault, code) => {
     const { cloud, source } = await upstream()
     cloud.faults.set({ ...fault, method: 'GET' })
-    await expect(source.read(ID)).rejects.toMatchObject({ name: 'MetabindError', code })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ name: 'MetabindError', code })
   })
 
   test.each([
@@ -374,7 +375,7 @@ describe('an answer', () => {
     async (headers) => {
       const { cloud, source } = await upstream()
       cloud.faults.set({ kind: 'status', code: 200, body: 'x', headers, method: 'GET' })
-      await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+      await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
       for (const { rawHeaders } of cloud.requests) {
         expect(rawHeaders.join(' ')).toContain('accept-encoding identity')
       }
@@ -396,14 +397,14 @@ describe('an answer', () => {
       () => source.close(),
       async () => void server.close(),
     )
-    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
   })
 
   test('of 404 in a coding is one of 404', async () => {
     const { cloud, source } = await upstream()
     const headers = { 'Content-Encoding': 'gzip' }
     cloud.faults.set({ kind: 'status', code: 404, headers, method: 'GET' })
-    await expect(source.read(ID)).rejects.toMatchObject({ code: 'METADATA_ABSENT' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'METADATA_ABSENT' })
   })
 
   test('that says it is as it is, is taken', async () => {
@@ -416,7 +417,7 @@ describe('an answer', () => {
   test('at the bound is taken', async () => {
     const { cloud, source } = await upstream()
     cloud.faults.set({ kind: 'oversize', bytes: 65_536, method: 'GET' })
-    expect((await source.read(ID)).body.length).toBe(65_536)
+    expect((await source.read(ofPath(ID))).body.length).toBe(65_536)
   })
 
   test.each([
@@ -427,7 +428,7 @@ describe('an answer', () => {
     const { cloud, source } = await upstream()
     const headers = { 'Content-Type': sent }
     cloud.faults.set({ kind: 'status', code: 200, body: 'x', headers, method: 'GET' })
-    expect((await source.read(ID)).contentType).toBe(passedOn)
+    expect((await source.read(ofPath(ID))).contentType).toBe(passedOn)
   })
 })
 
@@ -437,7 +438,7 @@ describe('the time for a read', () => {
       const { cloud, source } = await upstream({ timeoutMs: 200 })
       cloud.faults.set({ kind: 'stall', method })
       // The stall has no end of its own.
-      await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+      await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     }
   })
 
@@ -448,7 +449,7 @@ describe('the time for a read', () => {
     cloud.faults.set({ kind: 'latency', ms: 1000, method: 'GET', times: 1 })
     cloud.faults.set({ kind: 'latency', ms: 1000, method: 'PUT', times: 1 })
     // Each answer comes within the time, both together do not.
-    await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     // The renewal went on without the read that began it.
     expect(await readId(source)).toBe(cloud.instanceId)
     expect(cloud.requests.filter(({ method }) => method === 'PUT')).toHaveLength(2)
@@ -463,6 +464,6 @@ test('a source where nobody listens is down', async () => {
   if (address === null || typeof address === 'string') throw new Error('no port')
   server.close()
   const source = openSource(aliyun, `http://127.0.0.1:${address.port}`, BOUNDS, () => 0)
-  await expect(source.read(ID)).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+  await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
   await source.close()
 })
