@@ -66,7 +66,7 @@ export function serviceManager(tell: (error: unknown) => void): ServiceManager {
 
 /**
  * Feeds the watchdog of WATCHDOG_USEC from the event loop, twice as often as asked. A loop that is
- * blocked feeds nothing, and systemd starts the agent anew.
+ * blocked feeds nothing, and systemd starts the agent again.
  */
 export function feedWatchdog(
   env: Readonly<Record<string, string | undefined>>,

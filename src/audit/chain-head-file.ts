@@ -9,7 +9,7 @@ import type { ChainHead } from './chain.ts'
 
 /**
  * The end of the audit chain, kept in the state directory: the file itself may have been renamed when the
- * agent ended, and the next one shall go on from there. Nothing in it is secret.
+ * agent ended, and the next one goes on from there. Nothing in it is secret.
  */
 export interface ChainHeadFile {
   /** What an earlier process kept of the same audit file. */

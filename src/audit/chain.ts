@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
  *
  * A line is ASCII. `hash` covers every byte of its line before `,"hash":`, `prev` among them; so it covers all lines
  * before, and no byte of a line is covered by nothing. Whoever can write the file can still compute
- * the rest of a chain anew, or cut its end off: against that, checkpoints are signed in the TPM.
+ * the rest of a chain again, or cut its end off: against that, checkpoints are signed in the TPM.
  */
 
 /** The end of a chain: what its next line continues. */

@@ -103,7 +103,7 @@ function callerAt(fd: number, credentials: PeerCredentials, deps: CallerDeps): C
 }
 
 /**
- * Reads the attributes, then looks again whether they can be another process's: a pid is given anew
+ * Reads the attributes, then looks again whether they can be another process's: a pid is given again
  * when its process is gone. The pidfd was made from the socket, not from the number, so as long as
  * its process runs, the number was that process's at every read before.
  */
@@ -127,7 +127,7 @@ function attributesOf(
 /**
  * For kernels without SO_PEERPIDFD. The start time shows that one process was read all along, but
  * not that it is the one that connected: that one may have gone before accept, and its pid may have
- * been given anew. What is left of this race is narrowed to processes of the same user.
+ * been given again. What is left of this race is narrowed to processes of the same user.
  */
 function attributesByStartTime({ pid, uid }: PeerCredentials, deps: CallerDeps): ProcessAttributes {
   const startTime = startTimeOf(pid)

@@ -4,7 +4,7 @@ import { ratePerUid } from '../rate-limit.ts'
 
 /** Where cgroup version 2 is: alone, or beside version 1. */
 const ROOTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
-/** Paths and missed ids that are remembered; beyond it they are looked for anew. */
+/** Paths and missed ids that are remembered; beyond it they are looked for again. */
 const REMEMBERED_MAX = 65_536
 // Some 50 ms of walking. Units stand near the root; a user who may make cgroups below their own unit can
 // make any number of them there, and only those are not reached.

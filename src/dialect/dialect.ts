@@ -66,7 +66,7 @@ interface SdkWords {
     readonly url: string
     /** Of the SDKs' default chain these come before what is set here, and would win over it. */
     readonly earlierInChain: readonly string[]
-    /** No SDK shall go around the agent, read without a token, or take keys from a file. */
+    /** No SDK may go around the agent, read without a token, or take keys from a file. */
     readonly always: Readonly<Record<string, string>>
   }
 }

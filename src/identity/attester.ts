@@ -30,7 +30,7 @@ export interface AttesterDeps {
   readonly eventLogFile: string | undefined
   /** The cloud's PKCS7 for an audience; undefined if it makes none. */
   readonly readIdentityDocument: (audience: string) => Promise<Buffer | undefined>
-  /** Asked for each test: trust anchors may be read anew while the agent runs. */
+  /** Asked for each test: trust anchors may be read again while the agent runs. */
   readonly policy: () => SelfTestPolicy
 }
 

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 export interface FirstSeen {
   /** Boot time in milliseconds at which these bytes were first seen; `nowMs` if they are new. */
   of(body: Buffer, nowMs: number): number
-  /** All that is remembered, for an agent that is started anew. */
+  /** All that is remembered, for an agent that is started again. */
   all(): FirstSeenRow[]
   restore(rows: readonly FirstSeenRow[]): void
 }

@@ -11,7 +11,7 @@ export const POLICY_FILE = '/etc/metabind/policy.toml'
 export interface LoadedPolicy {
   readonly policy: Policy
   readonly from: string
-  /** The same text again, with its users and groups looked up anew. */
+  /** The same text again, with its users and groups looked up again. */
   readonly lookUpAgain: () => Promise<LoadedPolicy>
 }
 

@@ -26,7 +26,7 @@ export interface Limits {
   requireMint(uid: number): void
   /** Call before the source is asked for somebody, once for all who wait for that answer. @throws RateError */
   requireMiss(uid: number): void
-  /** Call for each refusal. @returns how long its answer shall wait: 0, but for a uid that floods */
+  /** Call for each refusal. @returns how long its answer has to wait: 0, but for a uid that floods */
   pauseMs(uid: number | undefined): number
   /**
    * @param uid undefined: those whose user the kernel does not name have a small share together

@@ -89,7 +89,7 @@ function record(
 ): void {
   const event = REFUSAL_EVENTS[code]
   if (event === undefined) return
-  // Without the query: whoever mistakes it for a place for tokens shall not find them in the log.
+  // Without the query: whoever mistakes it for a place for tokens must not find them in the log.
   const sent = (incoming.url ?? '').split('?', 1)[0] ?? ''
   const path = sent.replace(URL_SECRET, '$1[secret]').slice(0, 256)
   audit({ event, id, code, detail, ...whoIsOn(incoming.socket), path })
