@@ -74,7 +74,7 @@ directories.state = ${quoted('state')}
 `
 }
 
-/** One request. @returns the body @throws where nobody answers */
+/** One request. @returns the body @throws if nobody answers */
 export function ask(
   where: string,
   method: string,

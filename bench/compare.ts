@@ -14,7 +14,7 @@ export interface Contestant {
   readonly server: Server
   readonly name?: string
   readonly ask: Omit<Load, 'socket' | 'connections' | 'seconds' | 'directory'>
-  /** Sixteen where left out. */
+  /** Sixteen if left out. */
   readonly connections?: number
 }
 

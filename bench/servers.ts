@@ -65,7 +65,7 @@ http {
 `
 }
 
-/** Go's net/http doing the same as bareNode, where there is a Go to build it. */
+/** Go's net/http doing the same as bareNode, if there is a Go to build it. */
 export function goIsHere(): boolean {
   return spawnSync('go', ['version']).status === 0
 }

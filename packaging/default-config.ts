@@ -2,7 +2,7 @@
 export interface ConfigKey {
   readonly section: string
   readonly key: string
-  /** As it stands in the file; undefined where a sentence stands in its place. */
+  /** As it stands in the file; undefined if a sentence stands in its place. */
   readonly value: string | undefined
   readonly words: string
   readonly bounds: string

@@ -26,7 +26,7 @@ Verbs that have further codes name them above.
 .SH ENVIRONMENT
 .TP
 .BR METABIND_SOCKET ", " METABIND_ADMIN_SOCKET
-the sockets of the agent, where no option names them
+the sockets of the agent, if no option names them
 .SH SEE ALSO
 .BR metabindd (8),
 .BR metabind.toml (5)

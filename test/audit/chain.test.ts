@@ -229,7 +229,7 @@ describe('with the key that must have signed', () => {
       checkpoints: 0,
       broken: { file: 'file0', line: 3, reason: NONE },
     })
-    // Even where the first continues what was signed: that stands for nothing after it.
+    // Even if the first continues what was signed: that stands for nothing after it.
     const behind = chainOf(records, genuine.checkpoint.of)
     expect(check([behind.lines], { key })).toMatchObject({
       checkpoints: 1,

@@ -39,7 +39,7 @@ s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 `
 const STAY = `${CONNECT}s.recv(1)`
-// Only root can start processes under other uids and make cgroups; the titles say so where skipped.
+// Only root can start processes under other uids and make cgroups; the titles say so if skipped.
 const asRoot = isRoot ? test : test.skip
 const describeAsRoot = isRoot ? describe : describe.skip
 const hierarchies = isRoot ? systemdHierarchies() : []
@@ -263,7 +263,7 @@ sys.stdin.read()`
 })
 
 const CALLER = fileURLToPath(new URL('../../src/caller/caller.ts', import.meta.url))
-// Not where the sources lie in a home that is closed to others.
+// Not if the sources lie in a home that is closed to others.
 const othersCanRun = isRoot && works('setpriv', '--reuid', '1003', 'test', '-r', CALLER)
 
 describe.skipIf(!othersCanRun)(`an agent without privileges [${NEEDS_ROOT}]`, () => {

@@ -15,7 +15,7 @@ const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 const APP = 61_002
 const OTHER = 61_003
-// Credentials are for root alone where no rule says otherwise.
+// Credentials are for root alone if no rule says otherwise.
 const POLICY = `[[rule]]
 name = "the application reads its credentials"
 effect = "allow"

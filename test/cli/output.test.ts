@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { metabind, newToken, runNode, scratch } from '../harness/metabind.ts'
 
-/** What the command line prints, and where it cannot. */
+/** What the command line prints, and when it cannot. */
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
@@ -49,7 +49,7 @@ beforeAll(async () => {
     // What it runs prints for itself.
     exec: ['exec', '--help'],
     inspect: ['inspect', at('token')],
-    // It says nothing where all is well.
+    // It says nothing if all is well.
     revoke: ['revoke', '--help'],
     identity: ['identity', '--audience', 'a'],
     evidence: ['evidence', '--nonce', NONCE],

@@ -13,7 +13,7 @@ import type { LineProcess } from './line-process.ts'
 
 /**
  * What the unmodified clients of EC2's metadata service send, recorded by the service through
- * lockdown in observing mode, where it requires tokens.
+ * lockdown in observing mode, if it requires tokens.
  */
 
 const isRoot = process.getuid?.() === 0

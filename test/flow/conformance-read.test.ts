@@ -207,7 +207,7 @@ describe('anything but the token is refused with 401', () => {
   test('another alphabet', async () => {
     const bytes = Buffer.from(token, 'base64url')
     const texts = [bytes.toString('hex'), bytes.toString('base64'), token.toLowerCase()]
-    // The plain base64 alphabet, without its padding: differs where the token has - or _.
+    // The plain base64 alphabet, without its padding: differs if the token has - or _.
     let mixed = token
     while (!/[-_]/.test(mixed)) mixed = await makeToken(socket)
     texts.push(mixed.replaceAll('-', '+').replaceAll('_', '/'))

@@ -115,7 +115,7 @@ describe('what is not a plain request is refused, and the connection ends', () =
     }
   })
 
-  test('CONNECT of a peer that does not wait for the answer ends nobody but him', async () => {
+  test('CONNECT of a peer that does not wait for the answer ends nobody but that peer', async () => {
     for (let count = 0; count < 50; count += 1) {
       const connection = await openRaw(socket)
       connection.write('CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n\r\n')

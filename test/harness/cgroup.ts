@@ -14,7 +14,7 @@ export interface TestCgroup {
   remove(): Promise<void>
 }
 
-/** @returns undefined where this machine lets nobody make one */
+/** @returns undefined if this machine lets nobody make one */
 export async function makeCgroup(name: string): Promise<TestCgroup | undefined> {
   if (ROOT === undefined) return undefined
   const directory = `${ROOT}/${name}`

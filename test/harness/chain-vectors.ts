@@ -294,7 +294,7 @@ function authority(
   })
 }
 
-/** The authority above the EK certificate has this key, whose signatures verify where it is whole. */
+/** The authority above the EK certificate has this key, whose signatures verify if it is whole. */
 function weakIssuer(
   title: string,
   makeKey: () => KeyObject,

@@ -76,7 +76,7 @@ os.execvp(sys.argv[2], sys.argv[2:])`
 
 export const LISTENERS = '[transparent]\nenabled = true\n[credentials_uri]\nenabled = true\n'
 
-// Credentials are for root alone where no rule says otherwise.
+// Credentials are for root alone if no rule says otherwise.
 const POLICY = `[[rule]]
 name = "the application reads its credentials"
 effect = "allow"

@@ -4,7 +4,7 @@ import { endPeer, type PeerOptions, startPeer } from './peer.ts'
 
 /** Connections to a Unix socket that are open while those who made them are gone. */
 export interface HandedOn {
-  /** Asks for `/` on one of them. @returns the status, or 0 where it was closed */
+  /** Asks for `/` on one of them. @returns the status, or 0 if it was closed */
   ask(connection: number): Promise<number>
   /** Asks so often on each of so many, without waiting for answers. @returns how long the last one took */
   burst(connections: number, times: number): Promise<number>

@@ -57,7 +57,7 @@ export function putToken(
   })
 }
 
-/** A token; an error where none is given. */
+/** A token; an error if none is given. */
 export async function makeToken(socketPath: string, ttlSeconds = 600): Promise<string> {
   const answered = await putToken(socketPath, [TTL_HEADER, String(ttlSeconds)])
   if (answered.status !== 200) throw new Error(`no token: ${answered.status} ${answered.body}`)

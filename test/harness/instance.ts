@@ -15,7 +15,7 @@ export interface Instance {
   readonly runtimeDirectory: string
   readonly stateDirectory: string
   readonly tpm: Swtpm
-  /** The cloud's metadata server; undefined where another one was named. */
+  /** The cloud's metadata server; undefined if another one was named. */
   readonly cloud: Simulator | undefined
   readonly agent: AgentProcess
   /** Ends the agent, by SIGTERM unless told otherwise, and starts another on the same everything. */

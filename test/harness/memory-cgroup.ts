@@ -31,7 +31,7 @@ export interface MemoryCgroup {
   remove(): Promise<void>
 }
 
-/** @returns undefined where this machine lets nobody make one, or not with a bound on memory */
+/** @returns undefined if this machine lets nobody make one, or not with a bound on memory */
 export async function makeMemoryCgroup(
   name: string,
   bytesMax: number,

@@ -36,7 +36,7 @@ export interface PackagedOptions extends Pick<InstanceOptions, 'config' | 'certi
 let made = 0
 
 /**
- * Starts one and waits until it is ready. Skips the test, and says so, where this process is not root or
+ * Starts one and waits until it is ready. Skips the test, and says so, if this process is not root or
  * no cgroup with a bound on memory can be made here.
  */
 export async function startPackaged(

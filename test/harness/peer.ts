@@ -26,7 +26,7 @@ export interface PeerOptions {
   readonly through?: readonly string[]
   /** Directories of cgroups that it enters first. */
   readonly cgroups?: readonly string[]
-  /** What runs the script, where it matters which file that is. */
+  /** What runs the script, if it matters which file that is. */
   readonly python?: string
 }
 
@@ -98,7 +98,7 @@ export interface Cgroups {
   remove(): void
 }
 
-/** Where systemd's hierarchies are mounted, its own named one first; none where it is read-only. */
+/** Where systemd's hierarchies are mounted, its own named one first; none if it is read-only. */
 export function systemdHierarchies(): string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
   const found = mounts.flatMap((line) => {

@@ -8,7 +8,7 @@ export interface RawConnection {
   write(bytes: string | Buffer): void
   /** Shuts down its writing side (shutdown(2), SHUT_WR), and goes on reading. */
   endWriting(): void
-  /** The next answer; an error where the connection ends, or 5 s go by, before it is whole. */
+  /** The next answer; an error if the connection ends, or 5 s go by, before it is whole. */
   answer(): Promise<RawAnswer>
   /** Status lines that have come, whether of whole answers or not. */
   statusLines(): number
@@ -49,7 +49,7 @@ export async function openRaw(socketPath: string): Promise<RawConnection> {
   // A refused peer may be reset while it still writes: that is an end like any other.
   socket.on('error', end)
   await connected(socket)
-  /** Waits for `look` to find something. @returns undefined where that does not happen in time */
+  /** Waits for `look` to find something. @returns undefined if that does not happen in time */
   const until = <T>(look: () => T | undefined, waitMs: number): Promise<T | undefined> =>
     new Promise((resolve) => {
       const finish = (found: T | undefined) => {

@@ -57,7 +57,7 @@ export interface Running {
   readonly stdout: Promise<string>
 }
 
-/** @param runDirectory its `/run`; made where it is missing */
+/** @param runDirectory its `/run`; made if it is missing */
 export async function hostOf(
   release: string,
   networks: Networks,

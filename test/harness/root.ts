@@ -1,7 +1,7 @@
 import type { TestContext } from 'vitest'
 
 /**
- * Skips a test where this process is not root. Reporters count skipped tests but keep the reason to
+ * Skips a test if this process is not root. Reporters count skipped tests but keep the reason to
  * themselves, so it is said on standard error too.
  */
 export function requireRoot(context: TestContext, why: string): void {

@@ -12,7 +12,7 @@ import {
 /**
  * `HOW ADDRESS PORT SERVICE_ADDRESS SERVICE_PORT`: listens, and prints a line of JSON for each
  * connection: for whom it is counted, who its caller is. HOW is `loopback`, `redirected`, `blind` (the
- * same where cgroups are out of sight) or `contained`. SIGTERM ends it.
+ * same if cgroups are out of sight) or `contained`. SIGTERM ends it.
  */
 const [how = '', address = '', port = '', serviceAddress = '', servicePort = ''] =
   process.argv.slice(2)

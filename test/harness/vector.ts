@@ -17,7 +17,7 @@ export interface Vector {
   readonly title: string
   readonly check: string
   readonly code: string
-  /** Checks that cannot hold where this one does not. */
+  /** Checks that cannot hold if this one does not. */
   readonly also?: readonly string[]
   readonly alter: (it: VerifyCase) => Altered | Promise<Altered>
 }

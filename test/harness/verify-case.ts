@@ -96,7 +96,7 @@ export function codeOf(error: unknown): string {
   return String(error.code)
 }
 
-/** What a function is refused with: the code, and the check where it says one. */
+/** What a function is refused with: the code, and the check if it says one. */
 export function refusalOf(run: () => unknown): { code: string; check: string | undefined } {
   try {
     run()

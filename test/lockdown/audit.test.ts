@@ -5,7 +5,7 @@ import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
 const isRoot = process.getuid?.() === 0
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
-// A command takes seconds where the machine is busy, and these tests have several.
+// A command takes seconds if the machine is busy, and these tests have several.
 const LONG_MS = 120_000
 
 describe.skipIf(!isRoot)('lockdown in the audit trail', { timeout: LONG_MS }, () => {

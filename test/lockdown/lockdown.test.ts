@@ -21,7 +21,7 @@ def say(line):
 /** curl's words for a refused or reset connection. */
 const CUT = /Connection refused|Connection reset|Could ?n[o']t connect|Failed to connect/
 
-// A command takes seconds where the machine is busy, and some tests have several.
+// A command takes seconds if the machine is busy, and some tests have several.
 const LONG_MS = 120_000
 
 describe.skipIf(!isRoot)('lockdown', { timeout: LONG_MS }, () => {
@@ -210,7 +210,7 @@ print(s.recv(4096).decode())`
     return child
   }
 
-  test('whoever comes from the port of another is not taken for him', async () => {
+  test('whoever comes from the port of another is not taken for that user', async () => {
     await guarded.lockdown('on')
     const root = await holdAsRoot(41_000, SERVICE_ADDRESS)
     const script = fromPort(41_000, LISTENER_ADDRESS, ASK)

@@ -202,7 +202,7 @@ describe.skipIf(!isRoot)('observing a service that answers what cannot be passed
     ['trailers announced, and no chunks', '200 OK\\r\\nTrailer: a\\r\\nContent-Length: 0'],
     ['no status', '099 No\\r\\nContent-Length: 0'],
     ['another protocol', '101 Other\\r\\nConnection: upgrade\\r\\nUpgrade: a'],
-  ])('%s: the caller loses his connection, and the agent lives', async (_what, head) => {
+  ])('%s: the caller loses its connection, and the agent lives', async (_what, head) => {
     const script = answering(`HTTP/1.1 ${head}\\r\\n\\r\\n`)
     const [file = '', ...args] = [...guarded.networks.cloudPrefix, '/usr/bin/python3', '-c', script]
     const service = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })

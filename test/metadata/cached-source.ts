@@ -40,7 +40,7 @@ export interface CachedSource {
   readonly cachedCount: () => number
   /** Another cache on the same source and clocks, as after a restart. */
   another(): Metadata
-  /** GETs that the source has seen of a path; of all paths where none is given. */
+  /** GETs that the source has seen of a path; of all paths if none is given. */
   reads(path?: string): number
   stop(): Promise<void>
 }

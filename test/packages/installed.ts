@@ -102,7 +102,7 @@ export async function compileConsumers(
   })
 }
 
-/** The machine's own Node, where it has one that the tarballs are for. */
+/** The machine's own Node, if it has one that the tarballs are for. */
 export function olderNode(): string | undefined {
   const programs = (process.env.PATH ?? '').split(delimiter).map((path) => join(path, 'node'))
   return programs.find((program) => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { canonicalTarget, TARGET_BYTES_MAX } from '../../src/policy/canonical-path.ts'
 
-/** The canonical target, or undefined where it is refused, which is with one code only. */
+/** The canonical target, or undefined if it is refused, which is with one code only. */
 function canonical(target: string) {
   try {
     return canonicalTarget(target)

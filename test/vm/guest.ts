@@ -35,7 +35,7 @@ const LOOK_MS = 200
 const MEMORY_MIB = 1024
 
 /**
- * How guests are run: by KVM where a kernel gets as far as to miss its disk, by emulation where not.
+ * How guests are run: by KVM if a kernel gets as far as to miss its disk, by emulation if not.
  * That /dev/kvm is there says little: inside another virtual machine it may start and then hang.
  */
 export async function findAccelerator(image: Image, directory: string): Promise<'kvm' | 'tcg'> {

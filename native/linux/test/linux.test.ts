@@ -88,7 +88,7 @@ describe('peer', () => {
     await once(server, 'close')
   })
 
-  /** A process that connects and stays, under another uid where the tests run as root. */
+  /** A process that connects and stays, under another uid if the tests run as root. */
   async function connectedChild() {
     const script = `require('net').connect(${JSON.stringify(path)}).resume()`
     const identity = isRoot ? { uid: NOBODY, gid: NOBODY } : {}

@@ -112,7 +112,7 @@ async function serve(
   }
 }
 
-/** A connection to the TPM; where that ends, so does the client's. */
+/** A connection to the TPM; if that ends, so does the client's. */
 function connected(to: string, client: Socket): Socket {
   const tpm = createConnection(to)
   tpm.on('error', () => undefined)
@@ -120,7 +120,7 @@ function connected(to: string, client: Socket): Socket {
   return tpm
 }
 
-/** @throws where the TPM ends the connection instead */
+/** @throws if the TPM ends the connection instead */
 async function exchange(tpm: Socket, command: Buffer): Promise<Buffer> {
   const gone = new AbortController()
   tpm.once('close', () => gone.abort())

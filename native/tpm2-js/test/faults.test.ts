@@ -108,7 +108,7 @@ test('however many wait for one late answer, one context is stuck', async () => 
 /** TPM2_FlushContext (Part 2, 6.5.2), in the header of a command (Part 1, 18.1). */
 const isFlush = (command: Buffer) => command.length >= 10 && command.readUInt32BE(6) === 0x165
 
-/** No sessions, where the command had one. */
+/** No sessions, if the command had one. */
 const MALFORMED = Buffer.from('80010000000c000000000000', 'hex')
 
 test.each([

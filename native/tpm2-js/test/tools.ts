@@ -13,7 +13,7 @@ export async function tpm2(swtpm: Swtpm, tool: string, ...args: string[]): Promi
   return stdout
 }
 
-/** The tools leave their objects loaded where there is no resource manager. */
+/** The tools leave their objects loaded if there is no resource manager. */
 export async function flushTools(swtpm: Swtpm): Promise<void> {
   for (const kind of ['-t', '-l', '-s']) await tpm2(swtpm, 'flushcontext', kind)
 }

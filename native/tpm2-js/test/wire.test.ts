@@ -5,7 +5,7 @@ import { type Swtpm, startSwtpm } from './swtpm.ts'
 import { EK, EK_RSA, hmacKey } from './templates.ts'
 import { heldHandles } from './tools.ts'
 
-/** What somebody between the library and the TPM sees, and what he can change unnoticed. */
+/** What somebody between the library and the TPM sees, and what they can change unnoticed. */
 
 let swtpm: Swtpm
 let proxy: TpmProxy
