@@ -52,6 +52,7 @@ export async function makeTokenOf(sockets: Sockets, ttlSeconds: string): Promise
   const headers = Object.fromEntries(
     Object.values(DIALECTS).map((dialect) => [dialect.ttlHeader, ttlSeconds]),
   )
+  // All clouds make tokens at one path; a test holds it.
   const path = DIALECTS.aliyun.tokenPath
   const answer = await askMetadata(sockets, { method: 'PUT', path, headers })
   // It echoes the lifetime in the header that it read.
