@@ -10,7 +10,7 @@ const bounds = {
 
 // `fast` is what ./dev check runs: values in, values out, and single parts. `whole` starts agents,
 // TPMs and clouds as processes. Two cores are enough for two files at a time.
-// Tests of the single rooms of src/. Those of lockdown need networks.
+// Tests of the single rooms of src/, and of what stands beside them. Those of lockdown need networks.
 const ROOMS =
   'agent,audit,caller,dialect,format,http,identity,metadata,policy,relay,storage,token,verify'
 
@@ -22,7 +22,7 @@ export default defineConfig({
         test: {
           ...bounds,
           name: 'fast',
-          include: [`test/{${ROOMS}}/*.test.ts`, 'test/documents/*.test.ts'],
+          include: ['test/*.test.ts', `test/{${ROOMS},documents}/*.test.ts`],
         },
       },
       {

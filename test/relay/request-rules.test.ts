@@ -2,7 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { aliyun } from '../../src/dialect/aliyun.ts'
 import { MetabindError } from '../../src/errors.ts'
-import { judgeHeaders, judgeQuery, parseTtlSeconds } from '../../src/relay/request-rules.ts'
+import {
+  asksForFresh,
+  judgeHeaders,
+  judgeQuery,
+  parseTtlSeconds,
+} from '../../src/relay/request-rules.ts'
 
 const TTL = aliyun.ttlHeader
 const TOKEN = aliyun.tokenHeader
@@ -169,5 +174,19 @@ describe('a query', () => {
     for (const path of ['/', PKCS7]) {
       expect(codeOf(() => judgeQuery(path, undefined, aliyun))).toBeUndefined()
     }
+  })
+})
+
+describe('Cache-Control', () => {
+  const ASKS = ['no-cache', 'No-Cache', 'max-age=0, no-cache', 'no-cache,no-store', 'no-cache="x"']
+  const DOES_NOT = [undefined, '', 'no-cachet', 'xno-cache', 'no-store', 'max-age=0', 'no_cache']
+
+  test('root asks for a fresh answer with no-cache, wherever it stands in the header', () => {
+    expect(ASKS.filter((value) => !asksForFresh(value, 0))).toEqual([])
+    expect(DOES_NOT.filter((value) => asksForFresh(value, 0))).toEqual([])
+  })
+
+  test('nobody else does', () => {
+    expect(ASKS.filter((value) => asksForFresh(value, 1000))).toEqual([])
   })
 })

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { simulate } from '../../src/cli/simulate.ts'
 import { UsageError } from '../../src/errors.ts'
-import { get } from './request.ts'
+import { get } from '../simulate/request.ts'
 
 const ID = '/latest/meta-data/instance-id'
 const VERB = new URL('../../src/cli/simulate.ts', import.meta.url).href

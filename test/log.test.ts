@@ -14,7 +14,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true }))
 
-const LOG = new URL('../../src/log.ts', import.meta.url).href
+const LOG = new URL('../src/log.ts', import.meta.url).href
 const SCRIPT = `
 const { openLog } = await import(${JSON.stringify(LOG)})
 const log = openLog('debug')
@@ -55,7 +55,7 @@ test('lines to anything else are JSON alone, although a parent writes to the jou
   ])
 })
 
-const SHARES = new URL('../../src/shares.ts', import.meta.url).href
+const SHARES = new URL('../src/shares.ts', import.meta.url).href
 const FLOOD = `
 const { openLog } = await import(${JSON.stringify(LOG)})
 const { AGENT, OWNER, ROOT } = await import(${JSON.stringify(SHARES)})

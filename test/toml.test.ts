@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseToml } from '../../src/toml.ts'
+import { parseToml } from '../src/toml.ts'
 
 const TEXT = `# a comment
 top = 1

@@ -2,7 +2,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { parseConfig, readConfig } from '../../src/config.ts'
+import { parseConfig, readConfig } from '../src/config.ts'
 
 const of = (...texts: string[]) =>
   parseConfig(texts.map((text, at) => ({ file: `${at + 1}.toml`, text })))

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { AGENT, ROOT, shares } from '../../src/shares.ts'
+import { AGENT, ROOT, shares } from '../src/shares.ts'
 
 const BYTES_MAX = 8000
 
