@@ -11,11 +11,10 @@ import {
 } from '../../src/metadata/credential-times.ts'
 import { CONNECTIONS_MAX } from '../../src/metadata/exchange.ts'
 import { SAME_AGAIN_MS } from '../../src/metadata/freshness.ts'
-import { LIFETIMES, lifetimesBy, patternOf } from '../../src/metadata/lifetimes.ts'
+import { LIFETIMES, patternOf } from '../../src/metadata/lifetimes.ts'
 import { ROLE_LIST_MS } from '../../src/metadata/metadata.ts'
 import { SNAPSHOT_BYTES_MAX, WRITE_AFTER_MS } from '../../src/metadata/sealed-cache.ts'
 import { SOON_MS } from '../../src/metadata/singleflight.ts'
-import { ofPath } from '../../src/metadata/target.ts'
 import type { Cloud } from '../../src/simulate/cloud.ts'
 import { CLOUDS } from '../../src/simulate/clouds.ts'
 import { describeInstance } from '../../src/simulate/instance.ts'
@@ -137,50 +136,5 @@ describe('docs/caching.md', () => {
     const [, items] = table('File')
     expect(items?.[1]).toContain(`${SNAPSHOT_BYTES_MAX / 1_048_576} MiB`)
     expect(items?.[2]).toContain(`${WRITE_AFTER_MS / 1000} s`)
-  })
-})
-
-describe('the class of a path', () => {
-  const classOf = lifetimesBy(DIALECTS.aliyun.lifetimes)
-  const cases = [
-    ['/latest/meta-data/instance-id', 'boot'],
-    ['/2016-01-01/meta-data/instance-id', 'boot'],
-    ['/latest/meta-data/instance-id/more', 'short'],
-    ['/latest/meta-data/instance-idx', 'short'],
-    ['/latest/meta-data', 'short'],
-    ['/latest/meta-data/ram/security-credentials', 'short'],
-    ['/latest/meta-data/ram/security-credentials/app', 'credentials'],
-    ['/latest/meta-data/ram/security-credentials/app/x', 'short'],
-    ['/latest/meta-data/network', 'short'],
-    ['/latest/meta-data/network/interfaces', 'brief'],
-    ['/latest/meta-data/network/interfaces/macs/00:16:3e:00:00:01/private-ipv4s', 'brief'],
-    ['/latest/meta-data/instance/spot', 'brief'],
-    ['/latest/meta-data/instance/spot/termination-time', 'brief'],
-    ['/latest/maintenance/active-system-events', 'brief'],
-    ['/latest/dynamic/instance-identity/pkcs7', 'short'],
-    ['/latest/user-data', 'short'],
-    ['/', 'short'],
-  ] as const
-  for (const [path, name] of cases) {
-    test(`${path}: ${name}`, () => expect(classOf(ofPath(path))).toBe(name))
-  }
-  const ec2 = lifetimesBy(DIALECTS.ec2.lifetimes)
-  const ec2Cases = [
-    ['/latest/meta-data/network/interfaces/macs', 'brief'],
-    ['/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/local-ipv4s', 'brief'],
-    ['/latest/meta-data/managed-ssh-keys/active-keys/user', 'brief'],
-    ['/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance', 'credentials'],
-    ['/latest/meta-data/identity-credentials/ec2/info', 'short'],
-    ['/latest/meta-data/iam/security-credentials', 'short'],
-    ['/latest/meta-data/instance-action', 'brief'],
-  ] as const
-  for (const [path, name] of ec2Cases) {
-    test(`${path} of EC2: ${name}`, () => expect(ec2(ofPath(path))).toBe(name))
-  }
-  test('with a query: once', () => {
-    expect(classOf({ path: '/latest/dynamic/instance-identity/pkcs7', query: 'audience=x' })).toBe(
-      'once',
-    )
-    expect(classOf({ path: '/latest/meta-data/instance-id', query: 'audience=x' })).toBe('once')
   })
 })
