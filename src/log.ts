@@ -29,6 +29,8 @@ const CLOSE_MS_MAX = 1000
 export function openLog(level: LogLevel, onDropped: () => void = () => undefined): Log {
   // Written in the background, so that a slow reader of the log slows no request.
   const output = pino.destination({ dest: 1, sync: false })
+  // A full disk ends no agent: what was not written is tried again with the next line.
+  output.on('error', () => undefined)
   const log = pino(
     {
       level,
@@ -53,7 +55,8 @@ const outputs = new WeakMap<Log, Output>()
 /** Resolves when all that was logged is written, or a second has passed: nobody may be reading. */
 export function closeLog(log: Log): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, CLOSE_MS_MAX).unref()
+    // Not unref'd: Node would run out of things to wait for, and pino then tries a full disk for ever.
+    setTimeout(resolve, CLOSE_MS_MAX)
     const output = outputs.get(log)
     // Its flush() does not wait for what is being written; its end() does.
     output?.once('finish', () => resolve())
