@@ -8,6 +8,7 @@ import type { Cgroups } from './cgroup-tree.ts'
 import { rememberCaller, rememberUid } from './connection.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
+import { NO_GID } from './no-group.ts'
 
 /** An IPv4 address and port. */
 export interface Destination {
@@ -15,10 +16,8 @@ export interface Destination {
   readonly port: number
 }
 
-// The kernel names the user that made a TCP socket, no process and no group. These two fit nobody:
-// pid 0 is no process, and (gid_t)-1 is no group (chown(2)), so a rule for a group cannot match.
+// The kernel names the user that made a TCP socket, no process and no group. No process has pid 0.
 const NO_PID = 0
-const NO_GID = 0xffff_ffff
 
 /** From one address of a container at once; those beyond it are closed unheard. */
 export const CONTAINED_CONNECTIONS_MAX = 256

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { z } from 'zod'
+import { NO_GID } from '../caller/no-group.ts'
 import { askAdmin, askOfSelf, isNotForUs, makeToken, type Sockets } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { wholePath } from '../sdk/whole-path.ts'
@@ -12,8 +13,6 @@ import type { Verb } from './verb.ts'
 const EXIT_REFUSED = 3
 // For one question.
 const TTL_SECONDS = '60'
-/** Of a uid without an account: the id that no group has. */
-const NO_GID = 4_294_967_295
 
 const run = promisify(execFile)
 
@@ -112,6 +111,7 @@ async function idsOf(user: string): Promise<{ uid: number; gid: number; groups: 
     return { uid, gid, groups }
   } catch {
     if (!/^\d{1,10}$/.test(user)) throw new UsageError(`there is no user '${user}' here`)
+    // A uid without an account.
     return { uid: Number(user), gid: NO_GID, groups: [] }
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { nestsDeeperThan } from '../format/json-depth.ts'
+import { parseJson } from '../json.ts'
 import { Secret } from '../secret.ts'
 import type { CredentialNames, Dialect } from './dialect.ts'
 import { roleErrorOf } from './role-code.ts'
@@ -123,14 +124,5 @@ export function revealAs(
     [names.accessKeyId]: accessKeyId,
     [names.accessKeySecret]: accessKeySecret.reveal(),
     [names.securityToken]: securityToken.reveal(),
-  }
-}
-
-/** Without the parser's message: it quotes the text, and the text is the secret. */
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    return undefined
   }
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type ClockProgress, clockProgress, type TpmCounters } from '../format/tpm-clock.ts'
+import { parseJson } from '../json.ts'
 import { readPrivateFile, writePrivateFile } from '../storage/private-file.ts'
 
 /** What the state directory remembers of this instance. Nothing in it is secret, and nothing is trusted. */
@@ -88,12 +89,4 @@ export function writeInstanceRecord(stateDirectory: string, record: InstanceReco
 
 function pathIn(stateDirectory: string): string {
   return join(stateDirectory, 'instance.json')
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    return undefined
-  }
 }

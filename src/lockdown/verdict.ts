@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { NO_GID } from '../caller/no-group.ts'
 import { askAdmin, makeToken, readMetadata, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import type { DirectReader } from './direct-readers.ts'
@@ -60,14 +61,13 @@ const ROLE_LISTS = [
   '/latest/meta-data/iam/security-credentials/',
 ]
 const TTL_SECONDS = '60'
-// Over TCP the kernel names no group: (gid_t)-1 is none.
-const NO_GID = 4_294_967_295
 
 const explanation = z.object({ allowed: z.boolean(), why: z.string(), mode: z.string() })
 
 /** The caller as a redirected one is seen: no groups, no executable. */
 export function policyOf(sockets: Sockets): AskPolicy {
   return async ({ uid, unit, container }, path) => {
+    // Over TCP the kernel names no group.
     const asked = { uid, gid: NO_GID, groups: [], path, unit, container }
     try {
       const raw = await askAdmin(sockets, 'POST', 'explain', asked)

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Caller } from '../caller/caller.ts'
 import { MetabindError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { canonicalTarget } from './canonical-path.ts'
 import { type PathPattern, pathPattern } from './pattern.ts'
 import { isContained, NONE } from './policy.ts'
@@ -92,12 +93,4 @@ function ruleText(who: string, paths: ReadonlySet<string>, secret: readonly Path
     return `  ${JSON.stringify(path)},${mark}\n`
   })
   return `[[rule]]\neffect = "allow"\n${who}paths = [\n${lines.join('')}]\n`
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line)
-  } catch {
-    return undefined
-  }
 }

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { readPrivateFile, writePrivateFile } from '../storage/private-file.ts'
 
 /** The first generation of a boot; `revoke --all` starts another, with a random name. */
@@ -97,12 +98,4 @@ function read(path: string): Revoked {
 
 function generationOf(corrupt: Buffer): string {
   return createHash('sha256').update(corrupt).digest('hex').slice(0, 32)
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    return undefined
-  }
 }

@@ -20,7 +20,14 @@ interface Rule {
 
 /** What every room may know: the codes, and small values that are no room's own. */
 const ERROR_CODES = ['src/errors.ts', 'src/error-table.ts']
-const COMMON = [...ERROR_CODES, 'src/secret.ts', 'src/rate-limit.ts', 'node:*', 'zod']
+const COMMON = [
+  ...ERROR_CODES,
+  'src/secret.ts',
+  'src/rate-limit.ts',
+  'src/json.ts',
+  'node:*',
+  'zod',
+]
 const PARSERS = ['pkijs', 'asn1js', '@peculiar/*']
 const LINUX = 'metabind-linux'
 
@@ -84,6 +91,7 @@ const RULES: readonly Rule[] = [
   { of: 'src/errors.ts', may: ['src/error-table.ts'] },
   { of: 'src/secret.ts', may: ['node:util'] },
   { of: 'src/rate-limit.ts', may: [] },
+  { of: 'src/json.ts', may: [] },
   { of: 'src/shares.ts', may: [] },
   { of: 'src/version.ts', may: ['package.json'] },
   { of: 'src/toml', may: ['src/toml-bounds.ts', 'src/errors.ts', 'toml-eslint-parser'] },
