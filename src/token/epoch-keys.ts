@@ -1,11 +1,10 @@
-import { createHash, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import type { RootValues } from '../identity/tpm.ts'
 import type { Secret } from '../secret.ts'
 import { EPOCH_MS, TTL_SECONDS_MAX } from './claims.ts'
+import { type DeriveRoots, deriveKey } from './derive-key.ts'
 
 const LABEL = 'metabind token key v1'
-const KEY_BYTES = 32
 // A token of epoch e ends at the latest when epoch e + 7 begins: an hour to be issued, six to live.
 const EPOCHS_BACK = (TTL_SECONDS_MAX * 1000) / EPOCH_MS
 
@@ -28,9 +27,6 @@ export interface EpochKeys {
   clear(): void
 }
 
-/** Where the root values come from: TPM2_HMAC under RK and BK, in the order of the messages. */
-export type DeriveRoots = (messages: readonly Buffer[]) => Promise<RootValues[]>
-
 /**
  * @param context see keyContext
  * @param salt see loadSalt
@@ -49,7 +45,7 @@ export function epochKeys(
     return new Map(
       epochs.flatMap((epoch, at) => {
         const values = roots[at]
-        return values === undefined ? [] : [[epoch, tokenKey(values, salt)] as const]
+        return values === undefined ? [] : [[epoch, deriveKey(values, salt, LABEL)] as const]
       }),
     )
   }
@@ -104,13 +100,6 @@ function message(context: Buffer, epoch: number): Buffer {
   const counter = Buffer.alloc(8)
   counter.writeBigUInt64BE(BigInt(epoch))
   return Buffer.concat([Buffer.from(LABEL), context, counter])
-}
-
-function tokenKey(roots: RootValues, salt: Secret<Buffer>): Buffer {
-  const material = Buffer.concat([roots.fromRoot, roots.fromBoot])
-  const key = Buffer.from(hkdfSync('sha256', material, salt.reveal(), LABEL, KEY_BYTES))
-  wipe([material, roots.fromRoot, roots.fromBoot])
-  return key
 }
 
 function digestOf(key: Buffer): Buffer {

@@ -1,6 +1,7 @@
 import { type InstanceIdentity, iidOf, keyContext } from '../format/instance-identity.ts'
 import type { Secret } from '../secret.ts'
-import { type DeriveRoots, type EpochKeys, epochKeys } from './epoch-keys.ts'
+import type { DeriveRoots } from './derive-key.ts'
+import { type EpochKeys, epochKeys } from './epoch-keys.ts'
 import type { Revocations } from './revocations.ts'
 
 /** The token keys of the running agent: those of the present generation, and what was revoked. */

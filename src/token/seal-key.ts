@@ -1,11 +1,9 @@
-import { hkdfSync } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import type { SealKey } from '../storage/sealed-files.ts'
-import type { DeriveRoots } from './epoch-keys.ts'
+import { type DeriveRoots, deriveKey } from './derive-key.ts'
 
 const LABEL = 'metabind seal key v1'
-const KEY_BYTES = 32
 
 /**
  * Derives the sealing key as token keys are, from the same roots under another label and in a
@@ -22,8 +20,5 @@ export async function deriveSealKey(
 ): Promise<SealKey> {
   const [roots] = await derive([Buffer.concat([Buffer.from(LABEL), context])])
   if (roots === undefined) throw new MetabindError('INTERNAL', 'no sealing key derived')
-  const material = Buffer.concat([roots.fromRoot, roots.fromBoot])
-  const key = Buffer.from(hkdfSync('sha256', material, salt.reveal(), LABEL, KEY_BYTES))
-  for (const used of [material, roots.fromRoot, roots.fromBoot]) used.fill(0)
-  return { key: new Secret(key), context }
+  return { key: new Secret(deriveKey(roots, salt, LABEL)), context }
 }

@@ -2,7 +2,8 @@ import { createHmac, hkdfSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { Secret } from '../../src/secret.ts'
-import { type DeriveRoots, epochKeys } from '../../src/token/epoch-keys.ts'
+import type { DeriveRoots } from '../../src/token/derive-key.ts'
+import { epochKeys } from '../../src/token/epoch-keys.ts'
 
 const HOUR_MS = 3_600_000
 const CONTEXT = Buffer.alloc(32, 'context')
