@@ -3,7 +3,7 @@ import type { Dialect } from './dialect/dialect.ts'
 import { DIALECTS } from './dialect/dialects.ts'
 import { roleErrorIn } from './dialect/role-code.ts'
 import { ERRORS } from './error-table.ts'
-import { type ErrorCode, MetabindError } from './errors.ts'
+import { type ErrorCode, MetabindError, nodeErrorCode } from './errors.ts'
 import { nestsDeeperThan } from './format/json-depth.ts'
 import { Secret } from './secret.ts'
 
@@ -203,7 +203,7 @@ function knownCode(text: string): ErrorCode | undefined {
 }
 
 function connectionError(path: string, error: Error): MetabindError {
-  const errno = 'code' in error ? String(error.code) : ''
+  const errno = nodeErrorCode(error)
   const code =
     errno === 'ENOENT' || errno === 'ECONNREFUSED'
       ? 'SOCKET_ABSENT'

@@ -7,7 +7,7 @@ import { feedWatchdog, type ServiceManager, serviceManager } from './agent/servi
 import { inheritedSockets } from './agent/socket-activation.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { ERRORS } from './error-table.ts'
-import { causeChain, MetabindError } from './errors.ts'
+import { causeChain, MetabindError, nodeErrorCode } from './errors.ts'
 import { closeLog, type Log, openLog } from './log.ts'
 import { type Counters, newCounters } from './relay/counters.ts'
 import { VERSION } from './version.ts'
@@ -45,7 +45,7 @@ function say(text: string): void {
     writeSync(1, text)
   } catch (error) {
     // Whoever has closed the pipe has seen enough.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EPIPE')) fail(error)
+    if (nodeErrorCode(error) !== 'EPIPE') fail(error)
     exitAtOnce(1)
   }
 }

@@ -56,3 +56,8 @@ export function causeChain(error: unknown): string {
   }
   return parts.length === 0 ? String(error) : parts.join(': ')
 }
+
+/** The code that Node, or a library on it, gave an error: `ENOENT`, `FST_ERR_BAD_URL`. */
+export function nodeErrorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined
+}

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 
 /** Writes a file that holds a secret, for its owner only. @throws MetabindError FILE_UNUSABLE */
 export function writeSecretFile(path: string, content: string): void {
@@ -63,9 +63,11 @@ export async function readSmallFile(path: string, bytesMax: number): Promise<str
   }
 }
 
-function unusable(path: string, error: unknown): MetabindError {
-  const errno = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-  return new MetabindError('FILE_UNUSABLE', `${path}${errno}`, error)
+/** FILE_UNUSABLE, with the name of the system's error. */
+export function unusable(path: string, error: unknown): MetabindError {
+  const errno = nodeErrorCode(error)
+  const detail = errno === undefined ? path : `${path} (${errno})`
+  return new MetabindError('FILE_UNUSABLE', detail, error)
 }
 
 function removeQuietly(path: string): void {

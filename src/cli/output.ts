@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 
 /**
  * All that the command line prints goes through here. Much of it was chosen by others: by a server
@@ -93,7 +93,7 @@ function writeSome(descriptor: number, bytes: Buffer): number {
   try {
     return writeSync(descriptor, bytes)
   } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const errno = nodeErrorCode(error)
     if (errno === 'EPIPE') throw new ClosedOutput()
     if (errno !== 'EAGAIN') throw new MetabindError('FILE_NOT_WRITTEN', `(${errno})`, error)
     // Another process has set the pipe to not blocking, and it is full.

@@ -8,6 +8,7 @@ import {
   type Trust,
   type VerifyOptions,
 } from '../verify/index.ts'
+import { unusable } from './files.ts'
 
 /** The options that say what evidence is checked against. */
 export const EVIDENCE_OPTIONS = {
@@ -106,7 +107,6 @@ function orUnusable<T>(path: string, read: () => T): T {
   try {
     return read()
   } catch (error) {
-    const errno = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-    throw new MetabindError('FILE_UNUSABLE', `${path}${errno}`, error)
+    throw unusable(path, error)
   }
 }

@@ -1,5 +1,12 @@
 import { ERRORS } from '../error-table.ts'
-import { type ErrorCode, MetabindError, outsideCode, RateError, RoleError } from '../errors.ts'
+import {
+  type ErrorCode,
+  MetabindError,
+  nodeErrorCode,
+  outsideCode,
+  RateError,
+  RoleError,
+} from '../errors.ts'
 import type { HttpResponse } from './response.ts'
 
 /** Seconds that callers are told to wait after a refusal that will pass. */
@@ -58,7 +65,7 @@ function retryAfterSeconds(error: MetabindError): string {
 /** What fastify and node:http raise by themselves, in our words; anything else is our own fault. */
 export function asMetabindError(error: unknown): MetabindError {
   if (error instanceof MetabindError) return error
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = nodeErrorCode(error) ?? ''
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new MetabindError('REQUEST_BODY')
   if (code === 'FST_ERR_BAD_URL' || code === 'FST_ERR_MAX_PARAM_LENGTH') {
     return new MetabindError('REQUEST_PATH')

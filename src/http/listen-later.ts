@@ -1,4 +1,4 @@
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 import type { Listener } from './listen-tcp.ts'
 
 const RETRY_MS = 2000
@@ -46,5 +46,5 @@ async function listenUnlessTaken(
 }
 
 function isTaken(cause: unknown): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE'
+  return nodeErrorCode(cause) === 'EADDRINUSE'
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 import { LOCKDOWN_TABLE, type LockdownState, readLockdown } from './rules.ts'
 
 /** The firewall, asked and changed through nft(8) of the distribution. */
@@ -26,7 +26,7 @@ function run(args: readonly string[], input = ''): string {
   const options = { input, timeout: TIMEOUT_MS, env: { PATH }, encoding: 'utf8' } as const
   const { error, status, stdout, stderr } = spawnSync(NFT, args, options)
   if (error !== undefined) {
-    const isLate = 'code' in error && error.code === 'ETIMEDOUT'
+    const isLate = nodeErrorCode(error) === 'ETIMEDOUT'
     const why = isLate ? 'nft did not end in time.' : 'nft did not run.'
     throw new MetabindError('FIREWALL_FAILED', why, error)
   }

@@ -1,5 +1,5 @@
 import { errors, Pool } from 'undici'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 
 /** Bounds of what is asked of the source. */
 export interface ExchangeBounds {
@@ -113,7 +113,7 @@ function requirePlain(headers: Readonly<Record<string, string | string[] | undef
 /** Whether the connection ended under the request, which says nothing of the request. */
 function isLost(error: unknown): boolean {
   const cause = error instanceof MetabindError ? error.cause : undefined
-  return cause instanceof Error && 'code' in cause && LOST.has(String(cause.code))
+  return LOST.has(nodeErrorCode(cause) ?? '')
 }
 
 /** Whether the source spoke, but not HTTP that can be used. */

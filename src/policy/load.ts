@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 import { lookUpAccounts } from './accounts.ts'
 import { POLICY_BYTES_MAX, type PolicyDeps, parsePolicy } from './parse.ts'
 import type { Policy } from './policy.ts'
@@ -45,7 +45,7 @@ async function readPolicyFile(file: string): Promise<string | undefined> {
   try {
     handle = await open(file, 'r')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (nodeErrorCode(error) === 'ENOENT') return undefined
     throw new MetabindError('POLICY_UNREADABLE', file, error)
   }
   try {

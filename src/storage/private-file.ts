@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 
 /**
  * Reads a file that belongs to the agent alone.
@@ -45,7 +45,7 @@ export function createPrivateFile(path: string, bytes: Uint8Array): boolean {
     try {
       linkSync(temporary, path)
     } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw error
+      if (nodeErrorCode(error) !== 'EEXIST') throw error
       created = false
     }
     unlinkSync(temporary)
@@ -57,8 +57,8 @@ function openExisting(path: string): number | undefined {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    const code = errnoOf(error) === 'ELOOP' ? 'DIRECTORY_UNSAFE' : 'DIRECTORY_FAULT'
+    if (nodeErrorCode(error) === 'ENOENT') return undefined
+    const code = nodeErrorCode(error) === 'ELOOP' ? 'DIRECTORY_UNSAFE' : 'DIRECTORY_FAULT'
     throw new MetabindError(code, path, error)
   }
 }
@@ -97,8 +97,4 @@ function removeQuietly(path: string): void {
   } catch {
     // It was never made, or is gone: either way nothing is left behind.
   }
-}
-
-function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined
 }
