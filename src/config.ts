@@ -1,7 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs'
 import { z } from 'zod'
 import { MetabindError } from './errors.ts'
 import { DIALECT_NAMES } from './format/dialect-name.ts'
+import { readFileAtMost } from './storage/read-at-most.ts'
 import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './token/claims.ts'
 import { type KeyPath, parseToml, type TomlDocument } from './toml.ts'
 
@@ -242,7 +242,7 @@ export function readConfig(files: readonly string[]): Config {
 function readOne(file: string): ConfigFile {
   let bytes: Buffer
   try {
-    bytes = readAtMost(file, CONFIG_BYTES_MAX + 1)
+    bytes = readFileAtMost(file, CONFIG_BYTES_MAX + 1)
   } catch (error) {
     throw new MetabindError('CONFIG_UNREADABLE', file, error)
   }
@@ -250,21 +250,6 @@ function readOne(file: string): ConfigFile {
     throw new MetabindError('CONFIG_INVALID', `${file}: longer than ${CONFIG_BYTES_MAX} bytes.`)
   }
   return { file, text: bytes.toString('utf8') }
-}
-
-/** The beginning of a file of any size, or of a pipe, which gives it piece by piece. */
-function readAtMost(file: string, bytesMax: number): Buffer {
-  const bytes = Buffer.alloc(bytesMax)
-  const descriptor = openSync(file, 'r')
-  try {
-    let end = 0
-    for (let read = -1; read !== 0 && end < bytesMax; end += read) {
-      read = readSync(descriptor, bytes, end, bytesMax - end, null)
-    }
-    return bytes.subarray(0, end)
-  } finally {
-    closeSync(descriptor)
-  }
 }
 
 /** Tables are merged key by key, everything else is replaced. */

@@ -1,13 +1,16 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { Config } from '../config.ts'
 import { MetabindError } from '../errors.ts'
+import { readFileAtMost } from '../storage/read-at-most.ts'
 import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../verify/aliyun.ts'
 import { certificatesIn } from '../verify/certificate.ts'
 import { type ParsedTrust, parseTrust } from '../verify/trust.ts'
 
 const EXTENSIONS = ['.pem', '.crt', '.cer', '.der']
 const FILES_MAX = 256
+/** All certificates that a browser trusts are a quarter of it, in PEM. */
+const FILE_BYTES_MAX = 1024 * 1024
 
 /**
  * Reads the trust anchors that the configuration names. Those that Alibaba Cloud publishes are
@@ -37,25 +40,24 @@ export function readAkCertificates(tpm: Config['tpm']): Buffer[] {
 
 function filesIn(directory: string | undefined): Buffer[] {
   if (directory === undefined) return []
-  const names = list(directory).filter((name) => EXTENSIONS.includes(extname(name)))
+  const entries = orUnusable(directory, () => readdirSync(directory))
+  const names = entries.filter((name) => EXTENSIONS.includes(extname(name)))
   if (names.length === 0 || names.length > FILES_MAX) {
     throw new MetabindError('FILE_UNUSABLE', `${directory} holds ${names.length} certificates.`)
   }
   return names.sort().map((name) => read(join(directory, name)))
 }
 
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    throw new MetabindError('FILE_UNUSABLE', directory, error)
-  }
+function read(file: string): Buffer {
+  const bytes = orUnusable(file, () => readFileAtMost(file, FILE_BYTES_MAX + 1))
+  if (bytes.length <= FILE_BYTES_MAX) return bytes
+  throw new MetabindError('FILE_UNUSABLE', `${file} is longer than ${FILE_BYTES_MAX} bytes.`)
 }
 
-function read(file: string): Buffer {
+function orUnusable<T>(path: string, read: () => T): T {
   try {
-    return readFileSync(file)
+    return read()
   } catch (error) {
-    throw new MetabindError('FILE_UNUSABLE', file, error)
+    throw new MetabindError('FILE_UNUSABLE', path, error)
   }
 }

@@ -5,7 +5,6 @@ import {
   fstatSync,
   lstatSync,
   openSync,
-  readSync,
   renameSync,
   unlinkSync,
   writeFileSync,
@@ -13,6 +12,7 @@ import {
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { MetabindError, nodeErrorCode } from '../errors.ts'
+import { readAtMost } from '../storage/read-at-most.ts'
 
 /** Writes a file that holds a secret, for its owner only. @throws MetabindError FILE_UNUSABLE */
 export function writeSecretFile(path: string, content: string): void {
@@ -56,8 +56,7 @@ export async function readSmallFile(path: string, bytesMax: number): Promise<str
     if (!fstatSync(descriptor).isFile()) {
       throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
     }
-    const bytes = Buffer.alloc(bytesMax + 1)
-    return bytes.toString('utf8', 0, readSync(descriptor, bytes, 0, bytes.length, 0))
+    return readAtMost(descriptor, bytesMax + 1).toString('utf8')
   } finally {
     closeSync(descriptor)
   }

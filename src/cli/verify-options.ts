@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ParseArgsOptionsConfig } from 'node:util'
 import { MetabindError, UsageError } from '../errors.ts'
+import { readAtMost, readFileAtMost } from '../storage/read-at-most.ts'
 import {
   ALIYUN_EK_ANCHORS,
   ALIYUN_EKMF_CERTIFICATE,
@@ -97,7 +98,10 @@ function readAnchors(directory: string): Buffer[] {
 
 /** A file of bounded size; `-` is standard input. */
 export function readBytes(path: string): Buffer {
-  const bytes = orUnusable(path, () => readFileSync(path === '-' ? 0 : path))
+  const bytesMax = FILE_BYTES_MAX + 1
+  const bytes = orUnusable(path, () =>
+    path === '-' ? readAtMost(0, bytesMax) : readFileAtMost(path, bytesMax),
+  )
   if (bytes.length > FILE_BYTES_MAX)
     throw new MetabindError('FILE_UNUSABLE', `${path} is too long.`)
   return bytes

@@ -1,9 +1,9 @@
-import { closeSync, openSync, readSync } from 'node:fs'
 import type { PcrSelection } from 'tpm2-js'
 import type { Answer, Challenge } from '../format/activation.ts'
 import { EVENT_LOG_BYTES_MAX, type Evidence } from '../format/evidence.ts'
 import { identityDocumentAudience } from '../format/evidence-nonce.ts'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
+import { readFileAtMost } from '../storage/read-at-most.ts'
 import { activateCredential } from './activate.ts'
 import { gatherEvidence } from './evidence.ts'
 import { type SelfTestPolicy, type SelfTestResult, selfTest } from './self-test.ts'
@@ -68,24 +68,12 @@ export function attesterOf(
 /** The log, if it can be read: securityfs gives it to root alone unless a rule says otherwise. */
 function readEventLog(file: string | undefined): Buffer | undefined {
   if (file === undefined) return undefined
-  let descriptor: number | undefined
   try {
-    descriptor = openSync(file, 'r')
-    return readBounded(descriptor)
+    const bytes = readFileAtMost(file, EVENT_LOG_BYTES_MAX + 1)
+    // Too long to be one.
+    return bytes.length > EVENT_LOG_BYTES_MAX ? undefined : bytes
   } catch {
     // A kernel in lockdown refuses to read what it let be opened.
     return undefined
-  } finally {
-    if (descriptor !== undefined) closeSync(descriptor)
   }
-}
-
-/** Files of securityfs have no size: read until the end, or until it is too long to be one. */
-function readBounded(descriptor: number): Buffer | undefined {
-  const bytes = Buffer.alloc(EVENT_LOG_BYTES_MAX + 1)
-  let length = 0
-  for (let read = -1; read !== 0 && length < bytes.length; length += read) {
-    read = readSync(descriptor, bytes, length, bytes.length - length, null)
-  }
-  return length > EVENT_LOG_BYTES_MAX ? undefined : bytes.subarray(0, length)
 }

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { MetabindError, nodeErrorCode } from '../errors.ts'
+import { readAtMost } from '../storage/read-at-most.ts'
 import { lookUpAccounts } from './accounts.ts'
 import { POLICY_BYTES_MAX, type PolicyDeps, parsePolicy } from './parse.ts'
 import type { Policy } from './policy.ts'
@@ -50,10 +51,9 @@ async function readPolicyFile(file: string): Promise<string | undefined> {
   }
   try {
     await requireSafe(handle, file)
-    const bytes = Buffer.alloc(POLICY_BYTES_MAX + 1)
-    const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0)
-    if (bytesRead > POLICY_BYTES_MAX) throw new MetabindError('POLICY_INVALID', `${file}: too long`)
-    return bytes.toString('utf8', 0, bytesRead)
+    const bytes = readAtMost(handle.fd, POLICY_BYTES_MAX + 1)
+    if (bytes.length <= POLICY_BYTES_MAX) return bytes.toString('utf8')
+    throw new MetabindError('POLICY_INVALID', `${file}: too long`)
   } finally {
     await handle.close()
   }

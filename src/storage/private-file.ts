@@ -6,13 +6,13 @@ import {
   fsyncSync,
   linkSync,
   openSync,
-  readSync,
   renameSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { MetabindError, nodeErrorCode } from '../errors.ts'
+import { readAtMost } from './read-at-most.ts'
 
 /**
  * Reads a file that belongs to the agent alone.
@@ -26,8 +26,7 @@ export function readPrivateFile(path: string, bytesMax: number): Buffer | undefi
   if (descriptor === undefined) return undefined
   try {
     requirePrivate(path, descriptor, bytesMax)
-    const bytes = Buffer.alloc(bytesMax)
-    return bytes.subarray(0, readSync(descriptor, bytes, 0, bytesMax, 0))
+    return readAtMost(descriptor, bytesMax)
   } finally {
     closeSync(descriptor)
   }

@@ -53,7 +53,7 @@ const RULES: readonly Rule[] = [
   room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
   room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
   room('token', 'audit', 'caller', 'format', 'identity', 'storage'),
-  room('policy', 'audit', 'caller', 'src/toml.ts'),
+  room('policy', 'audit', 'caller', 'storage', 'src/toml.ts'),
   room('metadata', 'dialect', 'undici'),
   room('http', 'caller', 'fastify', LINUX),
   room(
@@ -83,7 +83,18 @@ const RULES: readonly Rule[] = [
   room('simulate', 'format', ...PARSERS),
   room(
     'cli',
-    ...['audit', 'caller', 'dialect', 'format', 'lockdown', 'policy', 'sdk', 'simulate', 'verify'],
+    ...[
+      'audit',
+      'caller',
+      'dialect',
+      'format',
+      'lockdown',
+      'policy',
+      'sdk',
+      'simulate',
+      'storage',
+      'verify',
+    ],
     ...['src/client.ts', 'src/config.ts', 'src/version.ts'],
   ),
   // What stands beside the rooms.
@@ -98,7 +109,13 @@ const RULES: readonly Rule[] = [
   { of: 'src/log.ts', may: ['src/shares.ts', 'pino', 'node:*'] },
   {
     of: 'src/config.ts',
-    may: [...COMMON, 'src/toml.ts', 'src/token/claims.ts', 'src/format/dialect-name.ts'],
+    may: [
+      ...COMMON,
+      'src/storage/read-at-most.ts',
+      'src/toml.ts',
+      'src/token/claims.ts',
+      'src/format/dialect-name.ts',
+    ],
   },
   { of: 'src/client.ts', may: [...COMMON, 'src/dialect/', 'src/format/'] },
   { of: 'src/cli.ts', may: [...COMMON, 'src/cli/', 'src/version.ts'] },
