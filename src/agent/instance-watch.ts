@@ -10,7 +10,7 @@ import type { ReadyState } from './startup.ts'
  * change any more.
  */
 export function withInstanceWatch(
-  { tokenKeys, continuity, attestation }: ReadyState,
+  { tokenKeys, continuity, attester }: ReadyState,
   audit: Audit,
 ): BoundKeys {
   let owesSelfTest = false
@@ -24,7 +24,7 @@ export function withInstanceWatch(
         audit({ event: 'instance.changed', detail: changeInWords(change) })
       }
       if (!owesSelfTest) return
-      await attestation.selfTest()
+      await attester.selfTest()
       owesSelfTest = false
       audit({ event: 'self-test.passed' })
     },

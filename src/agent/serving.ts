@@ -159,7 +159,7 @@ function limitsOf({ config, counters }: ServingDeps, open: OpenShares): Limits {
 
 /** What the admin socket works with. */
 function runningAgent(
-  { tokenKeys, attestation }: ReadyState,
+  { tokenKeys, attester }: ReadyState,
   tokens: TokenAuthority,
   deps: ServingDeps,
 ): RunningAgent {
@@ -167,10 +167,10 @@ function runningAgent(
     ...tokenKeys,
     tokens,
     bootTimeMs,
-    evidence: async (nonce) => encodeEvidence(await attestation.evidence(nonce)),
+    evidence: async (nonce) => encodeEvidence(await attester.evidence(nonce)),
     activate: async (text) => {
       const challenge = decodeChallenge(Buffer.from(text))
-      return encodeAnswer(await attestation.activate(challenge))
+      return encodeAnswer(await attester.activate(challenge))
     },
     knows: (path) => knowsPath(deps, path),
     requireRunning: deps.requireRunning,

@@ -28,12 +28,12 @@ export function startupDeps(
   log: Log,
 ): StartupDeps {
   const { runtime, state } = config.directories
-  const attestation = attestationDeps(config, dialect, tpm, metadata, trust)
+  const forAttester = attesterDeps(config, dialect, tpm, metadata, trust)
   return {
     tpm,
     dialect: dialect.name,
     ekCertificate: config.tpm.ek_certificate,
-    attestationOf: (keys, identity) => attesterOf(attestation, keys, identity),
+    attesterOf: (keys, identity) => attesterOf(forAttester, keys, identity),
     continuityOf: (identity) => continuityOf(tpm, identity, state),
     readInstanceId: () => readInstanceId(metadata, dialect),
     openSealedFiles: (sealKey) =>
@@ -52,7 +52,7 @@ export function startupDeps(
   }
 }
 
-function attestationDeps(
+function attesterDeps(
   { tpm: settings, source }: Config,
   dialect: Dialect,
   tpm: InstanceTpm,

@@ -38,7 +38,7 @@ interface Proved {
 
 /** That the identity holds, and what has happened to it since the last start. */
 interface Tested extends Proved {
-  readonly attestation: Attester
+  readonly attester: Attester
   readonly continuity: Continuity
   readonly change: InstanceChange
   readonly selfTest: SelfTestResult
@@ -55,7 +55,7 @@ export interface StartupDeps extends Omit<KeyBinding, 'identity' | 'derive'> {
   readonly tpm: InstanceTpm
   readonly dialect: string
   readonly ekCertificate: Demand
-  readonly attestationOf: (keys: InstanceKeys, identity: InstanceIdentity) => Attester
+  readonly attesterOf: (keys: InstanceKeys, identity: InstanceIdentity) => Attester
   readonly continuityOf: (identity: InstanceIdentity) => Continuity
   /** Asks the source for the instance id. */
   readonly readInstanceId: () => Promise<string>
@@ -99,11 +99,11 @@ export async function advance(
 /** The change is noted only behind the test: a start that fails it is not the last good one. */
 async function test(proved: Proved, deps: StartupDeps): Promise<Tested> {
   const { keys, sealedFiles, identity, insteadOfSource } = proved
-  const attestation = deps.attestationOf(keys, identity)
-  const selfTest = await attestation.selfTest()
+  const attester = deps.attesterOf(keys, identity)
+  const selfTest = await attester.selfTest()
   const continuity = deps.continuityOf(identity)
   const change = await continuity.look()
-  return { keys, sealedFiles, identity, insteadOfSource, attestation, continuity, change, selfTest }
+  return { keys, sealedFiles, identity, insteadOfSource, attester, continuity, change, selfTest }
 }
 
 async function openSealedFiles(keys: InstanceKeys, deps: StartupDeps): Promise<SealedFiles> {

@@ -139,8 +139,8 @@ describe('a ready agent', () => {
     const signer = skSigner(bench.tpm, ready.keys)
     steps = {
       recheck: () => keys.refresh(),
-      evidence: () => ready.attestation.evidence(Buffer.alloc(32, 7)),
-      'self-test': () => ready.attestation.selfTest(),
+      evidence: () => ready.attester.evidence(Buffer.alloc(32, 7)),
+      'self-test': () => ready.attester.selfTest(),
       signing: () => signer.sign('a message'),
     }
   })
