@@ -45,6 +45,7 @@ export function openAuditFile(
   const queue = auditQueue(writer.head.seq + 1, watcher.onLost)
   let failing = false
   let writing: Promise<void> | undefined
+  let closed = false
   let retry: NodeJS.Timeout | undefined
 
   const rotate = (): void => {
@@ -75,6 +76,8 @@ export function openAuditFile(
   }
   // In the next turn of the event loop, so that what one turn decided is one write.
   const wake = (): void => {
+    // Its number may be another's by now.
+    if (closed) return
     writing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(writeAll).finally(() => {
       writing = undefined
     })
@@ -98,6 +101,7 @@ export function openAuditFile(
     flush,
     close: async () => {
       await flush()
+      closed = true
       clearTimeout(retry)
       writer.close()
     },

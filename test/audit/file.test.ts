@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import {
   chownSync,
+  closeSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -56,6 +58,20 @@ const recordsIn = (name: string): { event: string }[] =>
 const record = { time: '2026-01-01T00:00:00.000Z', event: 'token.issued' }
 const verdict = () =>
   verifyAudit([{ name: path, lines: readFileSync(path, 'latin1').split('\n').slice(0, -1) }], {})
+
+test('a record that comes when the file is closed is not written to what has its number now', async () => {
+  const file = open()
+  await file.flush()
+  await file.close()
+  // The lowest free number, which was the file's.
+  const other = join(directory, 'other')
+  const descriptors = Array.from({ length: 16 }, () => openSync(other, 'a'))
+  file.append(record, AGENT)
+  await file.flush()
+  for (const descriptor of descriptors) expect(() => closeSync(descriptor)).not.toThrow()
+  expect(readFileSync(other, 'utf8')).toBe('')
+  expect(recordsIn(path).map(({ event }) => event)).toEqual(['chain.start'])
+})
 
 /** A disk that is full after so many bytes: setrlimit(2), RLIMIT_FSIZE, of this process. */
 function diskHolds(bytes: number | 'unlimited'): void {
