@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { Tpm } from 'tpm2-js'
+import { openTpm, type Tpm } from 'tpm2-js'
+import { afterAll } from 'vitest'
+import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { type Evidence, encodeEvidence } from '../../src/format/evidence.ts'
 import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
@@ -25,6 +27,17 @@ export interface VerifyCase {
 
 export const INSTANCE_ID = 'i-bp1234567890abcdefgh'
 export const NOW = new Date('2026-11-23T12:00:00Z')
+
+/** A case with a TPM of its own, which ends with the tests of the file that asks. */
+export async function genuineCaseOfFile(): Promise<VerifyCase> {
+  const swtpm = await startSwtpm()
+  const tpm = await openTpm({ tcti: swtpm.tcti })
+  afterAll(async () => {
+    await tpm.close()
+    await swtpm.stop()
+  })
+  return genuineCase(tpm)
+}
 
 /** A P-256 EK with a certificate by an authority of the test, and an identity document. */
 export async function genuineCase(tpm: Tpm): Promise<VerifyCase> {

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto'
-import { openTpm, type Tpm } from 'tpm2-js'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { describe, expect, test } from 'vitest'
 import { parseCertificate } from '../../src/verify/certificate.ts'
 import { CHECKS, parseTrust, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'
@@ -19,11 +17,10 @@ import { withEk } from '../harness/vector.ts'
 import { VECTORS } from '../harness/vectors.ts'
 import {
   bytesOf,
-  genuineCase,
+  genuineCaseOfFile,
   INSTANCE_ID,
   refusalOf,
   refusals,
-  type VerifyCase,
 } from '../harness/verify-case.ts'
 
 /**
@@ -31,18 +28,7 @@ import {
  * but the one named may refuse.
  */
 
-let swtpm: Swtpm
-let tpm: Tpm
-let it: VerifyCase
-beforeAll(async () => {
-  swtpm = await startSwtpm()
-  tpm = await openTpm({ tcti: swtpm.tcti })
-  it = await genuineCase(tpm)
-})
-afterAll(async () => {
-  await tpm.close()
-  await swtpm.stop()
-})
+const it = await genuineCaseOfFile()
 
 describe('refused by one check alone', () => {
   test.each(VECTORS)('$check: $title', async ({ check, code, alter, also = [] }) => {

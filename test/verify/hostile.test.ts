@@ -1,7 +1,5 @@
 import fc from 'fast-check'
-import { openTpm, type Tpm } from 'tpm2-js'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { describe, expect, test } from 'vitest'
 import {
   decodeAnswer,
   decodeChallenge,
@@ -27,22 +25,11 @@ import {
 import { parseSignedDocument, readDocument } from '../../src/verify/identity-document.ts'
 import { makeChallenge, verifyEvidence, verifyIdentityToken } from '../../src/verify/index.ts'
 import { parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
-import { codeOf, genuineCase, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
+import { codeOf, genuineCaseOfFile, refusalOf } from '../harness/verify-case.ts'
 
 /** Any bytes: a value or a refusal with a code. */
 
-let swtpm: Swtpm
-let tpm: Tpm
-let it: VerifyCase
-beforeAll(async () => {
-  swtpm = await startSwtpm()
-  tpm = await openTpm({ tcti: swtpm.tcti })
-  it = await genuineCase(tpm)
-})
-afterAll(async () => {
-  await tpm.close()
-  await swtpm.stop()
-})
+const it = await genuineCaseOfFile()
 
 /** Runs a parser. Whatever it throws must be a refusal. */
 function survive(parse: (bytes: Buffer) => unknown, bytes: Buffer): void {

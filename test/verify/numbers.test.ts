@@ -1,6 +1,4 @@
-import { openTpm, type Tpm } from 'tpm2-js'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { describe, expect, test } from 'vitest'
 import { parseCertificate } from '../../src/verify/certificate.ts'
 import { validatePath } from '../../src/verify/chain.ts'
 import type { ClockRecord } from '../../src/verify/clock.ts'
@@ -12,22 +10,11 @@ import {
   verifyIdentityToken,
 } from '../../src/verify/index.ts'
 import { parseTrust } from '../../src/verify/trust.ts'
-import { bytesOf, genuineCase, NOW, type VerifyCase } from '../harness/verify-case.ts'
+import { bytesOf, genuineCaseOfFile, NOW } from '../harness/verify-case.ts'
 
 /** What is compared is a number: a comparison with one that is none holds for everything, or nothing. */
 
-let swtpm: Swtpm
-let tpm: Tpm
-let it: VerifyCase
-beforeAll(async () => {
-  swtpm = await startSwtpm()
-  tpm = await openTpm({ tcti: swtpm.tcti })
-  it = await genuineCase(tpm)
-})
-afterAll(async () => {
-  await tpm.close()
-  await swtpm.stop()
-})
+const it = await genuineCaseOfFile()
 
 function challenged() {
   const { kept } = makeChallenge(bytesOf(it.evidence), it.options)

@@ -1,7 +1,5 @@
 import { createHash, createPublicKey } from 'node:crypto'
-import { openTpm, type Tpm } from 'tpm2-js'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { describe, expect, test } from 'vitest'
 import { ByteReader, sized } from '../../src/format/byte-reader.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parseSelection } from '../../src/format/tpm-pcr-selection.ts'
@@ -25,22 +23,12 @@ import { isSameKey } from '../../src/verify/spki.ts'
 import { forge, signTpm, softwareAk } from '../harness/attacker.ts'
 import { newKey, rsaSpki } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
-import { bytesOf, codeOf, genuineCase, refusalOf, type VerifyCase } from '../harness/verify-case.ts'
+import { bytesOf, codeOf, genuineCaseOfFile, refusalOf } from '../harness/verify-case.ts'
 
 /** Structures of the TPM and of certificates. */
 
-let swtpm: Swtpm
-let tpm: Tpm
-let it: VerifyCase
-beforeAll(async () => {
-  swtpm = await startSwtpm()
-  tpm = await openTpm({ tcti: swtpm.tcti })
-  it = await genuineCase(tpm)
-})
-afterAll(async () => {
-  await tpm.close()
-  await swtpm.stop()
-})
+const it = await genuineCaseOfFile()
+const { tpm } = it
 
 describe('accepted', () => {
   test('a bank of SHA-384, signed with SHA-256', async () => {
