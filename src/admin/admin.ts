@@ -10,7 +10,7 @@ import type { RefusedRole } from '../metadata/role-refusals.ts'
 import { explain, explainBody } from '../policy/explain.ts'
 import type { Policy } from '../policy/policy.ts'
 import { type LockdownKnown, type LockdownRecord, lockdownBody } from '../relay/lockdown-record.ts'
-import type { Observed } from '../relay/observe.ts'
+import type { Observed } from '../relay/observed-table.ts'
 import {
   auditForeign,
   type Inspection,

@@ -1,4 +1,4 @@
-import { Agent, createServer, type IncomingMessage, type Server } from 'node:http'
+import { Agent, createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { parseCgroup } from '../caller/cgroup-place.ts'
 import type { Cgroups } from '../caller/cgroup-tree.ts'
@@ -12,37 +12,24 @@ import {
   socketOwner,
   wasGoingTo,
 } from '../caller/tcp-caller.ts'
-import type { Dialect } from '../dialect/dialect.ts'
 import { guardConnections } from '../http/admission.ts'
 import { guardRequests } from '../http/pipelining.ts'
 import { HEADERS_READ_MAX, hasTooManyHeaders } from '../http/request-order.ts'
 import type { HttpBounds } from '../http/server.ts'
 import type { Limits } from './limits.ts'
+import {
+  type Observed,
+  type ObservedTable,
+  type ObservedTableDeps,
+  observedTable,
+  type Who,
+} from './observed-table.ts'
 import { passOn, type Way } from './pass-through.ts'
 
 /**
  * Observing mode: redirected requests are passed on to the metadata service as they are and nothing
  * is refused; who sent them, and whether with a token, is counted. For the time before lockdown.
  */
-
-/** What one user's processes, of one unit, have asked the metadata service for directly. */
-export interface Observed {
-  /** Undefined if nobody could be named for the connection. */
-  readonly uid: number | undefined
-  readonly unit: string | undefined
-  readonly container: string | undefined
-  /** `own`: that of a container. */
-  readonly network: 'host' | 'own'
-  /** Whether its cgroup was found: else lockdown would refuse it. */
-  readonly isPlaced: boolean
-  readonly tokenRequests: number
-  readonly readsWithToken: number
-  readonly readsWithoutToken: number
-  /** The last path, without its query. */
-  readonly lastPath: string
-  /** UTC, ISO 8601. */
-  readonly lastSeen: string
-}
 
 export interface Observer {
   /** For callers on the host. */
@@ -53,8 +40,7 @@ export interface Observer {
   seen(): readonly Observed[]
 }
 
-export interface ObserverDeps {
-  readonly dialect: Dialect
+export interface ObserverDeps extends ObservedTableDeps {
   readonly destination: Destination
   readonly bounds: HttpBounds
   /** Connections per user, counted together with those on the socket. */
@@ -65,11 +51,7 @@ export interface ObserverDeps {
   readonly networks: ContainerNetworks
   /** Called for each connection that a rule brought here. */
   readonly onRedirected: () => void
-  /** Told once for each user and unit that reads without a token. */
-  readonly onTokenless: (seen: Observed) => void
 }
-
-type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'network' | 'isPlaced'>
 
 interface Passage extends Way {
   readonly who: Who
@@ -82,9 +64,6 @@ type Name = (socket: Socket) => Who | undefined | Promise<Who | undefined>
 export const SHARES_OF_PASSAGE = 16
 /** In a container, and in which cannot be told. */
 const NO_CONTAINER = 'none'
-
-const SEEN_MAX = 1024
-const PATH_BYTES_MAX = 256
 
 export function observer(deps: ObserverDeps): Observer {
   const table = observedTable(deps)
@@ -171,41 +150,4 @@ async function whoInContainer(socket: Socket, deps: ObserverDeps): Promise<Who |
   if (found === undefined) return undefined
   const { uid, container = NO_CONTAINER } = found
   return { uid, unit: undefined, container, network: 'own', isPlaced: true }
-}
-
-type ObservedTable = ReturnType<typeof observedTable>
-
-/** Counts by user and unit. The one that was quiet for longest makes room. */
-function observedTable(deps: ObserverDeps) {
-  const rows = new Map<string, Observed>()
-  const add = (who: Who, incoming: IncomingMessage): void => {
-    const key = `${who.uid} ${who.unit} ${who.container} ${who.network} ${who.isPlaced}`
-    const before = rows.get(key)
-    const row = counted(before, who, incoming, deps.dialect)
-    rows.delete(key)
-    rows.set(key, row)
-    const [oldest] = rows.keys()
-    if (rows.size > SEEN_MAX && oldest !== undefined) rows.delete(oldest)
-    if (row.readsWithoutToken === 1 && before?.readsWithoutToken !== 1) deps.onTokenless(row)
-  }
-  return { add, seen: () => [...rows.values()] }
-}
-
-function counted(
-  before: Observed | undefined,
-  who: Who,
-  incoming: IncomingMessage,
-  dialect: Dialect,
-): Observed {
-  const path = incoming.url?.split('?', 1)[0]?.slice(0, PATH_BYTES_MAX) ?? ''
-  const isTokenRequest = incoming.method === 'PUT'
-  const hasToken = incoming.headers[dialect.tokenHeader] !== undefined
-  return {
-    ...who,
-    tokenRequests: (before?.tokenRequests ?? 0) + Number(isTokenRequest),
-    readsWithToken: (before?.readsWithToken ?? 0) + Number(!isTokenRequest && hasToken),
-    readsWithoutToken: (before?.readsWithoutToken ?? 0) + Number(!isTokenRequest && !hasToken),
-    lastPath: path,
-    lastSeen: new Date().toISOString(),
-  }
 }

@@ -5,7 +5,7 @@ import { listenOrLater } from '../http/listen-later.ts'
 import { type HeldSocket, type Listener, listenOnTcp } from '../http/listen-tcp.ts'
 import type { CredentialsUrls } from './credentials-url.ts'
 import { type LockdownListenersDeps, lockdownListeners } from './lockdown-listeners.ts'
-import type { Observed } from './observe.ts'
+import type { Observed } from './observed-table.ts'
 import { relay } from './relay.ts'
 
 /**
