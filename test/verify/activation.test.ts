@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { openTpm, type Tpm, TpmError } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
-import { flushTools, tpm2 } from '../../native/tpm2-js/test/tools.ts'
+import { createAk, flushTools, tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { decodeToolsCredential, encodeToolsCredential } from '../../src/format/activation.ts'
 import { nameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
@@ -233,25 +233,7 @@ describe('tpm2-tools as the other side', () => {
     'ours is opened by tpm2_activatecredential: %s',
     async (kind) => {
       const type = kind === 'P-256' ? 'ecc' : 'rsa'
-      await tpm2(swtpm, 'createek', '-c', 'ek.ctx', '-G', type, '-u', 'ek.pub')
-      await flushTools(swtpm)
-      await tpm2(
-        swtpm,
-        'createak',
-        '-C',
-        'ek.ctx',
-        '-c',
-        'ak.ctx',
-        '-G',
-        'ecc',
-        '-g',
-        'sha256',
-        '-s',
-        'ecdsa',
-        '-u',
-        'ak.pub',
-      )
-      await flushTools(swtpm)
+      await createAk(swtpm, type, ['ecc', 'sha256', 'ecdsa'])
       const at = (file: string) => join(swtpm.dir, file)
       const ek = parsePublic((await readFile(at('ek.pub'))).subarray(2))
       const akName = nameOf((await readFile(at('ak.pub'))).subarray(2))

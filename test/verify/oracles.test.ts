@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
-import { flushTools, tpm2 } from '../../native/tpm2-js/test/tools.ts'
+import { createAk, flushTools, tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { sized } from '../../src/format/byte-reader.ts'
 import { quoteQualifyingData } from '../../src/format/evidence-nonce.ts'
 import { ALG, tpmHash } from '../../src/format/tpm-algorithms.ts'
@@ -99,25 +99,7 @@ describe("tpm2-tools', by ours", () => {
 
   test.each(schemes)('tpm2_quote: %s, %s, %s, PCRs of %s', async (type, scheme, hash, bank) => {
     const nonce = randomBytes(32)
-    await tpm2(swtpm, 'createek', '-c', 'ek.ctx', '-G', 'ecc')
-    await flushTools(swtpm)
-    await tpm2(
-      swtpm,
-      'createak',
-      '-C',
-      'ek.ctx',
-      '-c',
-      'ak.ctx',
-      '-G',
-      type,
-      '-g',
-      hash,
-      '-s',
-      scheme,
-      '-u',
-      'ak.pub',
-    )
-    await flushTools(swtpm)
+    await createAk(swtpm, 'ecc', [type, hash, scheme])
     const files = ['--scheme', scheme, '-m', 'msg', '-s', 'sig', '-o', 'pcrs']
     await tpm2(
       swtpm,
@@ -149,25 +131,7 @@ describe("tpm2-tools', by ours", () => {
   test('tpm2_certify', async () => {
     await tpm2(swtpm, 'createprimary', '-C', 'e', '-G', 'ecc', '-c', 'key.ctx')
     await flushTools(swtpm)
-    await tpm2(swtpm, 'createek', '-c', 'ek.ctx', '-G', 'ecc')
-    await flushTools(swtpm)
-    await tpm2(
-      swtpm,
-      'createak',
-      '-C',
-      'ek.ctx',
-      '-c',
-      'ak.ctx',
-      '-G',
-      'ecc',
-      '-g',
-      'sha256',
-      '-s',
-      'ecdsa',
-      '-u',
-      'ak.pub',
-    )
-    await flushTools(swtpm)
+    await createAk(swtpm, 'ecc', ['ecc', 'sha256', 'ecdsa'])
     await tpm2(
       swtpm,
       'certify',

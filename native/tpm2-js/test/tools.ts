@@ -18,6 +18,19 @@ export async function flushTools(swtpm: Swtpm): Promise<void> {
   for (const kind of ['-t', '-l', '-s']) await tpm2(swtpm, 'flushcontext', kind)
 }
 
+/** Makes an EK, and an AK under it: `ek.ctx`, `ek.pub`, `ak.ctx` and `ak.pub` in the TPM's directory. */
+export async function createAk(
+  swtpm: Swtpm,
+  ek: 'ecc' | 'rsa',
+  [type, hash, scheme]: readonly [type: string, hash: string, scheme: string],
+): Promise<void> {
+  await tpm2(swtpm, 'createek', '-c', 'ek.ctx', '-G', ek, '-u', 'ek.pub')
+  await flushTools(swtpm)
+  const kind = ['-G', type, '-g', hash, '-s', scheme]
+  await tpm2(swtpm, 'createak', '-C', 'ek.ctx', '-c', 'ak.ctx', ...kind, '-u', 'ak.pub')
+  await flushTools(swtpm)
+}
+
 /** Handles that the TPM holds (Part 2, 7.2): transient objects, loaded and saved sessions. */
 export async function heldHandles(commands: TpmCommands): Promise<number[]> {
   const TPM_CAP_HANDLES = 1
