@@ -1,4 +1,6 @@
 import { type IncomingHttpHeaders, request } from 'node:http'
+import type { z } from 'zod'
+import { ADMIN_CALLS, ADMIN_PREFIX, type AdminCall, type AdminRead } from './admin-api.ts'
 import type { Dialect } from './dialect/dialect.ts'
 import { DIALECTS } from './dialect/dialects.ts'
 import { roleErrorIn } from './dialect/role-code.ts'
@@ -77,36 +79,50 @@ export function readMetadata(
   return askMetadata(sockets, { method: 'GET', path, headers })
 }
 
-/** Calls the admin socket. @returns the parsed JSON answer @throws MetabindError */
-export async function askAdmin(
+/** Asks the admin socket. @throws MetabindError */
+export async function readAdmin<Answer>(
   sockets: Sockets,
-  method: 'GET' | 'POST',
-  call: string,
-  body?: object,
+  { method, name, answer }: AdminRead<Answer>,
+): Promise<Answer> {
+  const { body } = await ask(sockets.admin, { method, path: `${ADMIN_PREFIX}${name}` })
+  return answerIn(answer, body)
+}
+
+/** Calls the admin socket with a request. @throws MetabindError */
+export async function callAdmin<Request extends object, Answer>(
+  sockets: Sockets,
+  { method, name, answer }: AdminCall<Request, Answer>,
+  request: Request,
   timeoutMs = TIMEOUT_MS,
-): Promise<unknown> {
-  const answer = await ask(sockets.admin, {
+): Promise<Answer> {
+  const { body } = await ask(sockets.admin, {
     method,
-    path: `/metabind/v1/${call}`,
+    path: `${ADMIN_PREFIX}${name}`,
     timeoutMs,
-    ...(body === undefined
-      ? {}
-      : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    body: JSON.stringify(request),
+    headers: { 'content-type': 'application/json' },
   })
-  return parseJson(answer.body)
+  return answerIn(answer, body)
 }
 
 /**
  * Asks the metadata socket what the admin socket answers to administrators: what it says of the caller
- * alone. @returns the parsed JSON answer @throws MetabindError
+ * alone. @throws MetabindError
  */
-export async function askOfSelf(
+export async function askOfSelf<Answer>(
   sockets: Sockets,
-  call: string,
+  name: string,
+  answer: z.ZodType<Answer>,
   token: Secret<string>,
-): Promise<unknown> {
-  const { body } = await readMetadata(sockets, `/metabind/v1/${call}`, token)
-  return parseJson(body)
+): Promise<Answer> {
+  const { body } = await readMetadata(sockets, `${ADMIN_PREFIX}${name}`, token)
+  return answerIn(answer, body)
+}
+
+function answerIn<Answer>(schema: z.ZodType<Answer>, body: Buffer): Answer {
+  const parsed = schema.safeParse(parseJson(body))
+  if (parsed.success) return parsed.data
+  throw new MetabindError('SOCKET_BROKEN', 'Its answer is not that of an agent.', parsed.error)
 }
 
 /** Whoever listens on the socket need not be the agent. */
@@ -142,25 +158,14 @@ async function askMetadata(sockets: Sockets, asked: Asked): Promise<AgentAnswer>
 /** Undefined if no agent says that it is not ready: then the socket has been removed, or is another's. */
 async function whyNotReady(sockets: Sockets): Promise<MetabindError | undefined> {
   try {
-    const status = await askAdmin(sockets, 'GET', 'status')
-    if (isReady(status)) return undefined
-    const code = problemCode(status)
+    const { ready, problem } = await readAdmin(sockets, ADMIN_CALLS.status)
+    if (ready) return undefined
+    const code = problem && knownCode(problem.code)
     const of = code === undefined ? '' : `It waits: ${ERRORS[code].sentence}`
     return new MetabindError('AGENT_NOT_READY', of)
   } catch {
     return undefined
   }
-}
-
-function isReady(status: unknown): boolean {
-  return typeof status === 'object' && status !== null && 'ready' in status && status.ready === true
-}
-
-function problemCode(status: unknown): ErrorCode | undefined {
-  if (typeof status !== 'object' || status === null || !('problem' in status)) return undefined
-  const { problem } = status
-  if (typeof problem !== 'object' || problem === null || !('code' in problem)) return undefined
-  return knownCode(String(problem.code))
 }
 
 function ask(socketPath: string, asked: Asked): Promise<AgentAnswer> {

@@ -1,4 +1,5 @@
 import { admin } from '../admin/admin.ts'
+import type { AgentStatus } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
 import { requireProc } from '../caller/process.ts'
 import type { Config } from '../config.ts'
@@ -104,7 +105,7 @@ function serveAdmin(parts: AgentParts): Promise<void> {
   return listenAt(server, socketPlace(state.config, 'admin', parts.inherited.admin))
 }
 
-function statusOf(parts: AgentParts) {
+function statusOf(parts: AgentParts): AgentStatus {
   const { config } = parts.state
   const status = agentStatus(
     config,
@@ -115,7 +116,7 @@ function statusOf(parts: AgentParts) {
     parts.trail.head(),
     parts.cache.metadata.state.refusedRoles,
   )
-  return config.transparent.enabled ? { ...status, lockdown: parts.lockdown.known() } : status
+  return { ...status, lockdown: config.transparent.enabled ? parts.lockdown.known() : undefined }
 }
 
 function serve(parts: AgentParts, ready: ReadyState): Promise<void> {

@@ -1,4 +1,4 @@
-import type { AgentStatus } from '../admin/admin.ts'
+import type { AgentStatus, RefusedRole } from '../admin-api.ts'
 import type { ChainHead } from '../audit/chain.ts'
 import type { Config } from '../config.ts'
 import { ERRORS } from '../error-table.ts'
@@ -6,7 +6,6 @@ import type { MetabindError } from '../errors.ts'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
 import { iidOf } from '../format/instance-identity.ts'
 import type { Endorsement } from '../identity/endorsement.ts'
-import type { RefusedRole } from '../metadata/role-refusals.ts'
 import type { LoadedPolicy } from '../policy/load.ts'
 import { VERSION } from '../version.ts'
 import type { StartupState } from './startup.ts'
@@ -33,24 +32,26 @@ export function agentStatus(
     version: VERSION,
     state: state.at === 'ready' && !ready ? 'stopped' : state.at,
     ready,
-    ...(problem === undefined ? {} : { problem: problemStatus(problem) }),
-    ...(identity === undefined ? {} : { identity: identityStatus(identity) }),
+    problem: problem && problemStatus(problem),
+    identity: identity && identityStatus(identity),
     tpm: {
       tcti: config.tpm.tcti,
       ...('keys' in state ? endorsementStatus(state.keys.endorsement) : {}),
     },
-    ...('selfTest' in state ? { selfTest: state.selfTest } : {}),
+    selfTest: 'selfTest' in state ? state.selfTest : undefined,
     source: {
       dialect: config.source.dialect,
       endpoint,
-      ...(refusedRoles.length === 0 ? {} : { refusedRoles }),
+      refusedRoles: refusedRoles.length === 0 ? undefined : refusedRoles,
     },
     policy: { mode: policy.mode, from, rules: policy.rules.length },
     sockets: { metadata: config.listen.metadata_socket, admin: config.listen.admin_socket },
-    ...(auditHead === undefined || config.audit.file === undefined
-      ? {}
-      : { audit: { file: config.audit.file, seq: auditHead.seq, head: auditHead.hash } }),
+    audit: auditHead && auditStatus(config.audit.file, auditHead),
   }
+}
+
+function auditStatus(file: string | undefined, head: ChainHead): AgentStatus['audit'] {
+  return file === undefined ? undefined : { file, seq: head.seq, head: head.hash }
 }
 
 function identityIn(state: StartupState): InstanceIdentity | undefined {
@@ -59,7 +60,7 @@ function identityIn(state: StartupState): InstanceIdentity | undefined {
 }
 
 function endorsementStatus({ kind, unreadable }: Endorsement): Omit<AgentStatus['tpm'], 'tcti'> {
-  return { ek: kind, ...(unreadable.length === 0 ? {} : { unreadable }) }
+  return { ek: kind, unreadable: unreadable.length === 0 ? undefined : unreadable }
 }
 
 function problemStatus(problem: MetabindError): NonNullable<AgentStatus['problem']> {

@@ -1,4 +1,5 @@
-import { askAdmin } from '../client.ts'
+import { ADMIN_CALLS } from '../admin-api.ts'
+import { callAdmin } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { ACTIVATION_BYTES_MAX, decodeChallenge } from '../format/activation.ts'
 import { readSmallFile, writeFile } from './files.ts'
@@ -24,7 +25,7 @@ ${SOCKET_HELP}`,
     const challenge = await readSmallFile(file, ACTIVATION_BYTES_MAX)
     // A wrong file is told apart here, where its name is known.
     decodeChallenge(Buffer.from(challenge))
-    const answer = await askAdmin(socketsOf(values), 'POST', 'activate', { challenge })
+    const answer = await callAdmin(socketsOf(values), ADMIN_CALLS.activate, { challenge })
     if (values.out === undefined) printJson(answer)
     else writeFile(values.out, `${JSON.stringify(answer)}\n`)
     return 0

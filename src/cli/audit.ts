@@ -1,11 +1,10 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { z } from 'zod'
+import { ADMIN_CALLS } from '../admin-api.ts'
 import { LINE_READ_BYTES_MAX } from '../audit/chain.ts'
 import { type ChainVerdict, type Expected, verifyAudit } from '../audit/verify.ts'
-import { askAdmin } from '../client.ts'
+import { readAdmin } from '../client.ts'
 import { MetabindError, UsageError } from '../errors.ts'
-import { answerOf } from './answer.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print, printJson } from './output.ts'
@@ -17,8 +16,6 @@ const FILES_MAX = 1000
 const KEY_BYTES_MAX = 4096
 const CHUNK_BYTES = 1_048_576
 const HEX_HASH = /^[0-9a-f]{64}$/
-
-const status = z.object({ audit: z.object({ head: z.string().regex(HEX_HASH) }).optional() })
 
 export const audit: Verb = {
   summary: 'check that audit files are whole',
@@ -88,7 +85,7 @@ function lastHead(hash: string | undefined): Expected['head'] {
 
 /** The agent goes on writing: its record must be there, not be the last. */
 async function runningHead(values: Values): Promise<Expected['head']> {
-  const found = answerOf(status, await askAdmin(socketsOf(values), 'GET', 'status'))
+  const found = await readAdmin(socketsOf(values), ADMIN_CALLS.status)
   if (found.audit === undefined) {
     throw new MetabindError('FILE_UNUSABLE', 'The running agent writes no audit file.')
   }

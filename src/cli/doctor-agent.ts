@@ -1,26 +1,15 @@
-import { z } from 'zod'
-import { askAdmin, makeToken } from '../client.ts'
+import { ADMIN_CALLS, type RefusedRole } from '../admin-api.ts'
+import { makeToken, readAdmin } from '../client.ts'
 import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
-import { answerOf } from './answer.ts'
 import { type Finding, findingOf, type Installation } from './doctor-finding.ts'
-import { refusedRole, roleInWords } from './refused-role.ts'
-
-const status = z.object({
-  state: z.string(),
-  ready: z.boolean(),
-  problem: z.object({ code: z.string(), sentence: z.string(), remedy: z.string() }).optional(),
-  source: z.object({ refusedRoles: z.array(refusedRole).optional() }).optional(),
-})
+import { roleInWords } from './refused-role.ts'
 
 /** Whether the agent runs and is ready; its own words if it is not. */
 export async function checkAgent({ sockets }: Installation): Promise<Finding[]> {
   try {
-    const { ready, state, problem, source } = answerOf(
-      status,
-      await askAdmin(sockets, 'GET', 'status'),
-    )
-    if (ready) return (source?.refusedRoles ?? []).map(roleFinding)
+    const { ready, state, problem, source } = await readAdmin(sockets, ADMIN_CALLS.status)
+    if (ready) return (source.refusedRoles ?? []).map(roleFinding)
     const says = `The agent is not ready (${state}). ${problem?.sentence ?? ''}`.trim()
     const remedy = problem?.remedy ?? 'Wait a moment; metabind status says what it waits for.'
     return [{ id: 'agent-not-ready', weight: 'broken', says, remedy }]
@@ -34,7 +23,7 @@ export async function checkAgent({ sockets }: Installation): Promise<Finding[]> 
 }
 
 /** The agent has asked for its credentials, and the cloud gave a Code instead. */
-function roleFinding(role: z.infer<typeof refusedRole>): Finding {
+function roleFinding(role: RefusedRole): Finding {
   const { sentence, remedy } = ERRORS.SOURCE_ROLE
   return { id: 'role-refused', weight: 'broken', says: `${sentence} ${roleInWords(role)}`, remedy }
 }

@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
+import { readAdmin } from '../client.ts'
 import type { Config } from '../config.ts'
 import { MetabindError } from '../errors.ts'
 import { lockdownState } from '../lockdown/nft.ts'
@@ -8,7 +10,6 @@ import { placesOf, requireListeners } from '../lockdown/plan.ts'
 import { takesMarked } from '../lockdown/policy-route.ts'
 import type { LockdownState } from '../lockdown/rules.ts'
 import { configOf, type Finding, findingOf, type Installation } from './doctor-finding.ts'
-import { observedBy } from './observed.ts'
 
 const UNIT = 'metabind-lockdown.service'
 const SYSTEMCTL_MS = 10_000
@@ -105,9 +106,9 @@ export function checkCredentialsPort(installation: Installation): Finding[] {
 
 /** Whoever reads without a token stops working when the console requires tokens. */
 export async function checkDirectReaders({ sockets }: Installation): Promise<Finding[]> {
-  let rows: Awaited<ReturnType<typeof observedBy>>
+  let rows: readonly Observed[]
   try {
-    rows = await observedBy(sockets)
+    rows = await readAdmin(sockets, ADMIN_CALLS.observed)
   } catch (error) {
     // checkAgent says why nobody answers.
     if (error instanceof MetabindError) return []

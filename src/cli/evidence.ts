@@ -1,4 +1,5 @@
-import { askAdmin } from '../client.ts'
+import { ADMIN_CALLS } from '../admin-api.ts'
+import { callAdmin } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evidence.ts'
 import { writeFile } from './files.ts'
@@ -30,7 +31,7 @@ ${SOCKET_HELP}`,
       throw new UsageError(`--nonce takes ${NONCE_BYTES_MIN} to ${NONCE_BYTES_MAX} bytes in hex`)
     }
     const body = { nonce: nonce.toLowerCase() }
-    const made = await askAdmin(socketsOf(values), 'POST', 'evidence', body)
+    const made = await callAdmin(socketsOf(values), ADMIN_CALLS.evidence, body)
     if (values.out === undefined) printJson(made)
     else writeFile(values.out, `${JSON.stringify(made)}\n`)
     return 0

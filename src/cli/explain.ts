@@ -1,11 +1,15 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { z } from 'zod'
+import {
+  ADMIN_CALLS,
+  type Explanation,
+  type OwnExplanation,
+  ownExplanationAnswer,
+} from '../admin-api.ts'
 import { NO_GID } from '../caller/no-group.ts'
-import { askAdmin, askOfSelf, isNotForUs, makeToken, type Sockets } from '../client.ts'
+import { askOfSelf, callAdmin, isNotForUs, makeToken, type Sockets } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { wholePath } from '../sdk/whole-path.ts'
-import { answerOf } from './answer.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'
@@ -16,18 +20,8 @@ const TTL_SECONDS = '60'
 
 const run = promisify(execFile)
 
-const answer = z.object({
-  allowed: z.boolean(),
-  why: z.string(),
-  mode: z.string(),
-  path: z.string(),
-  known: z.boolean().optional(),
-  /** Only administrators are told. */
-  passedOver: z
-    .array(z.object({ rule: z.number(), name: z.string(), mismatch: z.string() }))
-    .default([]),
-})
-type Answer = z.infer<typeof answer>
+/** Only administrators are told of the rules that do not decide. */
+type Answer = OwnExplanation & Partial<Pick<Explanation, 'passedOver'>>
 
 export const explain: Verb = {
   summary: 'say which rule of the policy decides, and why',
@@ -52,9 +46,8 @@ Exit codes: 0 allowed, 3 refused.
     const [user] = positionals.slice(0, -1)
     const { unit, executable, container } = values
     const of = { path: wholePath(path), unit, executable, container }
-    const raw = await ask(socketsOf(values), user, of)
-    const found = answerOf(answer, raw)
-    if (values.json) printJson(raw)
+    const found = await ask(socketsOf(values), user, of)
+    if (values.json) printJson(found)
     else print(inWords(found))
     return found.allowed ? 0 : EXIT_REFUSED
   },
@@ -68,7 +61,7 @@ interface AskedOf {
 }
 
 /** Administrators ask about anybody, others about themselves: then the kernel says who asks. */
-async function ask(sockets: Sockets, user: string | undefined, of: AskedOf): Promise<unknown> {
+async function ask(sockets: Sockets, user: string | undefined, of: AskedOf): Promise<Answer> {
   const { path, ...described } = of
   const isDescribed = Object.values(described).some((one) => one !== undefined)
   if (user === undefined) {
@@ -77,15 +70,16 @@ async function ask(sockets: Sockets, user: string | undefined, of: AskedOf): Pro
   }
   const ids = await idsOf(user)
   try {
-    return await askAdmin(sockets, 'POST', 'explain', { ...ids, ...of, look: true })
+    return await callAdmin(sockets, ADMIN_CALLS.explain, { ...ids, ...of, look: true })
   } catch (error) {
     if (!isNotForUs(error) || isDescribed || ids.uid !== process.getuid?.()) throw error
     return askSelf(sockets, path)
   }
 }
 
-async function askSelf(sockets: Sockets, path: string): Promise<unknown> {
-  return askOfSelf(sockets, `explain${path}`, await makeToken(sockets, TTL_SECONDS))
+async function askSelf(sockets: Sockets, path: string): Promise<OwnExplanation> {
+  const token = await makeToken(sockets, TTL_SECONDS)
+  return askOfSelf(sockets, `explain${path}`, ownExplanationAnswer, token)
 }
 
 const OPTIONS = {
@@ -116,7 +110,7 @@ async function idsOf(user: string): Promise<{ uid: number; gid: number; groups: 
   }
 }
 
-function inWords({ allowed, why, mode, path, known, passedOver }: Answer): string {
+function inWords({ allowed, why, mode, path, known, passedOver = [] }: Answer): string {
   const lines = passedOver.map(
     ({ rule, name, mismatch }) => `rule ${rule} (${name}) is not about it: ${mismatch}`,
   )

@@ -1,9 +1,7 @@
-import { z } from 'zod'
-import { askAdmin, askOfSelf, isNotForUs, type Sockets } from '../client.ts'
-import { ERRORS } from '../error-table.ts'
+import { ADMIN_CALLS, type Inspection, inspectionAnswer } from '../admin-api.ts'
+import { askOfSelf, callAdmin, isNotForUs, type Sockets } from '../client.ts'
 import type { ErrorCode } from '../errors.ts'
 import { Secret } from '../secret.ts'
-import { answerOf } from './answer.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
@@ -16,24 +14,6 @@ const EXIT: Readonly<Partial<Record<ErrorCode, number>>> = {
 }
 const EXIT_FORGED = 5
 const TOKEN_FILE_BYTES_MAX = 4096
-
-const answer = z.union([
-  z.object({
-    valid: z.literal(true),
-    iid: z.string(),
-    uid: z.number(),
-    boundToUid: z.boolean(),
-    boundToUnit: z.boolean(),
-    secondsLeft: z.number(),
-  }),
-  z.object({
-    valid: z.literal(false),
-    code: z.string().refine((code): code is ErrorCode => Object.hasOwn(ERRORS, code)),
-    sentence: z.string(),
-    detail: z.string().optional(),
-  }),
-])
-type Answer = z.infer<typeof answer>
 
 export const inspect: Verb = {
   summary: 'say whether a token is good here, and if not, why',
@@ -50,7 +30,7 @@ Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed 
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values, positionals } = parseVerb(args, options, 1)
     const token = (await readSmallFile(positionals[0] ?? '-', TOKEN_FILE_BYTES_MAX)).trim()
-    const found = answerOf(answer, await ask(socketsOf(values), token))
+    const found = await ask(socketsOf(values), token)
     if (values.json) printJson(found)
     else print(`${oneLine(inWords(found))}\n`)
     return found.valid ? 0 : (EXIT[found.code] ?? EXIT_FORGED)
@@ -61,17 +41,17 @@ Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed 
 const SENDABLE = /^[\x21-\x7e]+$/
 
 /** The admin socket is for administrators; the metadata socket says the same of one's own tokens. */
-async function ask(sockets: Sockets, token: string): Promise<unknown> {
+async function ask(sockets: Sockets, token: string): Promise<Inspection> {
   try {
-    return await askAdmin(sockets, 'POST', 'inspect', { token })
+    return await callAdmin(sockets, ADMIN_CALLS.inspect, { token })
   } catch (error) {
     if (!isNotForUs(error)) throw error
     const sent = SENDABLE.test(token) ? token : '-'
-    return askOfSelf(sockets, 'inspect', new Secret(sent))
+    return askOfSelf(sockets, 'inspect', inspectionAnswer, new Secret(sent))
   }
 }
 
-function inWords(found: Answer): string {
+function inWords(found: Inspection): string {
   if (!found.valid) {
     const detail = found.detail === undefined ? '' : ` (${found.detail})`
     return `not valid: ${found.code}: ${found.sentence}${detail}`

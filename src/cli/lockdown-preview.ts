@@ -1,9 +1,9 @@
-import type { Sockets } from '../client.ts'
+import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
+import { readAdmin, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
 import type { Lockdown } from '../lockdown/rules.ts'
 import { findCredentialsPath, policyOf, verdictOf, verdictOfObserved } from '../lockdown/verdict.ts'
-import { type ObservedRow, observedBy } from './observed.ts'
 import { jsonLine } from './output.ts'
 import { type ShownVerdict, shownVerdict } from './shown-verdict.ts'
 import { asTable, userName } from './table.ts'
@@ -22,7 +22,7 @@ export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean)
     now.push({ user: userName(reader.uid), ...reader, verdict })
   }
   const rows = await observedIfAny(sockets)
-  const before: Judged<ObservedRow>[] = []
+  const before: Judged<Observed>[] = []
   for (const row of rows ?? []) {
     before.push({ ...row, verdict: shownVerdict(await verdictOfObserved(row, plan, ask)) })
   }
@@ -36,9 +36,9 @@ ${plan.mode === 'observe' ? 'While observing nobody is refused: this is for lock
 }
 
 /** Undefined if no agent answers: a preview is of use before there is one. */
-async function observedIfAny(sockets: Sockets): Promise<ObservedRow[] | undefined> {
+async function observedIfAny(sockets: Sockets): Promise<readonly Observed[] | undefined> {
   try {
-    return await observedBy(sockets)
+    return await readAdmin(sockets, ADMIN_CALLS.observed)
   } catch (error) {
     if (!(error instanceof MetabindError)) throw error
     return undefined
@@ -56,7 +56,7 @@ function tableOfNow(rows: readonly Judged<NamedReader>[]): string {
   return asTable(['USER', 'PID', 'UNIT', 'EXECUTABLE', 'VERDICT'], cells)
 }
 
-function observedInWords(rows: readonly Judged<ObservedRow>[]): string {
+function observedInWords(rows: readonly Judged<Observed>[]): string {
   if (rows.length === 0) return 'Nobody was observed before (metabind lockdown on --observe).\n'
   const cells = rows.map(({ uid, unit, container, lastPath, verdict }) => [
     uid === undefined ? '?' : userName(uid),

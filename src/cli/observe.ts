@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ObservedRow, observedBy } from './observed.ts'
+import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
+import { readAdmin } from '../client.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { clearTerminal, print, printJson } from './output.ts'
 import { asTable, userName } from './table.ts'
@@ -28,7 +29,7 @@ ${SOCKET_HELP}`,
   run: async (args) => {
     const { values } = parseVerb(args, OPTIONS, 0)
     for (;;) {
-      const rows = await observedBy(socketsOf(values))
+      const rows = await readAdmin(socketsOf(values), ADMIN_CALLS.observed)
       if (values.watch && !values.json) clearTerminal()
       if (values.json) printJson(rows)
       else print(inWords(rows))
@@ -38,11 +39,11 @@ ${SOCKET_HELP}`,
   },
 }
 
-function isTokenless(row: ObservedRow): boolean {
+function isTokenless(row: Observed): boolean {
   return row.readsWithoutToken > 0
 }
 
-function inWords(rows: readonly ObservedRow[]): string {
+function inWords(rows: readonly Observed[]): string {
   const cells = rows.map((row) => [
     row.uid === undefined ? '?' : userName(row.uid),
     row.unit ?? '-',

@@ -1,4 +1,5 @@
-import { askAdmin } from '../client.ts'
+import { ADMIN_CALLS } from '../admin-api.ts'
+import { callAdmin } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
@@ -23,9 +24,9 @@ ${SOCKET_HELP}`,
     }
     const body =
       file === undefined
-        ? { all: true }
+        ? { all: true as const }
         : { token: (await readSmallFile(file, TOKEN_FILE_BYTES_MAX)).trim() }
-    await askAdmin(socketsOf(values), 'POST', 'revoke', body)
+    await callAdmin(socketsOf(values), ADMIN_CALLS.revoke, body)
     return 0
   },
 }

@@ -1,49 +1,13 @@
-import { z } from 'zod'
-import { askAdmin } from '../client.ts'
+import { ADMIN_CALLS, type AgentStatus, type LockdownKnown } from '../admin-api.ts'
+import { readAdmin } from '../client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
-import { answerOf } from './answer.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print, printJson } from './output.ts'
-import { refusedRole, roleInWords } from './refused-role.ts'
+import { roleInWords } from './refused-role.ts'
 import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_NOT_READY = 1
-
-const answer = z.object({
-  version: z.string(),
-  state: z.string(),
-  ready: z.boolean(),
-  problem: z.object({ code: z.string(), sentence: z.string(), remedy: z.string() }).optional(),
-  identity: z
-    .object({
-      dialect: z.string(),
-      instanceId: z.string(),
-      iid: z.string(),
-      ekName: z.string(),
-      akName: z.string(),
-    })
-    .optional(),
-  tpm: z.object({
-    tcti: z.string(),
-    ek: z.string().optional(),
-    unreadable: z.array(z.string()).optional(),
-  }),
-  selfTest: z
-    .object({ anchor: z.string(), proven: z.array(z.string()), lacked: z.array(z.string()) })
-    .optional(),
-  source: z.object({
-    dialect: z.string(),
-    endpoint: z.string(),
-    refusedRoles: z.array(refusedRole).optional(),
-  }),
-  policy: z.object({ mode: z.string(), from: z.string(), rules: z.number() }),
-  lockdown: z
-    .object({ state: z.string(), until: z.string().optional(), redirected: z.number() })
-    .optional(),
-  sockets: z.object({ metadata: z.string(), admin: z.string() }),
-})
-type Answer = z.infer<typeof answer>
 
 export const status: Verb = {
   summary: 'say how the agent is',
@@ -57,9 +21,8 @@ ${SOCKET_HELP}`,
   run: async (args) => {
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values } = parseVerb(args, options, 0)
-    const raw = await askAdmin(socketsOf(values), 'GET', 'status')
-    const found = answerOf(answer, raw)
-    if (values.json) printJson(raw)
+    const found = await readAdmin(socketsOf(values), ADMIN_CALLS.status)
+    if (values.json) printJson(found)
     else print(inWords(found))
     return found.ready ? 0 : EXIT_NOT_READY
   },
@@ -89,12 +52,12 @@ function isClaim(text: string): text is Claim {
 }
 
 /** As the agent was told it, or has seen it; metabind lockdown status looks at the rules themselves. */
-function lockdownInWords({ state, until, redirected }: NonNullable<Answer['lockdown']>): string {
+function lockdownInWords({ state, until, redirected }: LockdownKnown): string {
   const end = until === undefined ? '' : `, rolls back at ${until} unless confirmed`
   return `${state}${end}, redirected connections: ${redirected}`
 }
 
-function inWords(found: Answer): string {
+function inWords(found: AgentStatus): string {
   const { problem, identity, tpm, selfTest, source, policy, lockdown, sockets } = found
   const rows: [string, string | undefined][] = [
     ['state', found.state],

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
+import { LOCKDOWN_SECONDS_MAX } from '../admin-api.ts'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
 import { type Endpoint, endpointOf, parseEndpoint } from '../dialect/endpoint.ts'
@@ -17,7 +18,6 @@ export interface LockdownFlags {
 
 const AGENT_USER = 'metabind'
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
-const FOR_SECONDS_MAX = 7 * 24 * 3600
 
 /**
  * Decides what the rules say, from the options and the agent's configuration.
@@ -95,7 +95,7 @@ function requireSystemd(table: string, { mode, address, port, listenerPort }: Li
 function secondsOf(text: string): number {
   const [, digits = '', unit = ''] = /^([1-9][0-9]{0,5})([smh])$/.exec(text) ?? []
   const seconds = Number(digits) * (UNIT_SECONDS[unit] ?? 0)
-  if (seconds < 1 || seconds > FOR_SECONDS_MAX) {
+  if (seconds < 1 || seconds > LOCKDOWN_SECONDS_MAX) {
     throw new UsageError(`--for takes a duration such as 30s, 10m or 2h, up to 168h, not '${text}'`)
   }
   return seconds

@@ -1,6 +1,6 @@
-import { z } from 'zod'
+import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { NO_GID } from '../caller/no-group.ts'
-import { askAdmin, makeToken, readMetadata, type Sockets } from '../client.ts'
+import { callAdmin, makeToken, readMetadata, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import type { DirectReader } from './direct-readers.ts'
 import type { Lockdown } from './rules.ts'
@@ -41,16 +41,7 @@ export type Permission =
 export type AskPolicy = (who: Who, path: string) => Promise<Permission>
 
 /** What is known of those who were observed, as far as it decides what becomes of them. */
-export interface ObservedReader {
-  readonly uid?: number | undefined
-  readonly unit?: string | undefined
-  readonly container?: string | undefined
-  readonly network: 'host' | 'own'
-  readonly isPlaced: boolean
-  readonly readsWithToken: number
-  readonly readsWithoutToken: number
-  readonly lastPath: string
-}
+export type ObservedReader = Omit<Observed, 'tokenRequests' | 'lastSeen'>
 
 type Who = Pick<DirectReader, 'uid' | 'unit' | 'container'>
 
@@ -62,16 +53,13 @@ const ROLE_LISTS = [
 ]
 const TTL_SECONDS = '60'
 
-const explanation = z.object({ allowed: z.boolean(), why: z.string(), mode: z.string() })
-
 /** The caller as a redirected one is seen: no groups, no executable. */
 export function policyOf(sockets: Sockets): AskPolicy {
   return async ({ uid, unit, container }, path) => {
     // Over TCP the kernel names no group.
     const asked = { uid, gid: NO_GID, groups: [], path, unit, container }
     try {
-      const raw = await askAdmin(sockets, 'POST', 'explain', asked)
-      const { allowed, why, mode } = explanation.parse(raw)
+      const { allowed, why, mode } = await callAdmin(sockets, ADMIN_CALLS.explain, asked)
       if (allowed) return { is: 'allowed' }
       return { is: mode === 'audit' ? 'recorded' : 'refused', why }
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { RefusedRole } from '../admin-api.ts'
 import { MetabindError, RoleError } from '../errors.ts'
 import type { Backoff } from './backoff.ts'
 import type { Cache } from './cache.ts'
@@ -11,7 +12,7 @@ import {
 } from './freshness.ts'
 import { contradictedBy } from './held-roles.ts'
 import type { LifetimeOf } from './lifetimes.ts'
-import { type RefusedRole, roleRefusals } from './role-refusals.ts'
+import { roleRefusals } from './role-refusals.ts'
 import { type Item, SourceStatusError } from './source.ts'
 import { keyOf, type Target } from './target.ts'
 

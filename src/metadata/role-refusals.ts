@@ -1,3 +1,5 @@
+import type { RefusedRole } from '../admin-api.ts'
+
 /** The roles that the cloud gives no credentials for, and the Code that it gives instead. */
 export interface RoleRefusals {
   /** @returns whether that is news */
@@ -5,11 +7,6 @@ export interface RoleRefusals {
   /** The path gave credentials, or is no more. @returns whether that is news */
   ended(path: string): boolean
   list(): RefusedRole[]
-}
-
-export interface RefusedRole {
-  readonly path: string
-  readonly code: string
 }
 
 // An instance has one role or a few. Beyond, the oldest is told of again.

@@ -1,10 +1,11 @@
+import type { Observed } from '../admin-api.ts'
 import type { Cgroups } from '../caller/cgroup-tree.ts'
 import { containerNetworks } from '../caller/container-networks.ts'
 import { destinationOf, identifyContained, identifyRedirected } from '../caller/tcp-caller.ts'
 import { type HeldSocket, type Listener, listenBare, listenOnTcp } from '../http/listen-tcp.ts'
 import type { Limits } from './limits.ts'
 import { observer } from './observe.ts'
-import type { Observed } from './observed-table.ts'
+
 import { relay } from './relay.ts'
 import type { RelayDeps } from './relay-deps.ts'
 

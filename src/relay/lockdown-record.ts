@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import type { LockdownChange, LockdownKnown } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
 
@@ -9,36 +9,13 @@ import type { Caller } from '../caller/caller.ts'
 
 type Mode = 'enforce' | 'observe'
 
-const FOR_SECONDS_MAX = 7 * 24 * 3600
-
-/** A change that has been made to the rules. */
-export const lockdownBody = z.discriminatedUnion('change', [
-  z.strictObject({
-    change: z.literal('on'),
-    mode: z.enum(['enforce', 'observe']),
-    containers: z.enum(['refuse', 'leave', 'redirect']),
-    forSeconds: z.int().min(1).max(FOR_SECONDS_MAX).optional(),
-  }),
-  z.strictObject({ change: z.literal('confirm') }),
-  z.strictObject({ change: z.literal('off') }),
-])
-type Change = z.infer<typeof lockdownBody>
-
-/** What the agent can say about lockdown. */
-export interface LockdownKnown {
-  /** `unknown`: nobody has told since the agent started, and nothing was redirected to it. */
+interface Known extends LockdownKnown {
   readonly state: Mode | 'off' | 'unknown'
-  /** UTC, ISO 8601. */
-  readonly since?: string
-  /** When the kernel rolls back unless it is confirmed. */
-  readonly until?: string
-  /** Connections that rules brought here since the agent started. */
-  readonly redirected: number
 }
 
 export interface LockdownRecord {
   /** Records a change, with whoever told of it. */
-  told(change: Change, caller: Caller): void
+  told(change: LockdownChange, caller: Caller): void
   /** A connection came that a rule had redirected. */
   redirected(mode: Mode): void
   known(): LockdownKnown
@@ -46,7 +23,7 @@ export interface LockdownRecord {
 
 /** @param clockMs of the wall */
 export function lockdownRecord(audit: Audit, clockMs: () => number): LockdownRecord {
-  let known: Omit<LockdownKnown, 'redirected'> = { state: 'unknown' }
+  let known: Omit<Known, 'redirected'> = { state: 'unknown' }
   let redirected = 0
   let rollback: NodeJS.Timeout | undefined
   const inMs = (ms: number) => new Date(clockMs() + ms).toISOString()
@@ -86,7 +63,7 @@ export function lockdownRecord(audit: Audit, clockMs: () => number): LockdownRec
   }
 }
 
-function inWords(change: Change): string | undefined {
+function inWords(change: LockdownChange): string | undefined {
   if (change.change === 'off') return undefined
   if (change.change === 'confirm') return 'confirmed: it does not roll back'
   const end = change.forSeconds === undefined ? '' : `, for ${change.forSeconds} s unless confirmed`

@@ -1,5 +1,6 @@
 import { Agent, createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Observed } from '../admin-api.ts'
 import { parseCgroup } from '../caller/cgroup-place.ts'
 import type { Cgroups } from '../caller/cgroup-tree.ts'
 import { rememberUid } from '../caller/connection.ts'
@@ -18,7 +19,6 @@ import { HEADERS_READ_MAX, hasTooManyHeaders } from '../http/request-order.ts'
 import type { HttpBounds } from '../http/server.ts'
 import type { Limits } from './limits.ts'
 import {
-  type Observed,
   type ObservedTable,
   type ObservedTableDeps,
   observedTable,

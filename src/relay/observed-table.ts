@@ -1,24 +1,6 @@
 import type { IncomingMessage } from 'node:http'
+import type { Observed } from '../admin-api.ts'
 import type { Dialect } from '../dialect/dialect.ts'
-
-/** What one user's processes, of one unit, have asked the metadata service for directly. */
-export interface Observed {
-  /** Undefined if nobody could be named for the connection. */
-  readonly uid: number | undefined
-  readonly unit: string | undefined
-  readonly container: string | undefined
-  /** `own`: that of a container. */
-  readonly network: 'host' | 'own'
-  /** Whether its cgroup was found: else lockdown would refuse it. */
-  readonly isPlaced: boolean
-  readonly tokenRequests: number
-  readonly readsWithToken: number
-  readonly readsWithoutToken: number
-  /** The last path, without its query. */
-  readonly lastPath: string
-  /** UTC, ISO 8601. */
-  readonly lastSeen: string
-}
 
 /** Whom a connection is counted for. */
 export type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'network' | 'isPlaced'>

@@ -1,3 +1,4 @@
+import type { OwnExplanation } from '../admin-api.ts'
 import { shownCaller } from '../caller/shown.ts'
 import { MetabindError } from '../errors.ts'
 import type { HttpResponse } from '../http/response.ts'
@@ -48,7 +49,7 @@ export async function explainToCaller(
   // Nor whether there is anything where they may not read.
   if (!own.allowed && own.mode === 'enforce') return json(own)
   const known = await knowsPath(deps, own.path, () => deps.limits.requireMiss(caller.uid))
-  return json({ ...own, ...(known === undefined ? {} : { known }) })
+  return json({ ...own, known } satisfies OwnExplanation)
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Observed } from '../admin-api.ts'
 import { type Cgroups, cgroups } from '../caller/cgroup-tree.ts'
 import { identifyLoopback } from '../caller/tcp-caller.ts'
 import type { MetabindError } from '../errors.ts'
@@ -5,7 +6,6 @@ import { listenOrLater } from '../http/listen-later.ts'
 import { type HeldSocket, type Listener, listenOnTcp } from '../http/listen-tcp.ts'
 import type { CredentialsUrls } from './credentials-url.ts'
 import { type LockdownListenersDeps, lockdownListeners } from './lockdown-listeners.ts'
-import type { Observed } from './observed-table.ts'
 import { relay } from './relay.ts'
 
 /**

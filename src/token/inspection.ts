@@ -1,26 +1,10 @@
+import type { Inspection } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
 import { ERRORS } from '../error-table.ts'
-import { type ErrorCode, MetabindError } from '../errors.ts'
+import { MetabindError } from '../errors.ts'
 import type { TokenAuthority } from './authority.ts'
 import { decodeToken } from './claims.ts'
-
-/** What is said of a session token to whoever asks about it: the answer of both inspect calls. */
-export type Inspection =
-  | {
-      readonly valid: true
-      readonly iid: string
-      readonly uid: number
-      readonly boundToUid: boolean
-      readonly boundToUnit: boolean
-      readonly secondsLeft: number
-    }
-  | {
-      readonly valid: false
-      readonly code: ErrorCode
-      readonly sentence: string
-      readonly detail?: string
-    }
 
 /** What inspecting needs of the agent. */
 export interface InspectionDeps {
@@ -73,6 +57,6 @@ function inspection(
     if (!(error instanceof MetabindError)) throw error
     const { code, detail } = error
     const { sentence } = ERRORS[code]
-    return { valid: false, code, sentence, ...(detail === undefined ? {} : { detail }) }
+    return { valid: false, code, sentence, detail }
   }
 }

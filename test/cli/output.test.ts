@@ -221,6 +221,7 @@ describe('a false agent', () => {
   }
   const explanation = {
     ...{ allowed: true, why: HOSTILE, mode: HOSTILE, path: HOSTILE },
+    rule: 1,
     passedOver: [{ rule: 1, name: HOSTILE, mismatch: HOSTILE }],
   }
   const inspection = { valid: false, code: 'TOKEN_FORGED', sentence: HOSTILE, detail: HOSTILE }
@@ -311,6 +312,27 @@ describe('a false agent', () => {
       expect(stderr).toMatch(/^metabind: SOCKET_BROKEN: [^\n]*\n$/)
       expect(stderr).not.toMatch(LIVE)
       expect(code).toBe(1)
+    }
+    body = undefined
+  })
+
+  test('is printed by --json as the members that are documented, whichever verb asks', async () => {
+    const newer = <T extends object>(one: T) => ({ later: 1, ...one })
+    const more: Readonly<Record<string, unknown>> = {
+      status: newer({ ...status, tpm: newer(status.tpm) }),
+      explain: newer({ ...explanation, passedOver: explanation.passedOver.map(newer) }),
+      inspect: newer(inspection),
+      observed: [newer(observed)],
+    }
+    for (const [call, args] of [
+      ['status', ['status']],
+      ['explain', ['explain', 'root', 'x']],
+      ['inspect', ['inspect', at('token')]],
+      ['observed', ['observe']],
+    ] as const) {
+      body = JSON.stringify(more[call])
+      const { stdout } = await metabind(sockets, [...args, '--json'])
+      expect(JSON.parse(stdout)).toEqual(answers[call])
     }
     body = undefined
   })

@@ -28,6 +28,7 @@ const COMMON = [
   'node:*',
   'zod',
 ]
+const ADMIN_API = 'src/admin-api.ts'
 const LINUX = 'metabind-linux'
 
 const isRoom = (name: string) => existsSync(join(ROOT, 'src', name)) && !name.includes('/')
@@ -51,16 +52,18 @@ const RULES: readonly Rule[] = [
   // The agent is its own first verifier.
   room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
   room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
-  room('token', 'audit', 'caller', 'format', 'identity', 'storage'),
-  room('policy', 'audit', 'caller', 'storage', 'src/toml.ts'),
-  room('metadata', 'dialect', 'undici'),
+  room('token', ADMIN_API, 'audit', 'caller', 'format', 'identity', 'storage'),
+  room('policy', ADMIN_API, 'audit', 'caller', 'storage', 'src/toml.ts'),
+  room('metadata', ADMIN_API, 'dialect', 'undici'),
   room('http', 'caller', 'fastify', LINUX),
   room(
     'relay',
+    ADMIN_API,
     ...['audit', 'caller', 'dialect', 'format', 'http', 'metadata', 'policy', 'token', 'fastify'],
   ),
   room(
     'admin',
+    ADMIN_API,
     ...[
       'audit',
       'caller',
@@ -78,10 +81,11 @@ const RULES: readonly Rule[] = [
   // Made for applications: nothing of the agent.
   room('sdk', 'src/client.ts', 'dialect', 'format', 'token'),
   // Root's side of it: the agent never imports it.
-  room('lockdown', 'caller', 'dialect', 'src/client.ts', 'src/config.ts'),
+  room('lockdown', ADMIN_API, 'caller', 'dialect', 'src/client.ts', 'src/config.ts'),
   room('simulate', 'format', 'asn1js'),
   room(
     'cli',
+    ADMIN_API,
     ...[
       'audit',
       'caller',
@@ -116,7 +120,8 @@ const RULES: readonly Rule[] = [
       'src/format/dialect-name.ts',
     ],
   },
-  { of: 'src/client.ts', may: [...COMMON, 'src/dialect/', 'src/format/'] },
+  { of: 'src/admin-api.ts', may: ['src/format/', ...ERROR_CODES, 'zod'] },
+  { of: 'src/client.ts', may: [...COMMON, ADMIN_API, 'src/dialect/', 'src/format/'] },
   { of: 'src/cli.ts', may: [...COMMON, 'src/cli/', 'src/version.ts'] },
   {
     of: 'src/daemon.ts',

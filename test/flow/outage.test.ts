@@ -2,7 +2,8 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { askAdmin } from '../../src/client.ts'
+import { ADMIN_CALLS } from '../../src/admin-api.ts'
+import { readAdmin } from '../../src/client.ts'
 import type { Simulator } from '../../src/simulate/simulator.ts'
 import { startSimulator } from '../../src/simulate/simulator.ts'
 import { type AgentProcess, type LogRecord, startAgentProcess } from '../harness/agent.ts'
@@ -69,7 +70,7 @@ async function restartLater(seconds: number, signal: NodeJS.Signals): Promise<Ag
 
 async function problemCode(): Promise<unknown> {
   const sockets = { metadata: instance.metadataSocket, admin: instance.adminSocket }
-  const status = (await askAdmin(sockets, 'GET', 'status')) as { problem?: { code?: string } }
+  const status = await readAdmin(sockets, ADMIN_CALLS.status)
   return status.problem?.code
 }
 

@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openClient } from 'metabind/client'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { askAdmin } from '../../src/client.ts'
+import { ADMIN_CALLS } from '../../src/admin-api.ts'
+import { callAdmin } from '../../src/client.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 
 let directory: string
@@ -57,7 +58,7 @@ test('a revoked token is replaced, once, and the read succeeds', async () => {
   const client = open()
   const revoked = (await client.token()).reveal()
   const sockets = { metadata: instance.metadataSocket, admin: instance.adminSocket }
-  await askAdmin(sockets, 'POST', 'revoke', { token: revoked })
+  await callAdmin(sockets, ADMIN_CALLS.revoke, { token: revoked })
   expect((await client.get('region-id')).toString()).toBe('cn-hangzhou')
   expect((await client.token()).reveal()).not.toBe(revoked)
 })
