@@ -38,7 +38,7 @@ async function killedDuring(command: 'CreatePrimary' | 'StartAuthSession'): Prom
   proxy.fail(command, ['unanswered'])
   const agent = launch()
   const exited = once(agent.child, 'exit')
-  await expect.poll(() => proxy.failed(), { timeout: 30_000 }).toBe(1)
+  await expect.poll(() => proxy.failed()).toBe(1)
   agent.child.kill('SIGKILL')
   await exited
   proxy.heal()

@@ -57,7 +57,7 @@ async function rootReads(): Promise<void> {
 describe('connections that were handed on by processes that have ended', () => {
   test('are as many as one user may have, and others get theirs', async () => {
     const taken = await takeAs(FIRST, CONNECTIONS_PER_UID + 50)
-    await expect.poll(admitted, { timeout: 20_000 }).toBe(CONNECTIONS_PER_UID)
+    await expect.poll(admitted).toBe(CONNECTIONS_PER_UID)
     expect((await curlAs(OTHER, socketPath(), '/')).status).toBe(403)
     await rootReads()
     expect(await taken.ask(0)).toBe(403)
@@ -69,7 +69,7 @@ describe('connections that were handed on by processes that have ended', () => {
   test('of two users take all but those that are kept for root, and root reads on', async () => {
     await takeAs(FIRST, CONNECTIONS_PER_UID)
     await takeAs(SECOND, CONNECTIONS_PER_UID)
-    await expect.poll(admitted, { timeout: 20_000 }).toBe(CONNECTIONS - KEPT_FOR_ROOT)
+    await expect.poll(admitted).toBe(CONNECTIONS - KEPT_FOR_ROOT)
     const refused = async () => (await curlAs(OTHER, socketPath(), '/')).body
     await expect.poll(refused).toMatch(/^LIMIT_CONNECTIONS: /)
     await rootReads()
@@ -124,7 +124,7 @@ sys.stdin.read()`
     const [said] = await once(peer.stdout ?? peer, 'data')
     expect(String(said)).toMatch(/^TOKEN_MISSING: /)
     // Those of which all groups are remembered count for 257 each, the others for one.
-    await expect.poll(admitted, { timeout: 20_000 }).toBeGreaterThan(100)
+    await expect.poll(admitted).toBeGreaterThan(100)
     expect(await admitted()).toBeLessThan(CONNECTIONS_PER_UID - 257)
     expect((await curlAs(OTHER, socketPath(), '/')).status).toBe(403)
     await rootReads()

@@ -45,7 +45,7 @@ test('a port that somebody took keeps the agent from nothing else, and is used w
     expect(said.cause).toContain(`127.0.0.1:${port}`)
     taken.close()
     const answered = () => fetch(`http://127.0.0.1:${port}/`).then(({ status }) => status)
-    await expect.poll(() => answered().catch(() => 0), { timeout: 20_000 }).toBe(404)
+    await expect.poll(() => answered().catch(() => 0)).toBe(404)
   } finally {
     await instance.stop()
     await rm(directory, { recursive: true, force: true })
