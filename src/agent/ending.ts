@@ -22,6 +22,7 @@ export interface EndingDeps {
 }
 
 // Together less than TimeoutStopSec of the unit. A request has five seconds to arrive, by default, and the source one to answer.
+// A caller that reads no answer is waited for as long, and no longer.
 const ANSWERING_MS_MAX = 6000
 // The last checkpoint has three seconds of these: the TPM may be what the agent ends for.
 const RECORDS_MS_MAX = 4000

@@ -14,6 +14,10 @@ export interface Connection {
   uid: number | undefined
   /** Requests that wait for their answers; undefined until the first comes. */
   requestsUnderWay: number | undefined
+  /** What had been read when the last answer was complete. If it is more now, a request is arriving. */
+  readBytesAtRest: number
+  /** For how long nothing has been asked, as far as anybody has looked. */
+  quietMs: number
   /** Whether a request was refused with the end of the connection: what was sent behind it is not carried out. */
   isClosing: boolean
   /** What the kernel had not taken of answers at the last look, since nobody reads them at the other end. */
@@ -30,6 +34,8 @@ export function connectionOf(socket: Carrier): Connection {
     caller: undefined,
     uid: undefined,
     requestsUnderWay: undefined,
+    readBytesAtRest: 0,
+    quietMs: 0,
     isClosing: false,
     unreadBytes: 0,
     unreadLooks: 0,

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { isHostRoot, sharesOf, uidOf } from '../caller/connection.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
+import { keepOpen } from './open-connections.ts'
 import { refuseRaw, UNREAD_MS_MAX } from './refuse-raw.ts'
 import { boundBuffers } from './socket-buffers.ts'
 import { closeUnread } from './unread.ts'
@@ -43,10 +44,10 @@ export function guardConnections(
   if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
   server.removeAllListeners('connection')
   const mayStay = admission === undefined ? () => true : gatekeeper(admission)
-  const watch = closeUnread(server, requestTimeoutMs)
+  closeUnread(server, requestTimeoutMs)
   const enter = (socket: Socket) => {
     if (socket.destroyed || !mayStay(socket)) return
-    watch(socket)
+    keepOpen(server, socket)
     Reflect.apply(serve, server, [socket])
   }
   // Who has shut down its own side may still read (RFC 9112, 9.6): node:http would hang up instead.

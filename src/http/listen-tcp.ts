@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { Destination } from '../caller/tcp-caller.ts'
 import { MetabindError } from '../errors.ts'
-import { closeGracefully } from './graceful-close.ts'
+import { closeGracefully, endConnections } from './graceful-close.ts'
 import { listenOnInherited } from './listen.ts'
 
 /** Something that listens, or waits until it can. */
@@ -43,7 +43,7 @@ async function listenOnOwn(app: FastifyInstance, at: Destination): Promise<void>
   }
 }
 
-/** The same for a server without fastify, closed at once. */
+/** The same for a server without fastify. */
 export async function listenBare(
   server: Server,
   at: Destination,
@@ -58,12 +58,7 @@ export async function listenBare(
     throw new MetabindError('LISTEN_FAILED', nameOf(at), error)
   }
   if (held !== undefined) requireAt(server, held.unit, at)
-  return {
-    close: async () => {
-      server.close()
-      server.closeAllConnections()
-    },
-  }
+  return { close: () => endConnections(server) }
 }
 
 function requireAt(server: Server, unit: string, at: Destination): void {

@@ -47,11 +47,13 @@ function begin(socket: Socket, response: ServerResponse): boolean {
     return false
   }
   own.requestsUnderWay += 1
+  own.quietMs = 0
   if (own.requestsUnderWay > 1) countAhead(own.uid, 1)
   response.once('close', () => {
     // Those of a closed connection have been counted back together.
     if (own.requestsUnderWay > 0) own.requestsUnderWay -= 1
     if (own.requestsUnderWay > 0) countAhead(own.uid, -1)
+    else own.readBytesAtRest = socket.bytesRead
   })
   return true
 }

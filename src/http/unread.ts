@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionOf } from '../caller/connection.ts'
+import { openConnections, quietMs } from './open-connections.ts'
 
 const LOOKS_EVERY_MS = 1000
 
@@ -10,18 +11,16 @@ const LOOKS_EVERY_MS = 1000
  *
  * @param unreadMsMax how long it may read nothing; looked at once a second
  */
-export function closeUnread(server: Server, unreadMsMax: number): (socket: Socket) => void {
-  const open = new Set<Socket>()
+export function closeUnread(server: Server, unreadMsMax: number): void {
   const looksMax = Math.ceil(unreadMsMax / LOOKS_EVERY_MS)
   const look = () => {
-    for (const socket of open) if (unreadLooks(socket) > looksMax) socket.destroy()
+    for (const socket of openConnections(server)) {
+      quietMs(socket, LOOKS_EVERY_MS)
+      if (unreadLooks(socket) > looksMax) socket.destroy()
+    }
   }
   const looking = setInterval(look, LOOKS_EVERY_MS).unref()
   server.once('close', () => clearInterval(looking))
-  return (socket) => {
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-  }
 }
 
 /** @returns how many looks in a row nothing was taken, with this one */

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { startAgentProcess } from '../harness/agent.ts'
@@ -90,6 +91,20 @@ test('SIGTERM while a caller waits for a source that does not answer', async () 
     () => undefined,
   )
   await expect.poll(() => instance.cloud?.requests.length).toBeGreaterThan(0)
+  instance.agent.child.kill('SIGTERM')
+  expect(await exitOf(instance)).toBe(0)
+  const events = (await recordsOf()).map(({ event }) => event)
+  expect(events.slice(-2)).toEqual(['agent.ended', 'chain.checkpoint'])
+})
+
+test('SIGTERM while a caller reads none of its answer', async () => {
+  const instance = await started('')
+  const caller = connect(instance.metadataSocket)
+  stack.defer(() => void caller.destroy())
+  caller.on('error', () => undefined).pause()
+  await once(caller, 'connect')
+  caller.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await instance.agent.until(({ code }) => code === 'TOKEN_MISSING')
   instance.agent.child.kill('SIGTERM')
   expect(await exitOf(instance)).toBe(0)
   const events = (await recordsOf()).map(({ event }) => event)

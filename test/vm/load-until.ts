@@ -8,9 +8,10 @@ const load = startLoad({
   // Checks the token and asks nobody else: an emulated cloud is slower than the agent's patience.
   path: '/metabind/v1/whoami',
   headers: { 'x-aliyun-ecs-metadata-token': token },
-  // Few, as two emulated processors have an upgrade to do as well; but with a pause shorter than the 150 ms
-  // that an ending agent gives to a kept connection. One that rests longer may meet its end by EPIPE.
-  keepAlive: 1,
+  // Few, as two emulated processors have an upgrade to do as well; but with a pause shorter than the second
+  // for which nothing is asked on a kept connection before an ending agent ends it. One that rests longer
+  // may meet its end by EPIPE.
+  keepAlive: 2,
   fresh: 1,
   pauseMs: 50,
 })

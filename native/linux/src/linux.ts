@@ -17,4 +17,4 @@ export {
 export { openPidfd, processAlive } from './pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './process.ts'
 export { type SocketOwner, type TcpEnds, tcpSocketOwner } from './sockdiag.ts'
-export { setReceiveBuffer, setSendBuffer } from './socket.ts'
+export { setReceiveBuffer, setSendBuffer, shutDownReading, unsentBytes } from './socket.ts'

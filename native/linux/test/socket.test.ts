@@ -1,8 +1,16 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { LinuxError, setReceiveBuffer, setSendBuffer, socketFd } from '../src/linux.ts'
+import {
+  LinuxError,
+  setReceiveBuffer,
+  setSendBuffer,
+  shutDownReading,
+  socketFd,
+  unsentBytes,
+} from '../src/linux.ts'
 
 let directory: string
 let sockets: Socket[]
@@ -83,4 +91,28 @@ test.each(['answers', 'requests'])('bounded buffers on TCP let all %s through', 
 test('what is no socket is refused', () => {
   expect(() => setSendBuffer(-1, 4096)).toThrow(new LinuxError('setsockopt SO_SNDBUF', 'EBADF'))
   expect(() => setReceiveBuffer(0x7fff_ffff, 4096)).toThrow(LinuxError)
+})
+
+test('what a peer has not read is unsent, and no more once it has', async () => {
+  const { own, silent } = await connected(join(directory, 's'))
+  own.write('x')
+  expect(unsentBytes(socketFd(own))).toBeGreaterThan(0)
+  silent.resume()
+  await once(silent, 'data')
+  expect(unsentBytes(socketFd(own))).toBe(0)
+  expect(() => unsentBytes(-1)).toThrow(new LinuxError('ioctl SIOCOUTQ', 'EBADF'))
+})
+
+test('what came before reading is shut down is read, and what comes later is refused', async () => {
+  const { own, silent } = await connected(join(directory, 's'))
+  if (silent.connecting) await once(silent, 'connect')
+  silent.write('taken')
+  shutDownReading(socketFd(own))
+  const refused = once(silent, 'error')
+  silent.write('late')
+  expect(await refused).toMatchObject([{ code: 'EPIPE' }])
+  const received: Buffer[] = []
+  for await (const chunk of own) received.push(chunk)
+  expect(Buffer.concat(received).toString()).toBe('taken')
+  expect(() => shutDownReading(-1)).toThrow(new LinuxError('shutdown SHUT_RD', 'EBADF'))
 })
