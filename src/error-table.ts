@@ -299,6 +299,10 @@ export const ERRORS = {
       sentence: 'The TPM did not carry out a command.',
       remedy: 'See the log for the response code; metabind status keeps the last one.',
     },
+    TPM_LIBRARY: {
+      sentence: 'A library of tpm2-tss is missing or too old.',
+      remedy: 'Install tpm2-tss 2.3.2 or later and restart the agent; the log names the library.',
+    },
     TPM_FULL: {
       sentence: 'The TPM has no room for another object or session.',
       remedy:

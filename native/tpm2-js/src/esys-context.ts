@@ -1,15 +1,18 @@
-import type { EsysFunction } from './esys-prototypes.ts'
+import { ESYS_TR, type EsysFunction } from './esys-prototypes.ts'
+import { sessionKeyBytes, tpmHandleOf } from './esys-resource.ts'
 import { fromStruct, type Struct, unsized } from './marshal.ts'
 import { freeCleared } from './native-memory.ts'
 import type { Output } from './output.ts'
 import { makeQueue } from './queue.ts'
+import { sysContext } from './sys-context.ts'
 import type { Tcti } from './tcti.ts'
 import { errorOfRc, TpmError } from './tpm-error.ts'
 import { type NativeFunction, tssLibraries } from './tss-libraries.ts'
+import { SALT_KEPT } from './tss-versions.ts'
 import { callOnWorker, countAsStuck, refuseMoreStuckContexts, withDeadline } from './worker-call.ts'
 
 /**
- * One ESYS_CONTEXT. Rules:
+ * An ESYS_CONTEXT, and a new one after each sequence that had a salt (SALT_KEPT in tss-versions.ts). Rules:
  * - One native call at a time: a context is not thread-safe, and calls run on worker threads.
  * - What a call created is recorded when the call returns, even when nobody waits for it any more.
  * - After a timeout, a transport error or a response that failed its check the context is broken:
@@ -46,46 +49,57 @@ export interface EsysContext {
   flush(handle: EsysTr): Promise<void>
   /** Flushes what is loaded at a handle of the TPM, whoever loaded it. */
   flushTpmHandle(tpmHandle: number): Promise<void>
-  /** Flushes whatever is left. @throws the first error, after having tried them all. */
+  /** Flushes whatever is left, and forgets salts. @throws the first error, after having tried them all. */
   flushAll(): Promise<void>
   /** Ends the context. Does not wait for a call that timed out. */
   release(): Promise<void>
 }
 
-/** @throws TpmError TPM_TRANSPORT, TPM_TIMEOUT, TPM_STUCK, TPM_LIBRARY or TPM_LIBRARY_MISSING */
+/** @throws TpmError TPM_TRANSPORT, TPM_TIMEOUT, TPM_STUCK, TPM_LIBRARY, TPM_LIBRARY_MISSING, TPM_LIBRARY_UNFIT */
 export async function openContext(tcti: Tcti, timeoutMs: number): Promise<EsysContext> {
   const tss = tssLibraries()
   refuseMoreStuckContexts()
   const transport = await openTransport(tcti, timeoutMs)
-  const cell: [bigint] = [0n]
-  const rc: number = tss.esysInitialize(cell, transport, null)
-  if (rc !== 0) {
-    tss.tctiFinalize([transport])
-    throw errorOfRc('Esys_Initialize', rc, tss.rcDecode(rc))
+  try {
+    return makeContext(transport, initialize(transport), timeoutMs)
+  } catch (error) {
+    tss.Tss2_TctiLdr_Finalize([transport])
+    throw error
   }
-  return makeContext(transport, cell[0], timeoutMs)
+}
+
+function initialize(transport: bigint): bigint {
+  const tss = tssLibraries()
+  const cell: [bigint] = [0n]
+  const rc: number = tss.Esys_Initialize(cell, transport, null)
+  if (rc !== 0) throw errorOfRc('Esys_Initialize', rc, tss.Tss2_RC_Decode(rc))
+  return cell[0]
 }
 
 async function openTransport(tcti: Tcti, timeoutMs: number): Promise<bigint> {
-  const { tctiInitialize, tctiFinalize, rcDecode } = tssLibraries()
+  const tss = tssLibraries()
   const name = 'Tss2_TctiLdr_Initialize'
   const cell: [bigint] = [0n]
-  const returned = callOnWorker(tctiInitialize, tcti.conf, cell)
+  const returned = callOnWorker(tss[name], tcti.conf, cell)
   try {
     const rc = await withDeadline(name, returned, timeoutMs)
-    if (rc !== 0) throw errorOfRc(`${name} ${tcti.conf}`, rc, rcDecode(rc))
+    if (rc !== 0) throw errorOfRc(`${name} ${tcti.conf}`, rc, tss.Tss2_RC_Decode(rc))
   } catch (error) {
-    const finalized = returned.then((rc) => rc === 0 && tctiFinalize(cell)).catch(() => undefined)
+    const finalized = returned
+      .then((rc) => rc === 0 && tss.Tss2_TctiLdr_Finalize(cell))
+      .catch(() => undefined)
     if (isTimeout(error)) countAsStuck(finalized)
     throw error
   }
   return cell[0]
 }
 
-function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysContext {
+function makeContext(transport: bigint, first: bigint, timeoutMs: number): EsysContext {
+  let esys = first
   const tss = tssLibraries()
   const enqueue = makeQueue()
   const held = new Map<EsysTr, Held>()
+  let mayHoldSalt = false
   let failure: TpmError | undefined
   let running: Promise<unknown> = Promise.resolve()
   let ended: Promise<void> | undefined
@@ -108,7 +122,7 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     running = returned.catch(() => undefined)
     try {
       const rc = await withDeadline(name, returned, timeoutMs)
-      if (rc !== 0) throw errorOfRc(name, rc, tss.rcDecode(rc))
+      if (rc !== 0) throw errorOfRc(name, rc, tss.Tss2_RC_Decode(rc))
     } catch (error) {
       throw breakUnlessRefused(name, error)
     }
@@ -130,32 +144,37 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     inputs: readonly (number | Struct | null)[],
     outputs: readonly (Output | null)[] = [],
   ): Promise<void> {
-    const parameters = [esys, ...inputs, ...outputs.map((output) => output?.cell ?? null)]
-    return enqueue(() =>
-      run(name, tss.command(name), parameters, () => {
+    const cells = outputs.map((output) => output?.cell ?? null)
+    const [tpmKey] = inputs
+    const isUnsaltedStart = name === 'Esys_StartAuthSession' && tpmKey === ESYS_TR.NONE
+    return enqueue(() => {
+      mayHoldSalt ||= name === 'Esys_StartAuthSession' && !isUnsaltedStart
+      return run(name, tss[name], [esys, ...inputs, ...cells], () => {
         // Handles first: a structure that cannot be converted must not hide what was created.
         for (const output of outputs) if (output !== null) hold(output)
         for (const output of outputs) output?.collect()
+        if (isUnsaltedStart && mayHoldSalt) refuseForeignSalt(Number(outputs[0]?.cell[0]))
         // An answer that came too late is nobody's.
         if (failure !== undefined) for (const output of outputs) output?.wipe()
-      }),
-    )
+      })
+    })
+  }
+
+  function refuseForeignSalt(session: EsysTr): void {
+    if (sessionKeyBytes(esys, session) > 0) throw new TpmError('TPM_LIBRARY', SALT_KEPT)
   }
 
   function hold(output: Output): void {
     if (output.kind !== 'handle' && output.kind !== 'reference') return
     const tr = Number(output.cell[0])
-    const tpmHandle: [number] = [0]
-    const rc: number = tss.esysGetTpmHandle(esys, tr, tpmHandle)
-    if (rc !== 0) throw errorOfRc('Esys_TR_GetTpmHandle', rc, tss.rcDecode(rc))
-    held.set(tr, { kind: output.kind, tpmHandle: tpmHandle[0] })
+    held.set(tr, { kind: output.kind, tpmHandle: tpmHandleOf(esys, tr) })
   }
 
   function nameOf(tr: EsysTr): Uint8Array {
     if (failure !== undefined) throw failure
     const cell: [bigint] = [0n]
-    const rc: number = tss.esysGetName(esys, tr, cell)
-    if (rc !== 0) throw errorOfRc('Esys_TR_GetName', rc, tss.rcDecode(rc))
+    const rc: number = tss.Esys_TR_GetName(esys, tr, cell)
+    if (rc !== 0) throw errorOfRc('Esys_TR_GetName', rc, tss.Tss2_RC_Decode(rc))
     try {
       return unsized(fromStruct('TPM2B_NAME', cell[0]))
     } finally {
@@ -167,7 +186,7 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     return enqueue(async () => {
       if (failure !== undefined) throw failure
       const kind = held.get(tr)?.kind
-      if (kind === 'reference') tss.esysClose(esys, [tr])
+      if (kind === 'reference') tss.Esys_TR_Close(esys, [tr])
       if (kind === 'handle') await flushInTpm(tr)
       held.delete(tr)
     })
@@ -175,21 +194,19 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
 
   async function flushInTpm(tr: EsysTr): Promise<void> {
     try {
-      await run('Esys_FlushContext', tss.command('Esys_FlushContext'), [esys, tr])
+      await run('Esys_FlushContext', tss.Esys_FlushContext, [esys, tr])
     } catch (error) {
       // Gone already, as a session is after its last use without continueSession.
       if (!(error instanceof TpmError) || error.rcName !== 'TPM_RC_HANDLE') throw error
-      tss.esysClose(esys, [tr])
+      tss.Esys_TR_Close(esys, [tr])
     }
   }
 
   function flushTpmHandle(tpmHandle: number): Promise<void> {
     return enqueue(async () => {
       if (failure !== undefined) throw failure
-      const sys: [bigint] = [0n]
-      const rc: number = tss.esysGetSysContext(esys, sys)
-      if (rc !== 0) throw errorOfRc('Esys_GetSysContext', rc, tss.rcDecode(rc))
-      await run('Tss2_Sys_FlushContext', tss.sysFlushContext, [sys[0], tpmHandle])
+      const parameters = [sysContext(transport), tpmHandle]
+      await run('Tss2_Sys_FlushContext', tss.Tss2_Sys_FlushContext, parameters)
     })
   }
 
@@ -199,38 +216,40 @@ function makeContext(transport: bigint, esys: bigint, timeoutMs: number): EsysCo
     const results = await Promise.allSettled([...held.keys()].map(flush))
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
+    await enqueue(async () => forgetSalt())
+  }
+
+  function forgetSalt(): void {
+    if (!mayHoldSalt || failure !== undefined) return
+    const fresh = initialize(transport)
+    tss.Esys_Finalize([esys])
+    esys = fresh
+    mayHoldSalt = false
   }
 
   /** Never rejects. Settles when no worker thread is needed any more. */
   function end(): Promise<void> {
     ended ??= running
       .then(async () => {
-        tss.esysFinalize([esys])
+        tss.Esys_Finalize([esys])
         await flushLeftovers([...held.values()].filter(({ kind }) => kind === 'handle'))
-        tss.tctiFinalize([transport])
+        tss.Tss2_TctiLdr_Finalize([transport])
       })
       .catch(() => undefined)
     return ended
   }
 
-  /**
-   * A TPM without resource manager keeps what a broken context leaves behind, and has three slots.
-   * The layer below ESAPI flushes by TPM handle, through a fresh context on the same transport.
-   */
+  /** A TPM without resource manager keeps what a broken context leaves behind, and has three slots. */
   async function flushLeftovers(leftovers: readonly Held[]): Promise<void> {
-    const fresh: [bigint] = [0n]
-    const sys: [bigint] = [0n]
-    if (leftovers.length === 0 || tss.esysInitialize(fresh, transport, null) !== 0) return
-    if (tss.esysGetSysContext(fresh[0], sys) === 0) await flushInTime(sys[0], leftovers)
-    tss.esysFinalize(fresh)
+    if (leftovers.length > 0) await flushInTime(sysContext(transport), leftovers)
   }
 
   /** The flushes have together the time of one command. Beyond it the context is stuck once more. */
-  async function flushInTime(sys: bigint, leftovers: readonly Held[]): Promise<void> {
+  async function flushInTime(sys: Buffer, leftovers: readonly Held[]): Promise<void> {
     let isLate = false
     const flushEach = async () => {
       for (const { tpmHandle } of leftovers) {
-        const rc = await callOnWorker(tss.sysFlushContext, sys, tpmHandle)
+        const rc = await callOnWorker(tss.Tss2_Sys_FlushContext, sys, tpmHandle)
         const isAnswer = rc <= 0xffff
         if (!isAnswer || isLate) return
       }

@@ -13,4 +13,14 @@ try {
   // Another package was first with koffi: its setting stays. Our tests also pass with the default.
 }
 
-export { koffi }
+/**
+ * Loads a library that finds its symbols in its own dependencies first (RTLD_DEEPBIND, dlopen(3)). Node
+ * exports its own OpenSSL, and the dynamic linker would otherwise give that to a library that was built for
+ * the system's: a mix of two versions' functions and structures.
+ */
+export function loadDeep(soname: string): NativeLibrary {
+  return koffi.load(soname, { deep: true })
+}
+
+export const { decode } = koffi
+export type NativeLibrary = ReturnType<typeof koffi.load>

@@ -1,5 +1,6 @@
 import { TpmError } from './tpm-error.ts'
 import { STRUCT_BYTES, tssLibraries } from './tss-libraries.ts'
+import type { StructType } from './tss-prototypes.ts'
 
 /**
  * Wire bytes <-> C structures, by libtss2-mu. TypeScript handles wire bytes only; a structure is an
@@ -9,28 +10,6 @@ import { STRUCT_BYTES, tssLibraries } from './tss-libraries.ts'
 /** An opaque C structure in our memory. Keep it referenced until the native call has returned. */
 export type Struct = Buffer
 
-/** Name of a TPM structure as in the marshalling library, for example `TPMT_PUBLIC`. */
-export type StructType =
-  | 'TPM2B_ATTEST'
-  | 'TPM2B_DATA'
-  | 'TPM2B_DIGEST'
-  | 'TPM2B_ENCRYPTED_SECRET'
-  | 'TPM2B_ID_OBJECT'
-  | 'TPM2B_MAX_BUFFER'
-  | 'TPM2B_MAX_NV_BUFFER'
-  | 'TPM2B_NAME'
-  | 'TPM2B_NV_PUBLIC'
-  | 'TPM2B_PUBLIC'
-  | 'TPM2B_SENSITIVE_CREATE'
-  | 'TPML_DIGEST'
-  | 'TPML_PCR_SELECTION'
-  | 'TPMS_CAPABILITY_DATA'
-  | 'TPMS_TIME_INFO'
-  | 'TPMT_SIGNATURE'
-  | 'TPMT_SIG_SCHEME'
-  | 'TPMT_SYM_DEF'
-  | 'TPMT_TK_HASHCHECK'
-
 /**
  * Converts a caller's wire bytes. They must be exactly the one structure: what the library would
  * ignore (trailing bytes, a size that does not fit) is refused by converting back and comparing.
@@ -39,7 +18,7 @@ export type StructType =
  */
 export function toStruct(type: StructType, wire: Uint8Array, argument: string): Struct {
   const struct = Buffer.alloc(STRUCT_BYTES)
-  const rc: number = tssLibraries().unmarshal(type)(wire, wire.length, [0], struct)
+  const rc: number = tssLibraries()[`Tss2_MU_${type}_Unmarshal`](wire, wire.length, [0], struct)
   if (rc === 0 && isWireFormOf(type, struct, wire)) return struct
   throw new TpmError('TPM_ARGUMENT', `${argument}: not a well-formed ${type}`)
 }
@@ -68,7 +47,12 @@ function marshalled<T>(
   const scratch = Buffer.alloc(STRUCT_BYTES)
   const offset: [number] = [0]
   try {
-    const rc: number = tssLibraries().marshal(type)(source, scratch, scratch.length, offset)
+    const rc: number = tssLibraries()[`Tss2_MU_${type}_Marshal`](
+      source,
+      scratch,
+      scratch.length,
+      offset,
+    )
     return use(rc === 0 ? scratch.subarray(0, offset[0]) : undefined, rc)
   } finally {
     scratch.fill(0)

@@ -4,6 +4,7 @@ import { ESYS_TR } from './esys-prototypes.ts'
 import { sized, toStruct, unsized } from './marshal.ts'
 import { handleOutput, referenceOutput, structureOutput } from './output.ts'
 import type { Scope } from './scope.ts'
+import { LOAD_EXTERNAL_NULL } from './tss-versions.ts'
 
 const NO_SESSIONS = [ESYS_TR.NONE, ESYS_TR.NONE, ESYS_TR.NONE] as const
 
@@ -54,7 +55,8 @@ export function objectCommands(scope: Scope): ObjectCommands {
   const loadExternal: ObjectCommands['loadExternal'] = async (publicArea) => {
     const inPublic = publicStruct('publicArea', publicArea)
     const handle = handleOutput()
-    await scope.call('Esys_LoadExternal', [...NO_SESSIONS, null, inPublic, ESYS_TR.NULL], [handle])
+    const inputs = [...NO_SESSIONS, null, inPublic, LOAD_EXTERNAL_NULL]
+    await scope.call('Esys_LoadExternal', inputs, [handle])
     return scope.addObject(handle.value(), Uint8Array.from(publicArea))
   }
 

@@ -1,5 +1,6 @@
-import { fromStruct, type StructType } from './marshal.ts'
+import { fromStruct } from './marshal.ts'
 import { freeCleared } from './native-memory.ts'
+import type { StructType } from './tss-prototypes.ts'
 
 /** An output parameter of an ESAPI function, in the order of its prototype. */
 export interface Output<T = unknown> {

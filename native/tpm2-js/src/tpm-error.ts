@@ -8,6 +8,7 @@ export type TpmErrorCode =
   | 'TPM_CLOSED'
   | 'TPM_LIBRARY'
   | 'TPM_LIBRARY_MISSING'
+  | 'TPM_LIBRARY_UNFIT'
   | 'TPM_NOT_PERMITTED'
   | 'TPM_OBJECT_GONE'
   | 'TPM_RC'

@@ -1,11 +1,8 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { errorOfRc } from '../src/tpm-error.ts'
 
-const run = promisify(execFile)
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
 
 test('README.md explains exactly the error codes that exist', () => {
@@ -33,16 +30,4 @@ test('the message names command, code and subject', () => {
   expect(error.message).toBe(
     'Esys_ActivateCredential: TPM_RC_INTEGRITY (0x1df, parameter 1): integrity check failed',
   )
-})
-
-// A mount namespace of its own hides the library from one process; that takes root.
-test.skipIf(process.getuid?.() !== 0)('a missing library is TPM_LIBRARY_MISSING', async () => {
-  const script = `const { openTpm } = await import(${JSON.stringify(path('../src/tpm.ts'))})
-    const tcti = 'swtpm:host=127.0.0.1,port=1'
-    await openTpm({ tcti }).catch((error) => console.log(error.code, error.message))`
-  const hide = `library=$(ldconfig -p | sed -n 's/.*libtss2-esys.so.0 .*=> //p' | head -n 1)
-    mount --bind /dev/null "$library" && exec "$0" --input-type=module -e "$1"`
-  const args = ['-m', 'sh', '-c', hide, process.execPath, script]
-  const { stdout } = await run('unshare', args, { timeout: 10_000 })
-  expect(stdout).toBe('TPM_LIBRARY_MISSING cannot load libtss2-esys.so.0 of tpm2-tss\n')
 })

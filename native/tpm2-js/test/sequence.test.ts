@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { openTpm, type Tpm, type TpmCommands, type TpmObject } from '../src/tpm.ts'
-import { startFaultingProxy } from './faulting-proxy.ts'
+import { SALT_KEPT } from '../src/tss-versions.ts'
+import { COMMANDS, startFaultingProxy } from './faulting-proxy.ts'
 import { type Swtpm, startSwtpm } from './swtpm.ts'
 import { EK, hmacKey, STORAGE } from './templates.ts'
 import { heldHandles, tpm2 } from './tools.ts'
@@ -170,6 +171,48 @@ test('close waits for the running sequence and refuses those behind it', async (
   await closed
   await expect(own.sequence((c) => c.getRandom(8))).rejects.toMatchObject({ code: 'TPM_CLOSED' })
   expect(await held()).toEqual([])
+})
+
+/** An unsalted session gets a wrong key, and the TPM refuses its HMAC, if ESAPI takes an earlier salt for it. */
+describe('the salt of a session is not taken for a later one', () => {
+  const salted = async (c: TpmCommands) => {
+    const tpmKey = await c.createPrimary('owner', STORAGE)
+    await c.startAuthSession({ type: 'hmac', tpmKey })
+  }
+  const unsalted = async (c: TpmCommands) => {
+    const key = await c.createPrimary('null', hmacKey('a'))
+    const session = await c.startAuthSession({ type: 'hmac' })
+    return await c.hmac(key, DATA, session)
+  }
+
+  test('in the next sequence', async () => {
+    await tpm.sequence(salted)
+    expect(await tpm.sequence(unsalted)).toHaveLength(32)
+  })
+
+  test('in the next sequence after the TPM has refused the salted one', async () => {
+    await using proxy = await startFaultingProxy(swtpm)
+    const through = await openTpm({ tcti: proxy.tcti, commandTimeoutMs: 5000 })
+    onTestFinished(() => through.close())
+    const TPM_RC_SESSION_MEMORY = 0x903
+    proxy.fail('StartAuthSession', [TPM_RC_SESSION_MEMORY])
+    await expect(through.sequence(salted)).rejects.toMatchObject({ rc: TPM_RC_SESSION_MEMORY })
+    expect(await through.sequence(unsalted)).toHaveLength(32)
+  })
+
+  test('in the same sequence it is said, before the TPM counts a wrong HMAC', async () => {
+    await using proxy = await startFaultingProxy(swtpm)
+    const through = await openTpm({ tcti: proxy.tcti, commandTimeoutMs: 5000 })
+    onTestFinished(() => through.close())
+    proxy.fail('StartAuthSession', [0x903])
+    const both = through.sequence(async (c) => {
+      await salted(c).catch(() => undefined)
+      return await unsalted(c)
+    })
+    await expect(both).rejects.toMatchObject({ code: 'TPM_LIBRARY', message: SALT_KEPT })
+    expect(proxy.seen).not.toContain(COMMANDS.HMAC)
+    await expect.poll(held).toEqual([])
+  })
 })
 
 test('what the TPM does not flush at once is flushed when the next sequence ends', async () => {

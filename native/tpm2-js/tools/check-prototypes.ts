@@ -16,6 +16,7 @@ const SCALARS: Readonly<Record<string, string>> = {
   TPM2_HANDLE: 'uint32_t',
   TPM2_SE: 'uint8_t',
   TPMI_ALG_HASH: 'uint16_t',
+  TPMI_RH_HIERARCHY: 'uint32_t',
   TPMI_YES_NO: 'uint8_t',
   TPMA_SESSION: 'uint8_t',
 }
