@@ -1,4 +1,4 @@
-import type { ConfigKey } from './default-config.ts'
+import type { ConfigKey } from './config-reference.ts'
 import type { Command } from './help-text.ts'
 
 /** The manual pages, from what the programs say about themselves and the page of the configuration. */
@@ -51,6 +51,12 @@ It is ready when it can issue tokens; before that, callers wait in the queue of 
 .TP
 .I /etc/metabind/metabind.toml
 the configuration
+.TP
+.I /usr/share/metabind/metabind.toml
+all keys, with their defaults
+.TP
+.I /var/log/metabind
+where the agent may write an audit file
 .TP
 .I /run/metabind/metadata.sock
 where applications read metadata

@@ -11,7 +11,9 @@ export const ZSH_FOLDER = 'usr/share/zsh/site-functions'
 const OWN_FOLDERS = [
   'usr/lib/metabind',
   'etc/metabind',
+  'etc/logrotate.d',
   'usr/share/doc/metabind',
+  'usr/share/metabind',
   'usr/share/licenses/metabind',
   'usr/share/fish',
   'usr/share/zsh',

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { bundle } from './bundle.ts'
 import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts'
-import { configKeys, defaultConfig } from './default-config.ts'
+import { configKeys, configReference } from './config-reference.ts'
 import { readCommand, readHelp } from './help-text.ts'
 import { type Component, components, copyrightFile } from './licences.ts'
 import { commandPage, configPage, daemonPage } from './manual.ts'
@@ -38,6 +38,15 @@ const UNITS = [
   'metabind-containers-observe.socket',
   'metabind-lockdown.service',
 ]
+/**
+ * What belongs to the administrator once it is installed. The same in every version, so that no upgrade asks
+ * about a file that was changed: what changes is the reference under /usr/share/metabind.
+ */
+const CONFIG_FILES: Readonly<Record<string, string>> = {
+  'etc/metabind/metabind.toml': 'packaging/etc/metabind.toml',
+  'etc/metabind/policy.toml': 'packaging/etc/policy.toml',
+  'etc/logrotate.d/metabind': 'packaging/etc/logrotate',
+}
 const DOCUMENTS = ['README.md', 'SECURITY.md', 'ARCHITECTURE.md']
 
 /** Lays out a package of one architecture under `directory`. */
@@ -67,13 +76,10 @@ export async function layTree(
   put('usr/lib/sysusers.d/metabind.conf', read('systemd/metabind.sysusers'))
   put('usr/lib/tmpfiles.d/metabind.conf', read('systemd/metabind.tmpfiles'))
 
+  for (const [path, source] of Object.entries(CONFIG_FILES)) put(path, read(source))
   const page = read('docs/configuration.md')
-  const configFiles = ['/etc/metabind/metabind.toml']
-  put('etc/metabind/metabind.toml', defaultConfig(page))
-  if (existsSync(join(release.root, 'packaging/policy.toml'))) {
-    put('etc/metabind/policy.toml', read('packaging/policy.toml'))
-    configFiles.push('/etc/metabind/policy.toml')
-  }
+  put('usr/share/metabind/metabind.toml', configReference(page, release.version))
+  put('usr/share/metabind/policy.toml', read('packaging/policy.toml'))
 
   const command = readCommandOf(at(LIBRARY), release)
   const heading = { version: release.version, date: isoDate(release.epoch) }
@@ -100,7 +106,11 @@ export async function layTree(
   put(`${documents}/metabind.cdx.json`, sbom(release.version, [...parts, node], release.epoch))
   // Whatever the umask of the checkout was.
   execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
-  return { directory, copyright: copyrightFile(parts, node), configFiles }
+  return {
+    directory,
+    copyright: copyrightFile(parts, node),
+    configFiles: Object.keys(CONFIG_FILES).map((path) => `/${path}`),
+  }
 }
 
 /** koffi's native module is of a package of its own, with koffi's licence. */

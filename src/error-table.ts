@@ -249,6 +249,11 @@ export const ERRORS = {
       sentence: 'The configuration is not valid.',
       remedy: 'Correct the line; metabind config check FILE tries it without an agent.',
     },
+    CONFIG_SANDBOX: {
+      sentence: 'The unit of the agent keeps it from a path of the configuration.',
+      remedy:
+        'Write below /var/log/metabind, read below /etc/metabind; or add ReadWritePaths= by a drop-in.',
+    },
   }),
   ...family(500, {
     DIRECTORY_UNSAFE: {
@@ -257,7 +262,8 @@ export const ERRORS = {
     },
     DIRECTORY_FAULT: {
       sentence: 'A file of the agent cannot be read or written.',
-      remedy: 'Check the directory, its owner and the free space.',
+      remedy:
+        'Check the directory, its owner, the free space, and by metabind config check what the unit allows.',
     },
   }),
   KEPT_UNUSABLE: {

@@ -1,5 +1,6 @@
 import { CONFIG_FILE, readConfig } from '../config.ts'
 import { UsageError } from '../errors.ts'
+import { requireInSandbox } from './config-sandbox.ts'
 import { parseVerb } from './options.ts'
 import { print } from './output.ts'
 import type { Verb } from './verb.ts'
@@ -9,6 +10,7 @@ export const config: Verb = {
   help: `Usage: metabind config check [FILE]
 
 Says whether FILE (default ${CONFIG_FILE}) is a valid configuration; if not, where it is wrong.
+Where the agent's unit is installed, it also finds a path that the unit keeps the agent from.
 
   --help               print this text
 `,
@@ -16,7 +18,7 @@ Says whether FILE (default ${CONFIG_FILE}) is a valid configuration; if not, whe
     const { positionals } = parseVerb(args, {}, 2)
     const [word, file = CONFIG_FILE] = positionals
     if (word !== 'check') throw new UsageError('the word check is missing')
-    readConfig([file])
+    requireInSandbox(readConfig([file]))
     print(`${file}: valid\n`)
     return 0
   },

@@ -1,5 +1,6 @@
 import { readConfig } from '../config.ts'
 import { MetabindError } from '../errors.ts'
+import { requireInSandbox } from './config-sandbox.ts'
 import { checkAgent, checkMetadataSocket } from './doctor-agent.ts'
 import { checkConfigMode, checkRuntimeDirectory, checkSocketModes } from './doctor-files.ts'
 import {
@@ -33,7 +34,7 @@ export const DOCTOR_CHECKS: Readonly<Record<string, DoctorCheck>> = {
 
 function checkConfiguration(installation: Installation): Finding[] {
   try {
-    readConfig(configFilesOf(installation))
+    requireInSandbox(readConfig(configFilesOf(installation)))
     return []
   } catch (error) {
     if (error instanceof MetabindError) return [findingOf('configuration', error)]

@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { type Bundle, bundle } from '../../packaging/bundle.ts'
 import { bashCompletion, zshCompletion } from '../../packaging/completions.ts'
-import { configKeys, defaultConfig } from '../../packaging/default-config.ts'
+import { configKeys, configReference } from '../../packaging/config-reference.ts'
 import { type Command, readCommand, readHelp } from '../../packaging/help-text.ts'
 import { components } from '../../packaging/licences.ts'
 import { commandPage, configPage, daemonPage } from '../../packaging/manual.ts'
@@ -95,9 +95,14 @@ state = "${work}/run"
   })
 })
 
-describe('the default configuration', () => {
+test('the configuration that is installed is empty', () => {
+  const read = (name: string) => readFileSync(join(ROOT, 'packaging/etc', name), 'utf8')
+  for (const name of ['metabind.toml', 'policy.toml']) expect(read(name)).toMatch(/^(#.*\n)+$/)
+})
+
+describe('the reference of the configuration', () => {
   test('changes nothing as it is installed', () => {
-    const text = defaultConfig(PAGE)
+    const text = configReference(PAGE, '1.2.3')
     expect(parseConfig([{ file: 'default', text }])).toEqual(parseConfig([]))
   })
 
@@ -106,7 +111,7 @@ describe('the default configuration', () => {
     for (const [section, values] of Object.entries(parseConfig([]))) {
       for (const key of Object.keys(values)) expect(keys).toContain(`${section}.${key}`)
     }
-    const shown = defaultConfig(PAGE)
+    const shown = configReference(PAGE, '1.2.3')
       .split('\n')
       .filter((line) => !/^#\w+ = {4}#/.test(line))
       .map((line) => line.replace(/^#(\w+ = )/, '$1'))

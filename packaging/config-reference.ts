@@ -26,12 +26,12 @@ export function configKeys(page: string): ConfigKey[] {
   return keys
 }
 
-/** The configuration file that is installed: every key, commented out, with its default. */
-export function defaultConfig(page: string): string {
+/** The reference that is installed beside the programs: every key, commented out, with its default. */
+export function configReference(page: string, version: string): string {
   const lines = [
-    '# The configuration of the metabind agent; see metabind.toml(5).',
-    '# Every key is optional. The values shown are the defaults.',
-    '# After a change: metabind config check, then systemctl restart metabindd.',
+    `# All keys that metabind ${version} knows in /etc/metabind/metabind.toml; see metabind.toml(5).`,
+    '# Every key is optional. The values shown are the defaults. The agent does not read this file, and',
+    '# the next version replaces it.',
   ]
   let section = ''
   for (const { section: at, key, value, words, bounds, meaning } of configKeys(page)) {
