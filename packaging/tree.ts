@@ -33,6 +33,7 @@ const UNITS = [
   'metabindd.service',
   'metabind.socket',
   'metabind-admin.socket',
+  'metabind-metrics.socket',
   'metabind-credentials-uri.socket',
   'metabind-containers.socket',
   'metabind-containers-observe.socket',

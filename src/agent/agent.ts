@@ -1,11 +1,13 @@
+import { bootTimeMs } from 'metabind-linux'
 import { admin } from '../admin/admin.ts'
+import { metricsServer } from '../admin/metrics-server.ts'
 import type { AgentStatus } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
 import { requireProc } from '../caller/process.ts'
 import type { Config } from '../config.ts'
 import { causeChain, MetabindError } from '../errors.ts'
 import { closeGracefully } from '../http/graceful-close.ts'
-import { listenAt } from '../http/listen.ts'
+import { listenAt, listenOnInherited } from '../http/listen.ts'
 import { isRemarkable } from '../identity/instance-record.ts'
 import type { Log } from '../log.ts'
 import type { Counters } from '../relay/counters.ts'
@@ -76,6 +78,7 @@ async function start(parts: AgentParts): Promise<void> {
   requireProc()
   await parts.policy.take(state.config.policy.file)
   await serveAdmin(parts)
+  await serveMetrics(parts)
   const ready = await startup.toReady(startupDepsOf(parts))
   cache.persistIn(ready)
   await serve(parts, ready)
@@ -103,6 +106,15 @@ function serveAdmin(parts: AgentParts): Promise<void> {
   })
   state.adminServer = server
   return listenAt(server, socketPlace(state.config, 'admin', parts.inherited.admin))
+}
+
+/** Only where systemd holds a socket for them, which is off unless somebody turned it on. */
+async function serveMetrics({ state, inherited, meter, logFault }: AgentParts): Promise<void> {
+  if (inherited.metrics === undefined) return
+  const bounds = httpBounds(state.config)
+  const server = metricsServer({ bounds, metrics: meter, clockMs: bootTimeMs, logFault })
+  state.metricsServer = server
+  await listenOnInherited(server, 'metabind-metrics.socket', inherited.metrics)
 }
 
 function statusOf(parts: AgentParts): AgentStatus {
@@ -176,8 +188,10 @@ async function end(parts: AgentParts, how: Ending): Promise<void> {
   })
 }
 
-async function closeServers({ state: { adminServer, served } }: AgentParts): Promise<void> {
-  await Promise.allSettled([adminServer && closeGracefully(adminServer), served?.close()])
+async function closeServers({ state }: AgentParts): Promise<void> {
+  const own = [state.adminServer, state.metricsServer]
+  const closing = own.map((server) => server && closeGracefully(server))
+  await Promise.allSettled([...closing, state.served?.close()])
 }
 
 function clearKeys(state: StartupState): void {

@@ -54,6 +54,7 @@ export interface AgentState {
   config: Config
   trust: ParsedTrust
   adminServer: FastifyInstance | undefined
+  metricsServer: FastifyInstance | undefined
   /** Undefined until the agent is ready. */
   served: Serving | undefined
   /** Set when the source names another instance than the one that the agent runs as. */
@@ -72,6 +73,7 @@ export function agentParts(
     config,
     trust: readTrust(config),
     adminServer: undefined,
+    metricsServer: undefined,
     served: undefined,
     otherInstance: undefined,
   }

@@ -5,7 +5,14 @@ export type InheritedSockets = Readonly<Partial<Record<SocketName, number>>>
 
 type SocketName = (typeof NAMES)[number]
 
-const NAMES = ['metadata', 'admin', 'credentials-uri', 'containers', 'containers-observe'] as const
+const NAMES = [
+  'metadata',
+  'admin',
+  'metrics',
+  'credentials-uri',
+  'containers',
+  'containers-observe',
+] as const
 /** sd_listen_fds(3): the first descriptor passed. */
 const LISTEN_FDS_START = 3
 

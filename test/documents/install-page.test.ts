@@ -15,7 +15,7 @@ test('docs/install.md names units that are installed', () => {
   const units = [...PAGE.matchAll(/`(metabind[\w-]*\.(?:service|socket))`/g)].map(
     ([, unit]) => unit,
   )
-  expect(new Set(units).size).toBe(7)
+  expect(new Set(units).size).toBe(8)
   for (const unit of units) {
     expect(existsSync(new URL(`../../systemd/${unit}`, import.meta.url)), unit).toBe(true)
   }
