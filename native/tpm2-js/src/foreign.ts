@@ -22,5 +22,6 @@ export function loadDeep(soname: string): NativeLibrary {
   return koffi.load(soname, { deep: true })
 }
 
-export const { decode } = koffi
+// Its own type, as the declarations of the package cannot spell it.
+export const decode: typeof koffi.decode = koffi.decode
 export type NativeLibrary = ReturnType<typeof koffi.load>
