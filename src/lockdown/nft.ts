@@ -10,9 +10,15 @@ const TIMEOUT_MS = 60_000
 // root's PATH under cron and sudo often lacks the sbin directories.
 const PATH = '/usr/sbin:/sbin:/usr/bin:/bin'
 
-/** Applies rules in one transaction: all of them or none. @throws MetabindError FIREWALL_FAILED */
+/**
+ * Applies rules in one transaction: all of them or none. They are an argument, as nft reads them from no
+ * file here: nft 0.9.8 opens /dev/stdin anew for `-f -`, which the kernel refuses if it is a socket, as
+ * Node makes it; and a file of our own would have to be one that nobody else can write.
+ *
+ * @throws MetabindError FIREWALL_FAILED
+ */
 export function applyRules(rules: string): void {
-  run(['-f', '-'], rules)
+  run([rules])
 }
 
 /** What of lockdown is in force; undefined if there is no table. @throws MetabindError FIREWALL_FAILED */
@@ -22,8 +28,8 @@ export function lockdownState(): LockdownState | undefined {
   return readLockdown(run(['-j', 'list', 'table', ...LOCKDOWN_TABLE.split(' ')]))
 }
 
-function run(args: readonly string[], input = ''): string {
-  const options = { input, timeout: TIMEOUT_MS, env: { PATH }, encoding: 'utf8' } as const
+function run(args: readonly string[]): string {
+  const options = { timeout: TIMEOUT_MS, env: { PATH }, encoding: 'utf8' } as const
   const { error, status, stdout, stderr } = spawnSync(NFT, args, options)
   if (error !== undefined) {
     const isLate = nodeErrorCode(error) === 'ETIMEDOUT'

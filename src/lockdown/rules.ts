@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** The rules of `metabind lockdown`, as text for `nft -f -`, and what `nft -j` says of them. */
+/** The rules of `metabind lockdown`, as text for nft(8), and what `nft -j` says of them. */
 
 /** Family and name of the one table that is ours. Nothing outside it is read or written. */
 export const LOCKDOWN_TABLE = 'ip metabind_lockdown'
