@@ -13,6 +13,7 @@ import type { Log } from '../log.ts'
 import type { Counters } from '../relay/counters.ts'
 import { VERSION } from '../version.ts'
 import { confirmInstance } from './confirm-instance.ts'
+import { lockDirectory } from './directory-lock.ts'
 import { type Ending, endInSteps } from './ending.ts'
 import { changeInWords } from './instance-watch.ts'
 import { type AgentParts, agentParts, problemOf, stoppedBecause } from './parts.ts'
@@ -49,7 +50,11 @@ export interface Agent {
   end(how: Ending): Promise<void>
 }
 
-/** Builds every part once and starts. The order of things is in the functions below: start, reload, end. */
+/**
+ * Builds every part once and starts. The order of things is in the functions below: start, reload, end.
+ *
+ * @throws MetabindError DIRECTORY_TAKEN, and those of agentParts
+ */
 export function startAgent(
   config: Config,
   log: Log,
@@ -57,6 +62,8 @@ export function startAgent(
   counters: Counters,
   inherited: InheritedSockets = {},
 ): Agent {
+  // Before the first record is written: the chain of records is one agent's.
+  for (const directory of new Set(Object.values(config.directories))) lockDirectory(directory)
   const parts = agentParts(config, log, supervisor, counters, inherited)
   return {
     started: start(parts),

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -196,9 +196,15 @@ describe('sockets', () => {
   test('that an agent answers on are left to it: a second one does not start', async () => {
     const instance = await started()
     const token = await newToken(instance)
+    const apart = at('apart.toml')
+    await mkdir(at('apart'))
+    await writeFile(apart, `[directories]\nruntime = "${at('apart')}"\nstate = "${at('apart')}"\n`)
+    const third = await metabindd('--config', at('instance.toml'), '--config', apart)
+    expect(third.code).toBe(1)
+    expect(third.stderr).toMatch(/^metabindd: .*cannot listen.*admin\.sock is in use\..*\n$/)
     const second = await metabindd('--config', at('instance.toml'))
     expect(second.code).toBe(1)
-    expect(second.stderr).toMatch(/^metabindd: .*cannot listen.*admin\.sock is in use\..*\n$/)
+    expect(second.stderr).toMatch(/^metabindd: Another agent has a directory .*\n$/)
     expect(await statusOf(instance, token)).toBe(200)
     expect((await ask(instance.adminSocket, 'GET', '/metabind/v1/healthz')).status).toBe(200)
   })

@@ -4,6 +4,7 @@
  */
 export { bootTimeMs, monotonicUsec } from './clock.ts'
 export { LinuxError } from './error.ts'
+export { lockFile } from './lock.ts'
 export { notify } from './notify.ts'
 export { originalDestination } from './original-destination.ts'
 export {
