@@ -370,6 +370,11 @@ export const ERRORS = {
     sentence: 'Lockdown cannot be turned on as things are.',
     remedy: 'Set transparent.enabled, start the agent as a user of its own, then try again.',
   },
+  LOCKDOWN_NOBODY_NAMED: {
+    status: 500,
+    sentence: 'Lockdown would refuse every caller of this host, as nobody could say who they are.',
+    remedy: 'Boot Linux 5.9 or later with systemd.unified_cgroup_hierarchy=1, or use the socket.',
+  },
   FIREWALL_FAILED: {
     status: 500,
     sentence: 'The firewall could not be asked or changed.',

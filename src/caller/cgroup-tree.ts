@@ -54,6 +54,11 @@ function walk(id: bigint, found: Map<bigint, string>, visitedMax: number): void 
   }
 }
 
+/** Where cgroup version 2 is, or undefined if it is not mounted. */
+export function cgroupRoot(): string | undefined {
+  return ROOTS.find((path) => statSync(`${path}/cgroup.procs`, { throwIfNoEntry: false }))
+}
+
 /** A cgroup, by its path in the tree and by the directory that shows it. */
 interface CgroupDirectory {
   readonly path: string
@@ -69,7 +74,7 @@ export function* cgroupTree(
   descends: (path: string) => boolean = () => true,
   visitedMax = VISITED_MAX,
 ): Generator<CgroupDirectory> {
-  const root = ROOTS.find((path) => statSync(`${path}/cgroup.procs`, { throwIfNoEntry: false }))
+  const root = cgroupRoot()
   const paths = root === undefined ? [] : ['/']
   for (let at = 0; at < Math.min(paths.length, visitedMax); at += 1) {
     const path = paths[at] ?? '/'

@@ -3,12 +3,13 @@ import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 
 import { parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError } from '../errors.ts'
 import type { Caller } from './caller.ts'
-import { parseCgroup } from './cgroup-place.ts'
+import type { CgroupPlace } from './cgroup-place.ts'
 import type { Cgroups } from './cgroup-tree.ts'
 import { rememberCaller, rememberUid } from './connection.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
 import { NO_GID } from './no-group.ts'
+import { placeOfSocket } from './socket-place.ts'
 
 /** An IPv4 address and port. */
 export interface Destination {
@@ -87,8 +88,7 @@ export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
 function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroups): void {
   if (owner === undefined) return
   rememberUid(socket, owner.uid)
-  if (owner.cgroupId === undefined) return
-  const place = places.pathOf(owner.cgroupId, owner.uid)
+  const place = placeOfSocket(owner, places)
   if (place === undefined) return
   rememberCaller(socket, callerFor(owner, place))
 }
@@ -139,8 +139,7 @@ export function socketOwner(socket: Socket, connectedTo: Destination): SocketOwn
  * The kernel names no process here, so its groups, its namespaces and what it runs are not known: no
  * rule that names groups or executables speaks of it.
  */
-function callerFor(owner: SocketOwner, cgroup: string): Caller {
-  const place = parseCgroup(`0::${cgroup}`)
+function callerFor(owner: SocketOwner, place: CgroupPlace): Caller {
   return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [], ...place }
 }
 

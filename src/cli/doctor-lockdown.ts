@@ -2,8 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
+import { whyNoPlaces } from '../caller/socket-place.ts'
 import { readAdmin } from '../client.ts'
 import type { Config } from '../config.ts'
+import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
 import { lockdownState } from '../lockdown/nft.ts'
 import { placesOf, requireListeners } from '../lockdown/plan.ts'
@@ -19,6 +21,8 @@ export async function checkLockdown(installation: Installation): Promise<Finding
   const config = configOf(installation)
   if (!installation.isRoot || config === undefined) return []
   const { enabled } = config.transparent
+  const unplaced = unplacedFindings(config)
+  if (unplaced.length > 0) return unplaced
   let state: LockdownState | undefined
   try {
     state = lockdownState()
@@ -32,6 +36,16 @@ export async function checkLockdown(installation: Installation): Promise<Finding
   }
   const listening = listenerFindings(state, config)
   return [...listening, ...routeFindings(state), ...observingFindings(state)]
+}
+
+/** Whoever calls over TCP is refused, with rules and without: nothing else about lockdown matters then. */
+function unplacedFindings({ transparent, credentials_uri }: Config): Finding[] {
+  const why = whyNoPlaces()
+  if (why === undefined || !(transparent.enabled || credentials_uri.enabled || isUnitOn()))
+    return []
+  const { remedy } = ERRORS.LOCKDOWN_NOBODY_NAMED
+  const says = `The agent can name no caller over TCP: lockdown and credentials URLs refuse everybody. ${why}`
+  return [{ id: 'lockdown-nobody-named', weight: 'broken', says, remedy }]
 }
 
 /** The unit is to guard the service: enabled for each boot, or run in this one. */

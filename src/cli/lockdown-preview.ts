@@ -1,4 +1,5 @@
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
+import { whyNoPlaces } from '../caller/socket-place.ts'
 import { readAdmin, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
@@ -27,11 +28,13 @@ export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean)
     before.push({ ...row, verdict: shownVerdict(await verdictOfObserved(row, plan, ask)) })
   }
   const agentAnswers = rows !== undefined
-  if (json) return `${jsonLine({ address: plan.address, agentAnswers, now, before })}\n`
+  const refusesAll = whyNoPlaces()
+  const said = { address: plan.address, agentAnswers, refusesAll, now, before }
+  if (json) return `${jsonLine(said)}\n`
   return `${tableOfNow(now)}
 ${now.length} seen in ${LOOK_MS / 1000} s talking to ${plan.address}.
 ${agentAnswers ? observedInWords(before) : 'The agent does not answer: what its policy says is not known.\n'}
-Whoever is answered needs a session token for each read, which the agent issues to all.
+${refusesAll === undefined ? '' : `It cannot be turned on here: ${refusesAll}\n`}Whoever is answered needs a session token for each read, which the agent issues to all.
 ${plan.mode === 'observe' ? 'While observing nobody is refused: this is for lockdown without --observe.\n' : ''}`
 }
 

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts'
 import { applyRules, lockdownState } from '../lockdown/nft.ts'
-import { planLockdown, requireListeners } from '../lockdown/plan.ts'
+import { planLockdown, requireListeners, requirePlaces } from '../lockdown/plan.ts'
 import { leaveMarked, takeMarked, takesMarked } from '../lockdown/policy-route.ts'
 import { confirmationRules, type Lockdown, lockdownRules, removalRules } from '../lockdown/rules.ts'
 import { previewOf } from './lockdown-preview.ts'
@@ -90,6 +90,7 @@ async function turnOn(flags: Flags): Promise<number> {
   else if (flags.preview) {
     print(await previewOf(plan, socketsOf(flags), flags.json === true))
   } else {
+    requirePlaces(plan)
     if (!flags['before-agent']) requireListeners(plan)
     makeRules(plan)
     const { mode, containers, forSeconds } = plan

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
+import { whyNoPlaces } from '../caller/socket-place.ts'
 import { readAdmin } from '../client.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { clearTerminal, print, printJson } from './output.ts'
@@ -52,5 +53,9 @@ function inWords(rows: readonly Observed[]): string {
     row.lastSeen,
     row.lastPath,
   ])
-  return asTable(['USER', 'UNIT', 'NO TOKEN', 'TOKEN', 'LAST SEEN', 'LAST PATH'], cells)
+  const table = asTable(['USER', 'UNIT', 'NO TOKEN', 'TOKEN', 'LAST SEEN', 'LAST PATH'], cells)
+  const why = whyNoPlaces()
+  return why === undefined
+    ? table
+    : `${table}Units cannot be seen, and lockdown would refuse all: ${why}\n`
 }

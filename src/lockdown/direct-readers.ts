@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseCgroup } from '../caller/cgroup-place.ts'
+import { cgroupRoot } from '../caller/cgroup-tree.ts'
 import { type ConnectedSocket, socketsTo } from '../caller/proc-net-tcp.ts'
+import { placeAt, whyNoPlaces } from '../caller/socket-place.ts'
 import type { Lockdown } from './rules.ts'
 
 /** A process that has a connection to the metadata service. */
@@ -20,7 +22,6 @@ export interface DirectReader {
 
 export const LOOK_MS = 5000
 const TURN_MS = 50
-const CGROUP_ROOTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
 
 /**
  * Looks for a while at who has a connection to the metadata service. One that is shorter than a turn
@@ -70,6 +71,7 @@ function describe(
   const pid = cgroup === '' ? undefined : owner
   const [line = '', path] = /^0::(\/.*)$/m.exec(cgroup) ?? []
   const { unit, container } = parseCgroup(line)
+  const isThere = path !== undefined && existsSync(`${cgroupRoot()}${path}/cgroup.procs`)
   return {
     uid,
     pid,
@@ -77,8 +79,7 @@ function describe(
     container,
     executable: pid === undefined ? undefined : linkQuietly(`/proc/${pid}/exe`),
     network,
-    isPlaced:
-      path !== undefined && CGROUP_ROOTS.some((root) => existsSync(`${root}${path}/cgroup.procs`)),
+    isPlaced: isThere && whyNoPlaces() === undefined && placeAt(path) !== undefined,
   }
 }
 

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { LOCKDOWN_SECONDS_MAX } from '../admin-api.ts'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
+import { whyNoPlaces } from '../caller/socket-place.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
 import { type Endpoint, endpointOf, parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError, UsageError } from '../errors.ts'
@@ -36,6 +37,17 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
     containers: containersOf(flags.containers ?? 'refuse'),
     forSeconds: flags.for === undefined ? undefined : secondsOf(flags.for),
   }
+}
+
+/**
+ * Enforcing where the agent can name nobody would refuse everybody. Observing refuses nothing, and may
+ * be turned on.
+ *
+ * @throws MetabindError LOCKDOWN_NOBODY_NAMED
+ */
+export function requirePlaces({ mode }: Pick<Lockdown, 'mode'>): void {
+  const why = mode === 'enforce' ? whyNoPlaces() : undefined
+  if (why !== undefined) throw new MetabindError('LOCKDOWN_NOBODY_NAMED', why)
 }
 
 type Places = Pick<Lockdown, 'mode' | 'address' | 'port' | 'listenerPort' | 'observePort'>

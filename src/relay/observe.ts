@@ -1,11 +1,11 @@
 import { Agent, createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Observed } from '../admin-api.ts'
-import { parseCgroup } from '../caller/cgroup-place.ts'
 import type { Cgroups } from '../caller/cgroup-tree.ts'
 import { rememberUid } from '../caller/connection.ts'
 import { connectionsPerAddress } from '../caller/connections-per-address.ts'
 import type { ContainerNetworks } from '../caller/container-networks.ts'
+import { placeOfSocket } from '../caller/socket-place.ts'
 import {
   CONTAINED_CONNECTIONS_MAX,
   containedOf,
@@ -138,10 +138,9 @@ function isHostRoot({ uid, container, network, isPlaced }: Who): boolean {
 function whoIs(socket: Socket, deps: ObserverDeps): Who | undefined {
   if (!wasGoingTo(socket, deps.destination)) return undefined
   const owner = socketOwner(socket, deps.destination)
-  const path =
-    owner?.cgroupId === undefined ? undefined : deps.cgroups.pathOf(owner.cgroupId, owner.uid)
-  const { unit, container } = path === undefined ? {} : parseCgroup(`0::${path}`)
-  return { uid: owner?.uid, unit, container, network: 'host', isPlaced: path !== undefined }
+  const place = owner && placeOfSocket(owner, deps.cgroups)
+  const { unit, container } = place ?? {}
+  return { uid: owner?.uid, unit, container, network: 'host', isPlaced: place !== undefined }
 }
 
 /** Nobody if no container has the connection: nothing is passed on for what may be another machine. */

@@ -33,6 +33,8 @@ const NOBODYS = { pid: 0, gid: 0xffff_ffff, groups: [] }
 const CONTAINER = 'c'.repeat(64)
 /** Where sock_diag finds cgroups: in version 2. */
 const [cgroup2] = isRoot ? systemdHierarchies().slice(-1) : []
+/** And that of version 1 beside it, if this machine has both. */
+const [cgroup1] = isRoot ? systemdHierarchies().slice(0, -1) : []
 
 interface Seen {
   readonly caller?: Readonly<Record<string, unknown>>
@@ -181,6 +183,24 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
         const inContainer = cgroups.make(`system.slice/${scope}`, cgroup2)
         const [contained] = await listener.seenOf(from(0), SERVICE, 80, { cgroup: inContainer })
         expect(contained?.caller).toMatchObject({ uid: 0, unit: scope, container: CONTAINER })
+      },
+    )
+
+    test.skipIf(cgroup1 === undefined)(
+      'are nobody if their cgroup holds a process that only version 1 has in a container',
+      async () => {
+        cgroups = makeCgroups()
+        const listener = await redirected()
+        const unit = cgroups.make(`system.slice/runtime-${process.pid}.service`, cgroup2)
+        const scope = cgroups.make(`system.slice/docker-${CONTAINER}.scope`, cgroup1)
+        const [before] = await listener.seenOf(from(0), SERVICE, 80, { cgroup: unit })
+        expect(before?.caller).toMatchObject({ uid: 0, slice: 'system.slice' })
+        const moved = `${scope}/cgroup.procs; echo $$ > ${unit}`
+        const [root] = await listener.seenOf(from(0), SERVICE, 80, { cgroup: moved })
+        expect(root).toEqual({ uid: 0, isRedirected: true, isOpen: true })
+        // Nobody could say which of the two has the socket.
+        const [after] = await listener.seenOf(from(0), SERVICE, 80, { cgroup: unit })
+        expect(after).not.toHaveProperty('caller')
       },
     )
   })
