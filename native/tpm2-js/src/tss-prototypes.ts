@@ -7,7 +7,7 @@ import type { TssLibrary } from './tss-versions.ts'
  */
 
 /** Structures that are converted, as the marshalling library names them. */
-export const STRUCT_TYPES = [
+const STRUCT_TYPES = [
   'TPM2B_ATTEST',
   'TPM2B_DATA',
   'TPM2B_DIGEST',

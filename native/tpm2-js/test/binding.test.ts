@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -51,6 +51,21 @@ test('tpm2-tss and its OpenSSL take no function from Node, which exports an Open
   const fromNode = bindings.filter(([, to]) => to === process.execPath)
   expect(fromNode.filter((binding) => !isVariable(binding))).toEqual([])
 })
+
+// `./dev test-tss` has the libraries of another release there.
+const chosen = (process.env.LD_LIBRARY_PATH ?? '')
+  .split(':')
+  .map((folder) => join(folder, 'libtss2-esys.so.0'))
+  .find(existsSync)
+
+test.skipIf(chosen === undefined)(
+  'the libraries in LD_LIBRARY_PATH are those that run',
+  async () => {
+    const maps = "(await import('node:fs')).readFileSync('/proc/self/maps', 'utf8')"
+    const said = await inChild(`${SALTED}\nprocess.stdout.write(${maps})`, swtpm.tcti, {})
+    expect(said).toContain(realpathSync(chosen ?? ''))
+  },
+)
 
 // glibc's own allocator for debugging: a process that preloads it has another malloc than the libraries.
 const OTHER_MALLOC = ['/lib/x86_64-linux-gnu', '/lib/aarch64-linux-gnu', '/lib64']
