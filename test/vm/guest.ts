@@ -2,12 +2,26 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A virtual machine with a disk and a TPM of its own, both of which outlast a boot. */
 export interface Guest {
   /** Boots, runs `run` of the payload as root and powers off. */
-  boot(payload: Payload): Boot
+  boot(payload: Payload, listener: Listener, hardware?: Hardware): Boot
+}
+
+/** What a guest says, while it says it. */
+export interface Listener {
+  line(text: string): void
+  /** The guest has said nothing for so long; the last lines of its console. */
+  silent(seconds: number, console: readonly string[]): void
+}
+
+/** What differs from the usual machine, for one boot. */
+export interface Hardware {
+  readonly tpm?: boolean
+  readonly kernelArguments?: string
 }
 
 /** Files for the second disk: a name, and the file that is copied or the text itself. */
@@ -18,7 +32,7 @@ export type Payload = Readonly<
 export interface Boot {
   /** The value of the line `@data NAME VALUE`, as soon as the guest has said it. */
   data(name: string): Promise<string>
-  /** All lines of the test, when the guest is off. */
+  /** When the guest is off: the last lines of its console. Rejected if it had to be killed. */
   ended: Promise<readonly string[]>
 }
 
@@ -27,9 +41,13 @@ export interface Image {
   readonly kernel: string
   /** How many processors are emulated; by KVM there are two. */
   readonly emulatedProcessors: number
+  readonly kernelArguments: string
 }
 
 const BOOT_MS_MAX = 1_800_000
+// A boot under emulation takes a minute, an upgrade under load three.
+const SILENCE_MS = 120_000
+const CONSOLE_LINES = 12
 const PROBE_MS_MAX = 15_000
 const LOOK_MS = 200
 const MEMORY_MIB = 1024
@@ -71,11 +89,13 @@ export function makeGuest(directory: string, image: Image, accelerator: 'kvm' | 
   execFileSync('swtpm_setup', flags, { stdio: 'ignore', timeout: 60_000 })
   let boots = 0
   return {
-    boot: (payload) => {
+    boot: (payload, listener, hardware = {}) => {
       boots += 1
       const work = join(directory, `boot-${boots}`)
       mkdirSync(work)
-      return run(work, { tpm, disk, payload: packPayload(work, payload), image, accelerator })
+      const archive = packPayload(work, payload)
+      const machine = { tpm, disk, payload: archive, image, accelerator, hardware, work }
+      return run(machine, listener)
     },
   }
 }
@@ -98,39 +118,61 @@ interface Machine {
   readonly payload: string
   readonly image: Image
   readonly accelerator: 'kvm' | 'tcg'
+  readonly hardware: Hardware
+  readonly work: string
 }
 
-function run(work: string, machine: Machine): Boot {
-  const said = join(work, 'said.log')
-  writeFileSync(said, '')
-  const lines = () => readFileSync(said, 'utf8').replaceAll('\r', '').split('\n')
-  const ended = start(work, said, machine).then(() => lines())
-  let over = false
-  const finish = () => {
-    over = true
+function run(machine: Machine, listener: Listener): Boot {
+  const said: string[] = []
+  let lastMs = Date.now()
+  let silentMs = 0
+  const watch = setInterval(() => {
+    if (Date.now() - lastMs < SILENCE_MS) return
+    lastMs += SILENCE_MS
+    silentMs += SILENCE_MS
+    listener.silent(silentMs / 1000, consoleTail(machine.work))
+  }, LOOK_MS)
+  const hear = (line: string) => {
+    lastMs = Date.now()
+    silentMs = 0
+    said.push(line)
+    listener.line(line)
   }
-  ended.then(finish, finish)
+  let over = false
+  const ended = start(machine, hear)
+    .then(() => consoleTail(machine.work))
+    .finally(() => {
+      over = true
+      clearInterval(watch)
+    })
+  ended.catch(() => undefined)
   return {
     ended,
     data: async (name) => {
       const prefix = `@data ${name} `
       for (;;) {
-        // Looked at before the lines, so that what was said last is not missed. The last line may
-        // be half of one.
-        const wasOver = over
-        const found = lines()
-          .slice(0, -1)
-          .find((line) => line.startsWith(prefix))
+        const found = said.find((line) => line.startsWith(prefix))
         if (found !== undefined) return found.slice(prefix.length)
-        if (wasOver) throw new Error(`the guest never said ${name}; see ${work}`)
+        if (over) throw new Error(`the guest never said ${name}; see ${machine.work}`)
         await sleep(LOOK_MS)
       }
     },
   }
 }
 
-async function start(work: string, said: string, machine: Machine): Promise<void> {
-  const control = join(work, 'tpm.sock')
+function consoleTail(work: string): readonly string[] {
+  const file = join(work, 'console.log')
+  if (!existsSync(file)) return []
+  const lines = readFileSync(file, 'latin1').split(/[\r\n]+/)
+  // Without what moves a terminal's cursor.
+  const plain = lines.map((line) =>
+    line.replaceAll(/[^\x20-\x7e]\[[\d;?]*[A-Za-z]|[^\x20-\x7e]/g, ''),
+  )
+  return plain.filter((line) => line.trim() !== '').slice(-CONSOLE_LINES)
+}
+
+async function start(machine: Machine, hear: (line: string) => void): Promise<void> {
+  const control = join(machine.work, 'tpm.sock')
   const swtpm = spawn('swtpm', [
     ...['socket', '--tpm2', '--tpmstate', `dir=${machine.tpm}`],
     ...['--ctrl', `type=unixio,path=${control}`],
@@ -142,33 +184,44 @@ async function start(work: string, said: string, machine: Machine): Promise<void
       if (swtpm.exitCode !== null) throw new Error('swtpm ended')
       await sleep(10)
     }
-    await powerOn(work, said, control, machine)
+    await powerOn(machine, control, hear)
   } finally {
     swtpm.kill()
   }
 }
 
-async function powerOn(
-  work: string,
-  said: string,
-  control: string,
-  { disk, payload, image, accelerator }: Machine,
-): Promise<void> {
-  const isKvm = accelerator === 'kvm'
+function qemuArguments(machine: Machine, control: string): readonly string[] {
+  const { disk, payload, image, hardware, work } = machine
+  const isKvm = machine.accelerator === 'kvm'
   const accel = isKvm ? ['kvm', '-cpu', 'host'] : ['tcg,thread=multi', '-cpu', 'max']
   const processors = String(isKvm ? 2 : image.emulatedProcessors)
-  const qemu = spawn('qemu-system-x86_64', [
+  const append = ['root=/dev/nvme0n1 rw console=ttyS0 quiet panic=-1', image.kernelArguments]
+  if (hardware.kernelArguments !== undefined) append.push(hardware.kernelArguments)
+  const tpm = [
+    ...['-chardev', `socket,id=tpm,path=${control}`, '-tpmdev', 'emulator,id=tpm,chardev=tpm'],
+    ...['-device', 'tpm-crb,tpmdev=tpm'],
+  ]
+  return [
     ...['-machine', 'q35', '-accel', ...accel, '-smp', processors, '-m', String(MEMORY_MIB)],
     ...['-display', 'none', '-no-reboot', '-nic', 'none', '-kernel', image.kernel],
-    ...['-append', 'root=/dev/nvme0n1 rw console=ttyS0 quiet panic=-1'],
+    ...['-append', append.join(' ')],
     ...['-drive', `file=${disk},if=none,id=root,format=qcow2`],
     ...['-device', 'nvme,serial=root,drive=root'],
     ...['-drive', `file=${payload},if=none,id=payload,format=raw`],
     ...['-device', 'nvme,serial=payload,drive=payload'],
-    ...['-serial', `file:${join(work, 'console.log')}`, '-serial', `file:${said}`],
-    ...['-chardev', `socket,id=tpm,path=${control}`, '-tpmdev', 'emulator,id=tpm,chardev=tpm'],
-    ...['-device', 'tpm-crb,tpmdev=tpm'],
-  ])
+    ...['-serial', `file:${join(work, 'console.log')}`],
+    ...['-chardev', `stdio,id=said,logfile=${join(work, 'said.log')}`, '-serial', 'chardev:said'],
+    ...((hardware.tpm ?? true) ? tpm : []),
+  ]
+}
+
+async function powerOn(
+  machine: Machine,
+  control: string,
+  hear: (line: string) => void,
+): Promise<void> {
+  const qemu = spawn('qemu-system-x86_64', qemuArguments(machine, control))
+  createInterface(qemu.stdout).on('line', (line) => hear(line.replaceAll('\r', '')))
   let trouble = ''
   qemu.stderr.on('data', (chunk: Buffer) => {
     trouble += chunk
@@ -179,9 +232,10 @@ async function powerOn(
   await exitOf(qemu)
   process.removeListener('exit', killAtExit)
   clearTimeout(timer)
-  if (qemu.exitCode !== 0) throw new Error(`the guest did not power off: ${trouble} (see ${work})`)
+  if (qemu.exitCode !== 0)
+    throw new Error(`the guest did not power off: ${trouble} (see ${machine.work})`)
 }
 
 async function exitOf(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'close')
 }

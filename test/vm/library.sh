@@ -6,6 +6,15 @@ metadata=/run/metabind/metadata.sock
 # Seconds until something hangs. Generous: on a busy machine an emulated one is very slow.
 patience=900
 
+# step NAME: what comes next
+step() { echo "@step $1"; }
+note() { echo "@note $1"; }
+systemd=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+# since VERSION NAME: whether this systemd has what a check is about. If not, the check is named, not left
+# out in silence.
+since() {
+  [ "$systemd" -ge "$1" ] || { note "not checked with systemd $systemd: $2"; return 1; }
+}
 ok() { echo "@ok $1"; }
 bad() { # NAME [WHY]
   echo "@fail $1: $2"
@@ -31,6 +40,8 @@ until_true() {
   done
 }
 ready() { until_true "$patience" metabind status; }
+
+step "booted: Linux $(uname -r), systemd $systemd"
 
 # network: the metadata service has its own address at the other end of a cable, so that what is sent to
 # it leaves the guest and what it sends comes in. On lo its answers would be sent by the guest as well.
@@ -103,6 +114,15 @@ plain_once() {
   as alice curl -s -i -m "$patience" -o /tmp/alice/answer -w '%{http_code}' ${header:+-H "$header"} "$@" \
     "http://100.100.100.200/$path"
 }
+# unit_of CURL-OPTION... URL: which unit the agent sees when a service asks, with a token of its own
+unit_of() {
+  cat >/run/unit-of <<'SCRIPT'
+token=$(curl -s -m 900 -X PUT -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 600' "$@/latest/api/token")
+exec curl -s -m 900 -H "X-aliyun-ecs-metadata-token: $token" "$@/metabind/v1/whoami"
+SCRIPT
+  timeout "$patience" systemd-run -q --pipe --wait --unit=caller.service -p User=alice \
+    sh /run/unit-of "$@" | sed -n 's/.*"unit":"\([^"]*\)".*/\1/p'
+}
 plain_token() {
   [ -d /tmp/alice ] || install -d -o alice /tmp/alice
   as alice curl -s -m "$patience" -X PUT http://100.100.100.200/latest/api/token \
@@ -114,6 +134,19 @@ from_agent() { grep -qi '^x-metabind-cache:' /tmp/alice/answer; }
 guarded() { timeout "$patience" metabind lockdown status | sed -n '1s/^mode *//;1p'; }
 doctor() { timeout "$patience" metabind doctor; }
 main_pid() { systemctl show -p MainPID --value metabindd.service; }
+# exposure: what systemd-analyze makes of the sandbox of the agent's unit
+exposure() {
+  timeout "$patience" systemd-analyze security --no-pager metabindd.service 2>/dev/null |
+    sed -n 's/.*Overall exposure level for .*: \([0-9.]*\).*/\1/p'
+}
+# exposed_at_most NAME: systemd before 248 has not all that the unit asks for.
+exposed_at_most() {
+  found=$(exposure) most=1.5
+  [ "$systemd" -ge 248 ] || most=1.8
+  if awk "BEGIN { exit !($found + 0 > 0 && $found <= $most) }"; then ok "$1 is $most at most ($found)"; else
+    bad "$1 is $most at most" "found '$found'"
+  fi
+}
 # inside JAVASCRIPT: in the agent's mount namespace and as its user. Only the runtime can be executed
 # there.
 inside() {

@@ -11,8 +11,10 @@ enabled = true
 TOML
 timeout "$patience" systemctl restart metabindd.service
 ready
-is 'without the drop-in the sandbox keeps callers from the loopback listeners' 000 \
-  "$(curl -s -m 10 -o /dev/null -w '%{http_code}' http://127.0.0.1:9182/)"
+if [ "$cgroup" = v1 ]; then note 'not checked with cgroup v1: IPAddressDeny= needs v2'; else
+  is 'without the drop-in the sandbox keeps callers from the loopback listeners' 000 \
+    "$(curl -s -m 10 -o /dev/null -w '%{http_code}' http://127.0.0.1:9182/)"
+fi
 is 'doctor sees that anybody could take the port of credentials URLs' 1 \
   "$(doctor | grep -c 'any user can take 127.0.0.1:9182')"
 timeout "$patience" systemctl enable -q metabind-credentials-uri.socket
@@ -30,11 +32,9 @@ TOML
 systemctl daemon-reload
 timeout "$patience" systemctl restart metabindd.service
 holds 'with the drop-in the agent becomes ready' ready
-holds 'and the exposure of the unit is 1.5 at most' \
-  timeout "$patience" systemd-analyze security --threshold=15 --no-pager metabindd.service
-echo "@note with the drop-in: $(systemd-analyze security --no-pager metabindd.service 2>/dev/null | tail -1)"
+exposed_at_most 'and the exposure of the unit'
 
-# --- lockdown ------------------------------------------------------------------------------------
+step 'lockdown'
 is 'lockdown is off until it is turned on' off "$(guarded)"
 plain_token >/tmp/clouds-token
 is 'a plain client speaks to the cloud then' 200 "$(plain "$(cat /tmp/clouds-token)" latest/meta-data/instance-id)"
@@ -51,6 +51,8 @@ holds 'by the agent, which asked the cloud itself' grep -qi '^x-metabind-cache: 
 is 'a plain read without a token is refused' 403 "$(plain '' latest/meta-data/instance-id)"
 is "the cloud's own token is refused" 401 \
   "$(plain "$(cat /tmp/clouds-token)" latest/meta-data/instance-id)"
+is 'the agent sees the unit of a service that it redirects' caller.service \
+  "$(unit_of http://100.100.100.200)"
 is 'root is redirected as well' 403 \
   "$(curl -s -m "$patience" -o /dev/null -w '%{http_code}' http://100.100.100.200/latest/meta-data/)"
 curl -s -m "$patience" -o /dev/null http://100.100.100.200:81/
@@ -60,10 +62,11 @@ holds 'it is confirmed' timeout "$patience" metabind lockdown confirm
 holds 'and then has no end' sh -c "metabind lockdown status | grep -qx 'ends *never'"
 is 'doctor finds nothing wrong under lockdown' 'nothing is wrong' "$(doctor)"
 
-# --- containers ----------------------------------------------------------------------------------
+step 'containers'
 # pod COMMAND...: in a container with a network of its own, as the user 10001
-pod_cgroup=/sys/fs/cgroup/docker-$(printf '%064d' 7).scope
-mkdir "$pod_cgroup"
+pod_scope=docker-$(printf '%064d' 7).scope
+if [ "$cgroup" = v1 ]; then hierarchies='/systemd /memory /pids'; else hierarchies=/; fi
+for hierarchy in $hierarchies; do mkdir "/sys/fs/cgroup$hierarchy/$pod_scope"; done
 ip netns add pod
 ip link add pod0 type veth peer name eth0 netns pod
 ip link add podbr type bridge
@@ -75,7 +78,8 @@ ip -n pod link set eth0 up
 ip -n pod route add default via 10.78.0.1
 sysctl -qw net.ipv4.ip_forward=1
 pod() {
-  sh -c "echo \$\$ >$pod_cgroup/cgroup.procs && exec \"\$@\"" sh \
+  sh -c 'for hierarchy in $0; do echo $$ >"/sys/fs/cgroup$hierarchy/'"$pod_scope"'/cgroup.procs"; done
+    exec "$@"' "$hierarchies" \
     ip netns exec pod setpriv --reuid 10001 --regid 10001 --clear-groups "$@"
 }
 pod_token() {
@@ -100,7 +104,7 @@ is 'doctor finds nothing wrong with it' 'nothing is wrong' "$(doctor)"
 holds 'and it ends' timeout "$patience" metabind lockdown on
 is 'with nothing left in the routing' 0 "$(ip -4 rule | grep -c 7764)"
 
-# --- the credentials URL -------------------------------------------------------------------------
+step 'the credentials URL'
 url=$(as alice metabind credential --uri)
 is 'a user gets a credentials URL' http://127.0.0.1:9182/metabind/v1/credentials "${url%/*/*}"
 as alice curl -s -m "$patience" "$url" >/tmp/credentials

@@ -22,7 +22,7 @@ is 'and refused without a token' 403 "$(plain '' latest/meta-data/instance-id)"
 is 'doctor finds nothing wrong' 'nothing is wrong' "$(doctor)"
 is 'no unit has failed' '' "$(systemctl list-units --failed --no-legend --plain)"
 
-# --- the rules are flushed by somebody else ------------------------------------------------------
+step 'the rules are flushed by somebody else'
 timeout "$patience" systemctl reload nftables.service
 is 'a reload of nftables.service flushes lockdown' off "$(guarded)"
 doctor >/tmp/doctor
@@ -32,7 +32,7 @@ holds 'which is done' timeout "$patience" systemctl reload-or-restart metabind-l
 is 'and lockdown is in force again' enforce "$(guarded)"
 is 'as a plain client sees' 403 "$(plain '' latest/meta-data/instance-id)"
 
-# --- the package goes, while lockdown is in force and enabled ------------------------------------
+step 'the package goes, while lockdown is in force and enabled'
 timeout "$patience" systemctl disable -q nftables.service
 holds 'apt purges the DEB' timeout "$patience" apt-get purge -y -q metabind
 for unit in metabindd.service metabind.socket metabind-admin.socket metabind-credentials-uri.socket \

@@ -10,6 +10,7 @@ import {
   findAccelerator,
   type Guest,
   type Image,
+  type Listener,
   makeGuest,
   type Payload,
 } from './guest.ts'
@@ -34,7 +35,19 @@ const IMAGE_FILES = [
 ]
 // How many processors a guest of each release has under emulation. With two, Linux 6.12 once ended in an
 // int3 oops: it had patched its own code (a static key), and the other processor ran a stale translation.
-const SUITES: Readonly<Record<string, number>> = { bookworm: 2, trixie: 1 }
+const SUITES: Readonly<Record<string, number>> = { bullseye: 2, bookworm: 2, trixie: 1 }
+// v1 without a v2 hierarchy beside it, as RHEL 8 and its likes have it. systemd 257 has no v1 any more.
+const CGROUPS: Readonly<Record<string, string>> = {
+  v1: 'systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1',
+  v2: 'systemd.unified_cgroup_hierarchy=1',
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  ok: 'ok -',
+  fail: 'NOT OK -',
+  note: 'note -',
+  step: '...',
+}
 
 const started = Date.now()
 let passed = 0
@@ -46,7 +59,7 @@ function say(text: string): void {
 }
 
 /** Built once for each release of Debian and each state of the files that it is made from. */
-function theImage(suite: string): Image {
+function theImage({ suite, cgroup }: Settings): Image {
   const hash = createHash('sha256')
   for (const file of IMAGE_FILES) hash.update(readFileSync(join(HERE, file)))
   const directory = join(WORK, `${suite}-${hash.digest('hex').slice(0, 16)}`)
@@ -60,6 +73,7 @@ function theImage(suite: string): Image {
     root: join(directory, 'root.ext4'),
     kernel: join(directory, 'vmlinuz'),
     emulatedProcessors: SUITES[suite] ?? 1,
+    kernelArguments: CGROUPS[cgroup] ?? '',
   }
 }
 
@@ -102,39 +116,89 @@ function payload(script: string, settings: Record<string, string>, more: Payload
   }
 }
 
-/** Reports what a boot found. */
-async function judge(name: string, boot: Boot): Promise<void> {
-  const lines = await boot.ended
-  const say2 = (text: string) => say(`${name}: ${text}`)
-  let showing = false
-  for (const line of lines) {
-    const [, kind, text = ''] = /^@(ok|fail|note) (.*)$/.exec(line) ?? []
-    if (kind === 'ok') passed += 1
-    if (kind === 'fail') failed.push(`${name}: ${text}`)
-    if (kind !== undefined)
-      say2(`${kind === 'ok' ? 'ok' : kind === 'fail' ? 'NOT OK' : 'note'} - ${text}`)
-    showing = kind === 'fail' || (showing && line.startsWith('  '))
-    if (showing && kind === undefined) say2(line)
+/** Says and counts what a guest says, as it says it. */
+class Judge implements Listener {
+  readonly #name: string
+  #hasEnded = false
+  #isFailing = false
+
+  constructor(name: string) {
+    this.#name = name
   }
-  if (!lines.some((line) => line.startsWith('@end ')))
-    failed.push(`${name}: did not come to its end`)
+
+  line(text: string): void {
+    const [, kind, what = ''] = /^@(ok|fail|note|step|end) ?(.*)$/.exec(text) ?? []
+    if (kind === 'ok') passed += 1
+    if (kind === 'fail') failed.push(`${this.#name}: ${what}`)
+    if (kind === 'end') this.#hasEnded = true
+    else if (kind !== undefined) this.#say(`${KINDS[kind]} ${what}`)
+    this.#isFailing = kind === 'fail' || (this.#isFailing && text.startsWith('  '))
+    if (this.#isFailing && kind === undefined) this.#say(text)
+  }
+
+  silent(seconds: number, console: readonly string[]): void {
+    this.#say(`... silent for ${seconds} s; its console:`)
+    for (const line of console) this.#say(`  | ${line}`)
+  }
+
+  async of(boot: Boot): Promise<void> {
+    let console: readonly string[] = []
+    try {
+      console = await boot.ended
+    } catch (error) {
+      console = [String(error)]
+    }
+    if (this.#hasEnded) return
+    failed.push(`${this.#name}: did not come to its end`)
+    this.silent(0, console)
+  }
+
+  #say(text: string): void {
+    say(`${this.#name}: ${text}`)
+  }
 }
 
-function settings(): { short: string; suite: string } {
+interface Settings {
+  readonly short: string
+  readonly suite: string
+  readonly cgroup: string
+}
+
+function settings(): Settings {
   const options = {
     short: { type: 'boolean', default: false },
     suite: { type: 'string', default: 'bookworm' },
+    cgroup: { type: 'string', default: 'v2' },
   } as const
-  const { short, suite } = parseArgs({ options }).values
+  const { short, suite, cgroup } = parseArgs({ options }).values
   if (!Object.hasOwn(SUITES, suite))
     throw new Error(`--suite takes one of ${Object.keys(SUITES).join(', ')}`)
-  return { short: short ? 'yes' : '', suite }
+  if (!Object.hasOwn(CGROUPS, cgroup)) throw new Error('--cgroup takes v1 or v2')
+  return { short: short ? 'yes' : '', suite, cgroup }
+}
+
+/** A row for the table of results in docs/install.md. */
+function result({ suite, cgroup, short }: Settings): string {
+  const git = (...args: string[]) =>
+    execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim()
+  const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' and changes'
+  const columns = [
+    suite,
+    cgroup,
+    short === '' ? 'full' : 'short',
+    new Date().toISOString().slice(0, 10),
+    `${git('rev-parse', '--short=9', 'HEAD')}${changed}`,
+    String(passed),
+    String(failed.length),
+  ]
+  return `| ${columns.join(' | ')} |`
 }
 
 async function main(): Promise<void> {
-  const { short, suite } = settings()
+  const chosen = settings()
+  const { short, suite, cgroup } = chosen
   mkdirSync(WORK, { recursive: true })
-  const image = theImage(suite)
+  const image = theImage(chosen)
   say('building the packages')
   const debs: Payload = {
     'metabind.deb': { file: buildPackage() },
@@ -143,42 +207,56 @@ async function main(): Promise<void> {
   const accelerator = await findAccelerator(image, WORK)
   say(`booting guests by ${accelerator === 'kvm' ? 'KVM' : 'emulation, as KVM is not usable here'}`)
   const guest = (name: string): Guest => makeGuest(join(WORK, name), image, accelerator)
+  const about = { suite, cgroup, short }
 
   const a = guest('a')
+  const first = new Judge('A')
   const firstBoot = a.boot(
     payload(
       'first-boot.sh',
-      { instance_id: A, short },
+      { instance_id: A, ...about },
       {
         ...debs,
         'lockdown.sh': { file: join(HERE, 'lockdown.sh') },
         'load-until.mjs': { text: loadProgram() },
       },
     ),
+    first,
   )
+  const firstEnds = first.of(firstBoot)
   // B starts while A goes on.
-  const first = judge('A', firstBoot)
   const token = await firstBoot.data('token')
   const state = await firstBoot.data('state')
-  const other = guest('b').boot(
+  const second = new Judge('B')
+  const otherBoot = guest('b').boot(
     payload(
       'other-guest.sh',
-      { instance_id: B, foreign_id: A },
+      { instance_id: B, foreign_id: A, ...about },
       {
         ...debs,
         'foreign-token': { text: token },
         'foreign-state': { text: state },
       },
     ),
+    second,
   )
-  await first
-  const second = a.boot(payload('second-boot.sh', { instance_id: A }, debs))
-  await judge('B', other)
-  await judge('A again', second)
-  await judge('A once more', a.boot(payload('third-boot.sh', { instance_id: A }, debs)))
+  const otherEnds = second.of(otherBoot)
+  await firstEnds
+  await boots(a, 'A again', payload('second-boot.sh', { instance_id: A, ...about }, debs))
+  await otherEnds
+  await boots(a, 'A once more', payload('third-boot.sh', { instance_id: A, ...about }, debs))
+  end(chosen)
+}
 
+async function boots(guest: Guest, name: string, files: Payload): Promise<void> {
+  const judge = new Judge(name)
+  say(`${name}: ... booting`)
+  await judge.of(guest.boot(files, judge))
+}
+
+function end(chosen: Settings): void {
   for (const what of failed) say(`failed: ${what}`)
-  process.stdout.write(`${passed} passed, ${failed.length} failed\n`)
+  process.stdout.write(`${passed} passed, ${failed.length} failed\n${result(chosen)}\n`)
   process.exitCode = failed.length === 0 ? 0 : 1
 }
 
