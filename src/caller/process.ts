@@ -123,17 +123,25 @@ export function readProcess(
   }
 }
 
-/**
- * /proc/PID/status names every group of the process, up to 65,536, and takes the kernel milliseconds
- * then: it is read only if there is no pidfd.
- */
 function namespacesOf(pid: number, pidfd: number | undefined): ('pid' | 'user')[] {
-  const depth = parsePidNamespaces(
-    readProc(pidfd === undefined ? `${pid}/status` : `self/fdinfo/${pidfd}`),
-  )
+  const depth = parsePidNamespaces(pidNamespacesText(pid, pidfd))
   if (depth === undefined) throw new MetabindError('CALLER_UNKNOWN', 'its process is gone')
   const otherUsers = readProc(`${pid}/uid_map`) !== own().uidMap
   return [...(depth > 1 ? (['pid'] as const) : []), ...(otherUsers ? (['user'] as const) : [])]
+}
+
+/**
+ * /proc/PID/status names every group of the process, up to 65,536, and takes the kernel milliseconds then:
+ * it is read only if there is no pidfd, or if the kernel shows what is known of a pidfd to root alone, as
+ * it does to a process that cannot be dumped before Linux 5.14.
+ */
+function pidNamespacesText(pid: number, pidfd: number | undefined): string {
+  if (pidfd === undefined) return readProc(`${pid}/status`)
+  try {
+    return readProc(`self/fdinfo/${pidfd}`)
+  } catch {
+    return readProc(`${pid}/status`)
+  }
 }
 
 /** The effective uid of the process that has a pid now: it owns the folder (proc(5)). */

@@ -128,6 +128,18 @@ describe.each(KERNELS)('%s', (_how, parts) => {
     expect(caller).not.toHaveProperty('executable')
   })
 
+  asRoot(`a process, if /proc/self/fdinfo cannot be read [${NEEDS_ROOT}]`, async () => {
+    // Before Linux 5.14 it belongs to root if the process cannot be dumped, as the agent cannot.
+    const folder = `/proc/${process.pid}/fdinfo`
+    execFileSync('mount', ['-t', 'tmpfs', 'none', folder])
+    try {
+      const { caller, pid } = await callerFrom({ uid: 1001 }, parts)
+      expect(caller).toMatchObject({ pid, uid: 1001, namespaces: [] })
+    } finally {
+      execFileSync('umount', [folder])
+    }
+  })
+
   asRoot(`65534 is nobody where every uid is mapped [${NEEDS_ROOT}]`, async () => {
     const { caller } = await callerFrom({ uid: NOBODY }, parts)
     expect(caller).toMatchObject({ uid: NOBODY, groups: [] })
