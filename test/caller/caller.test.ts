@@ -39,7 +39,8 @@ s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
 `
 const STAY = `${CONNECT}s.recv(1)`
-// Only root can start processes under other uids and make cgroups; the titles say so if skipped.
+// Skipped without root, which it takes to start processes under other uids and to make cgroups. Counted as
+// skipped; test/harness/root.ts says a reason only for a single test, not for a whole group as here.
 const asRoot = isRoot ? test : test.skip
 const describeAsRoot = isRoot ? describe : describe.skip
 const hierarchies = isRoot ? systemdHierarchies() : []

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -16,8 +17,9 @@ const PUT = ['-X', 'PUT', '-H', 'X-aliyun-ecs-metadata-token-ttl-seconds: 600']
 const TOKEN_URL = `${SERVICE}/latest/api/token`
 /** curl's words for a refused or reset connection. */
 const CUT = /Connection refused|Connection reset|Could ?n[o']t connect|Failed to connect/
-const CONTAINER = 'c'.repeat(64)
-const ALLOWED = `a11${'0'.repeat(61)}`
+// Of this run alone: the cgroups of an interrupted one may still be there.
+const CONTAINER = `c${randomBytes(32).toString('hex').slice(1)}`
+const ALLOWED = `a11${randomBytes(32).toString('hex').slice(3)}`
 const RULES = `[[rule]]
 name = "one container reads credentials"
 effect = "allow"

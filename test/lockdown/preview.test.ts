@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { copyFile, writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -102,7 +103,7 @@ describe.skipIf(!isRoot)('metabind lockdown on --preview', { timeout: LONG_MS },
   })
 
   test('a container in the network of the host is judged as one, its root too', async (context) => {
-    const cgroup = await makeCgroup(`docker-${'c'.repeat(64)}.scope`)
+    const cgroup = await makeCgroup(`docker-${randomBytes(32).toString('hex')}.scope`)
     if (cgroup === undefined) return context.skip('no cgroup can be made here')
     try {
       const pid = await hold(...guarded.networks.hostPrefix, ...cgroup.prefix)
