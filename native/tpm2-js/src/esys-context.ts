@@ -6,7 +6,8 @@ import type { Output } from './output.ts'
 import { makeQueue } from './queue.ts'
 import { sysContext } from './sys-context.ts'
 import type { Tcti } from './tcti.ts'
-import { errorOfRc, TpmError } from './tpm-error.ts'
+import { errorOfRc, isTimeout, TpmError } from './tpm-error.ts'
+import { openTransport } from './transport.ts'
 import { type NativeFunction, tssLibraries } from './tss-libraries.ts'
 import { SALT_KEPT } from './tss-versions.ts'
 import { callOnWorker, countAsStuck, refuseMoreStuckContexts, withDeadline } from './worker-call.ts'
@@ -73,24 +74,6 @@ function initialize(transport: bigint): bigint {
   const cell: [bigint] = [0n]
   const rc: number = tss.Esys_Initialize(cell, transport, null)
   if (rc !== 0) throw errorOfRc('Esys_Initialize', rc, tss.Tss2_RC_Decode(rc))
-  return cell[0]
-}
-
-async function openTransport(tcti: Tcti, timeoutMs: number): Promise<bigint> {
-  const tss = tssLibraries()
-  const name = 'Tss2_TctiLdr_Initialize'
-  const cell: [bigint] = [0n]
-  const returned = callOnWorker(tss[name], tcti.conf, cell)
-  try {
-    const rc = await withDeadline(name, returned, timeoutMs)
-    if (rc !== 0) throw errorOfRc(`${name} ${tcti.conf}`, rc, tss.Tss2_RC_Decode(rc))
-  } catch (error) {
-    const finalized = returned
-      .then((rc) => rc === 0 && tss.Tss2_TctiLdr_Finalize(cell))
-      .catch(() => undefined)
-    if (isTimeout(error)) countAsStuck(finalized)
-    throw error
-  }
   return cell[0]
 }
 
@@ -270,8 +253,4 @@ function makeContext(transport: bigint, first: bigint, timeoutMs: number): EsysC
   }
 
   return { failure: () => failure, call, nameOf, flush, flushTpmHandle, flushAll, release }
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof TpmError && error.code === 'TPM_TIMEOUT'
 }

@@ -72,3 +72,7 @@ function codeOfLayer(layer: TpmLayer, rc: number): TpmErrorCode {
   if (layer === 'sys' || layer === 'mu' || BAD_RESPONSE.has(rc & 0xffff)) return 'TPM_RESPONSE'
   return 'TPM_LIBRARY'
 }
+
+export function isTimeout(error: unknown): boolean {
+  return error instanceof TpmError && error.code === 'TPM_TIMEOUT'
+}
