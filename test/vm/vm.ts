@@ -6,14 +6,14 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { buildSync } from 'esbuild'
 import {
-  type Boot,
   findAccelerator,
   type Guest,
+  type Hardware,
   type Image,
-  type Listener,
   makeGuest,
   type Payload,
 } from './guest.ts'
+import { counted, Judge, say } from './judge.ts'
 
 /**
  * `./dev vm`: two Debian guests, each with a TPM of its own, systemd as their first process, and
@@ -40,22 +40,6 @@ const SUITES: Readonly<Record<string, number>> = { bullseye: 2, bookworm: 2, tri
 const CGROUPS: Readonly<Record<string, string>> = {
   v1: 'systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1',
   v2: 'systemd.unified_cgroup_hierarchy=1',
-}
-
-const KINDS: Readonly<Record<string, string>> = {
-  ok: 'ok -',
-  fail: 'NOT OK -',
-  note: 'note -',
-  step: '...',
-}
-
-const started = Date.now()
-let passed = 0
-const failed: string[] = []
-
-function say(text: string): void {
-  const seconds = ((Date.now() - started) / 1000).toFixed(0).padStart(4)
-  process.stdout.write(`${seconds} s  ${text}\n`)
 }
 
 /** Built once for each release of Debian and each state of the files that it is made from. */
@@ -116,145 +100,108 @@ function payload(script: string, settings: Record<string, string>, more: Payload
   }
 }
 
-/** Says and counts what a guest says, as it says it. */
-class Judge implements Listener {
-  readonly #name: string
-  #hasEnded = false
-  #isFailing = false
-
-  constructor(name: string) {
-    this.#name = name
-  }
-
-  line(text: string): void {
-    const [, kind, what = ''] = /^@(ok|fail|note|step|end) ?(.*)$/.exec(text) ?? []
-    if (kind === 'ok') passed += 1
-    if (kind === 'fail') failed.push(`${this.#name}: ${what}`)
-    if (kind === 'end') this.#hasEnded = true
-    else if (kind !== undefined) this.#say(`${KINDS[kind]} ${what}`)
-    this.#isFailing = kind === 'fail' || (this.#isFailing && text.startsWith('  '))
-    if (this.#isFailing && kind === undefined) this.#say(text)
-  }
-
-  silent(seconds: number, console: readonly string[]): void {
-    this.#say(`... silent for ${seconds} s; its console:`)
-    for (const line of console) this.#say(`  | ${line}`)
-  }
-
-  async of(boot: Boot): Promise<void> {
-    let console: readonly string[] = []
-    try {
-      console = await boot.ended
-    } catch (error) {
-      console = [String(error)]
-    }
-    if (this.#hasEnded) return
-    failed.push(`${this.#name}: did not come to its end`)
-    this.silent(0, console)
-  }
-
-  #say(text: string): void {
-    say(`${this.#name}: ${text}`)
-  }
-}
-
 interface Settings {
   readonly short: string
   readonly suite: string
   readonly cgroup: string
+  readonly dayTwo: boolean
 }
 
 function settings(): Settings {
   const options = {
     short: { type: 'boolean', default: false },
+    'day-two': { type: 'boolean', default: false },
     suite: { type: 'string', default: 'bookworm' },
     cgroup: { type: 'string', default: 'v2' },
   } as const
-  const { short, suite, cgroup } = parseArgs({ options }).values
+  const { short, suite, cgroup, 'day-two': dayTwo } = parseArgs({ options }).values
   if (!Object.hasOwn(SUITES, suite))
     throw new Error(`--suite takes one of ${Object.keys(SUITES).join(', ')}`)
   if (!Object.hasOwn(CGROUPS, cgroup)) throw new Error('--cgroup takes v1 or v2')
-  return { short: short ? 'yes' : '', suite, cgroup }
+  return { short: short ? 'yes' : '', suite, cgroup, dayTwo }
 }
 
 /** A row for the table of results in docs/install.md. */
-function result({ suite, cgroup, short }: Settings): string {
+function result({ suite, cgroup, short, dayTwo }: Settings): string {
   const git = (...args: string[]) =>
     execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim()
   const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' and changes'
   const columns = [
     suite,
     cgroup,
-    short === '' ? 'full' : 'short',
+    dayTwo ? 'day two' : short === '' ? 'full' : 'short',
     new Date().toISOString().slice(0, 10),
     `${git('rev-parse', '--short=9', 'HEAD')}${changed}`,
-    String(passed),
-    String(failed.length),
+    String(counted().passed),
+    String(counted().failed.length),
   ]
   return `| ${columns.join(' | ')} |`
 }
 
 async function main(): Promise<void> {
   const chosen = settings()
-  const { short, suite, cgroup } = chosen
   mkdirSync(WORK, { recursive: true })
   const image = theImage(chosen)
   say('building the packages')
-  const debs: Payload = {
-    'metabind.deb': { file: buildPackage() },
-    'metabind-next.deb': { file: buildPackage(NEXT_VERSION) },
-  }
+  const debs: Payload = { 'metabind.deb': { file: buildPackage() } }
+  const next: Payload = { 'metabind-next.deb': { file: buildPackage(NEXT_VERSION) } }
   const accelerator = await findAccelerator(image, WORK)
   say(`booting guests by ${accelerator === 'kvm' ? 'KVM' : 'emulation, as KVM is not usable here'}`)
   const guest = (name: string): Guest => makeGuest(join(WORK, name), image, accelerator)
-  const about = { suite, cgroup, short }
+  if (chosen.dayTwo) {
+    await dayTwo(guest('day-two'), chosen, { ...debs, vmlinuz: { file: image.kernel } })
+  } else await twoGuests(guest, chosen, { ...debs, ...next })
+  end(chosen)
+}
 
+async function twoGuests(
+  guest: (name: string) => Guest,
+  { short, suite, cgroup }: Settings,
+  debs: Payload,
+): Promise<void> {
+  const about = { suite, cgroup, short }
   const a = guest('a')
   const first = new Judge('A')
-  const firstBoot = a.boot(
-    payload(
-      'first-boot.sh',
-      { instance_id: A, ...about },
-      {
-        ...debs,
-        'lockdown.sh': { file: join(HERE, 'lockdown.sh') },
-        'load-until.mjs': { text: loadProgram() },
-      },
-    ),
-    first,
-  )
+  const lockdown = { file: join(HERE, 'lockdown.sh') }
+  const more = { ...debs, 'lockdown.sh': lockdown, 'load-until.mjs': { text: loadProgram() } }
+  const firstBoot = a.boot(payload('first-boot.sh', { instance_id: A, ...about }, more), first)
   const firstEnds = first.of(firstBoot)
   // B starts while A goes on.
-  const token = await firstBoot.data('token')
-  const state = await firstBoot.data('state')
-  const second = new Judge('B')
-  const otherBoot = guest('b').boot(
-    payload(
-      'other-guest.sh',
-      { instance_id: B, foreign_id: A, ...about },
-      {
-        ...debs,
-        'foreign-token': { text: token },
-        'foreign-state': { text: state },
-      },
-    ),
-    second,
-  )
-  const otherEnds = second.of(otherBoot)
+  const foreign = {
+    'foreign-token': { text: await firstBoot.data('token') },
+    'foreign-state': { text: await firstBoot.data('state') },
+  }
+  const names = { instance_id: B, foreign_id: A, ...about }
+  const files = payload('other-guest.sh', names, { ...debs, ...foreign })
+  const otherEnds = boots(guest('b'), 'B', files)
   await firstEnds
   await boots(a, 'A again', payload('second-boot.sh', { instance_id: A, ...about }, debs))
   await otherEnds
   await boots(a, 'A once more', payload('third-boot.sh', { instance_id: A, ...about }, debs))
-  end(chosen)
 }
 
-async function boots(guest: Guest, name: string, files: Payload): Promise<void> {
+/** One guest, in which the machine changes; the last two boots are of other machines with its disk. */
+async function dayTwo(guest: Guest, { suite, cgroup }: Settings, debs: Payload): Promise<void> {
+  const files = (phase: string) =>
+    payload('day-two.sh', { instance_id: A, suite, cgroup, short: '', phase }, debs)
+  await boots(guest, 'first', files('first'))
+  await boots(guest, 'without a TPM', files('no-tpm'), { tpm: false })
+  await boots(guest, 'read-only', files('read-only'), { kernelArguments: 'ro' })
+}
+
+async function boots(
+  guest: Guest,
+  name: string,
+  files: Payload,
+  hardware: Hardware = {},
+): Promise<void> {
   const judge = new Judge(name)
   say(`${name}: ... booting`)
-  await judge.of(guest.boot(files, judge))
+  await judge.of(guest.boot(files, judge, hardware))
 }
 
 function end(chosen: Settings): void {
+  const { passed, failed } = counted()
   for (const what of failed) say(`failed: ${what}`)
   process.stdout.write(`${passed} passed, ${failed.length} failed\n${result(chosen)}\n`)
   process.exitCode = failed.length === 0 ? 0 : 1
