@@ -11,8 +11,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { debianChangelog, entriesOf } from './changelog.ts'
+import type { Release } from './release.ts'
 import type { Architecture } from './runtime.ts'
-import type { Release, Tree } from './tree.ts'
+import type { Tree } from './tree.ts'
 
 export const ZSH_FOLDER = 'usr/share/zsh/vendor-completions'
 
@@ -27,16 +29,25 @@ export function buildDeb(
   compression: readonly string[],
 ): string {
   const at = (path: string) => join(tree.directory, path)
-  const version = `${release.version}-1`
+  const version = `${release.packageVersion}-1`
   const documents = at('usr/share/doc/metabind')
   writeFileSync(join(documents, 'copyright'), tree.copyright)
-  writeFileSync(join(documents, 'changelog.Debian.gz'), changelog(release, version))
+  const changes = readFileSync(join(release.root, 'CHANGELOG.md'), 'utf8')
+  const entries = entriesOf(release.version, changes)
+  const compressed = (text: string) => gzipSync(text, { level: 9 })
+  writeFileSync(join(documents, 'changelog.gz'), compressed(changes))
+  writeFileSync(
+    join(documents, 'changelog.Debian.gz'),
+    compressed(debianChangelog(release, entries)),
+  )
   mkdirSync(at('usr/share/lintian/overrides'), { recursive: true })
   cpSync(debianFile(release, 'lintian-overrides'), at('usr/share/lintian/overrides/metabind'))
 
   mkdirSync(at('DEBIAN'))
   const control = readFileSync(debianFile(release, 'control'), 'utf8')
     .replace('@VERSION@', version)
+    .replace('@MAINTAINER@', release.maintainer)
+    .replace('@HOMEPAGE@', release.homepage)
     .replace('@ARCHITECTURE@', architecture.deb)
     .replace('@SIZE@', String(kibibytes(tree.directory)))
   writeFileSync(at('DEBIAN/control'), control)
@@ -57,17 +68,6 @@ export function buildDeb(
 
 function debianFile(release: Release, name: string): string {
   return join(release.root, 'packaging/debian', name)
-}
-
-function changelog(release: Release, version: string): Uint8Array {
-  const date = new Date(release.epoch * 1000).toUTCString().replace('GMT', '+0000')
-  const text = `metabind (${version}) unstable; urgency=medium
-
-  * See /usr/share/doc/metabind and the CHANGELOG.md of the project.
-
- -- metabind maintainers <maintainers@metabind.invalid>  ${date}
-`
-  return gzipSync(text, { level: 9 })
 }
 
 /** As dpkg wants it: relative names, without the configuration files. */

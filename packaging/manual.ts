@@ -30,7 +30,7 @@ the sockets of the agent, if no option names them
 .SH SEE ALSO
 .BR metabindd (8),
 .BR metabind.toml (5)
-`
+${authors(heading)}`
 }
 
 export function daemonPage(help: string, heading: Heading): string {
@@ -73,7 +73,7 @@ kept over reboots; nothing secret
 .BR metabind (1),
 .BR metabind.toml (5),
 .BR systemctl (1)
-`
+${authors(heading)}`
 }
 
 export function configPage(keys: readonly ConfigKey[], heading: Heading): string {
@@ -102,17 +102,23 @@ ${lines.join('\n')}
 .SH SEE ALSO
 .BR metabindd (8),
 .BR metabind (1)
-`
+${authors(heading)}`
 }
 
 export interface Heading {
   readonly version: string
+  readonly maintainer: string
+  readonly homepage: string
   /** YYYY-MM-DD */
   readonly date: string
 }
 
 function title(name: string, section: string, { version, date }: Heading): string {
   return `.TH ${name} ${section} "${date}" "metabind ${version}" "metabind"`
+}
+
+function authors({ maintainer, homepage }: Heading): string {
+  return `.SH AUTHORS\n${roff(maintainer)}, ${roff(homepage)}\n`
 }
 
 function verbatim(text: string): string {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import type { Release } from './tree.ts'
+import type { Release } from './release.ts'
 
 /** A package for other people's programs: JavaScript and declarations, a file for each of ours. */
 interface Library {
@@ -70,6 +70,8 @@ function publicManifest(release: Release, library: Library, imported: readonly s
     version: library.folder === '.' ? release.version : version,
     description,
     license,
+    author: release.maintainer,
+    homepage: release.homepage,
     type: 'module',
     engines: { node: NODE_VERSIONS },
     exports: Object.fromEntries(entries),

@@ -1,15 +1,14 @@
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { buildDeb, ZSH_FOLDER as DEB_ZSH_FOLDER } from './deb.ts'
 import { buildNpm } from './npm.ts'
+import { type Release, readRelease } from './release.ts'
 import { buildRpm, ZSH_FOLDER as RPM_ZSH_FOLDER } from './rpm.ts'
 import { ARCHITECTURES, type Architecture } from './runtime.ts'
-import { layTree, type Release } from './tree.ts'
+import { layTree } from './tree.ts'
 
 /** `./dev package`: what strangers install, the same bytes from the same sources. */
 
@@ -43,7 +42,7 @@ async function main(): Promise<void> {
     process.stdout.write(HELP)
     return
   }
-  const release = theRelease(values.version)
+  const release = readRelease(values.version)
   const output = resolve(values.out)
   mkdirSync(output, { recursive: true })
   const speed = values.fast ? 'fast' : 'small'
@@ -95,23 +94,6 @@ async function inWorkFolder<T>(build: (work: string) => T | Promise<T>): Promise
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
-}
-
-function theRelease(asked: string | undefined): Release {
-  const root = fileURLToPath(new URL('..', import.meta.url))
-  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const version = asked ?? String(manifest.version)
-  if (!/^[0-9]+\.[0-9]+\.[0-9]+$/.test(version)) throw new Error(`${version} is no version`)
-  const cache = join(root, '.dev/package')
-  return { root, cache, version, epoch: sourceEpoch(root) }
-}
-
-/** The time of the last commit, unless SOURCE_DATE_EPOCH says another. */
-function sourceEpoch(root: string): number {
-  const asked = process.env.SOURCE_DATE_EPOCH
-  const text =
-    asked ?? execFileSync('git', ['-C', root, 'log', '-1', '--format=%ct'], { encoding: 'utf8' })
-  return Number(text.trim())
 }
 
 await main()

@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { entriesOf, rpmChangelog } from './changelog.ts'
 import { filesIn } from './deb.ts'
+import type { Release } from './release.ts'
 import type { Architecture } from './runtime.ts'
-import type { Release, Tree } from './tree.ts'
+import type { Tree } from './tree.ts'
 
 export const ZSH_FOLDER = 'usr/share/zsh/site-functions'
 
@@ -35,10 +37,15 @@ export function buildRpm(
 
   const spec = join(work, 'metabind.spec')
   const text = readFileSync(join(release.root, 'packaging/rpm/metabind.spec'), 'utf8')
-  writeFileSync(spec, text.replace('@FILES@', fileList(tree)).replace('@DATE@', specDate(release)))
+  const markdown = readFileSync(join(release.root, 'CHANGELOG.md'), 'utf8')
+  const changes = rpmChangelog(release, entriesOf(release.version, markdown))
+  const filled = text.replace('@FILES@', fileList(tree)).replace('@CHANGELOG@', () => changes)
+  writeFileSync(spec, filled)
   const macros = {
     _topdir: join(work, 'rpmbuild'),
-    metabind_version: release.version,
+    metabind_version: release.packageVersion,
+    metabind_maintainer: release.maintainer,
+    metabind_homepage: release.homepage,
     metabind_tree: tree.directory,
     _rpmdir: output,
     _rpmfilename: '%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm',
@@ -53,7 +60,7 @@ export function buildRpm(
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(release.epoch) }
   const args = ['-bb', '--quiet', '--target', architecture.rpm, ...defines, spec]
   execFileSync('rpmbuild', args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
-  return `metabind-${release.version}-1.${architecture.rpm}.rpm`
+  return `metabind-${release.packageVersion}-1.${architecture.rpm}.rpm`
 }
 
 function fileList(tree: Tree): string {
@@ -71,13 +78,4 @@ function kind(name: string, isFile: boolean, tree: Tree): string {
   if (name.startsWith('/usr/share/licenses/')) return '%license '
   if (name.startsWith('/usr/share/doc/') || name.startsWith('/usr/share/man/')) return '%doc '
   return ''
-}
-
-/** Like `Mon Nov 23 2026`. */
-function specDate({ epoch }: Release): string {
-  const [day = '', number = '', month = '', year = ''] = new Date(epoch * 1000)
-    .toUTCString()
-    .replace(',', '')
-    .split(' ')
-  return `${day} ${month} ${number} ${year}`
 }

@@ -1,7 +1,11 @@
 import type { Component } from './licences.ts'
+import type { Release } from './release.ts'
+
+type SbomRelease = Pick<Release, 'version' | 'epoch' | 'maintainer' | 'homepage'>
 
 /** What is in the package, as CycloneDX 1.5. The same parts give the same bytes. */
-export function sbom(version: string, parts: readonly Component[], epoch: number): string {
+export function sbom(release: SbomRelease, parts: readonly Component[]): string {
+  const { version, epoch, maintainer, homepage } = release
   const component = ({ name, version, licence }: Component) => ({
     type: 'library',
     'bom-ref': `pkg:npm/${encodeName(name)}@${version}`,
@@ -22,7 +26,9 @@ export function sbom(version: string, parts: readonly Component[], epoch: number
         name: 'metabind',
         version,
         licenses: [{ expression: 'Apache-2.0' }],
+        externalReferences: [{ type: 'website', url: homepage }],
       },
+      supplier: { name: maintainer, url: [homepage] },
     },
     components: parts.map(component),
     dependencies: [

@@ -8,17 +8,9 @@ import { configKeys, configReference } from './config-reference.ts'
 import { readCommand, readHelp } from './help-text.ts'
 import { type Component, components, copyrightFile } from './licences.ts'
 import { commandPage, configPage, daemonPage } from './manual.ts'
+import type { Release } from './release.ts'
 import { type Architecture, lockedVersion, nodeLicence, placeRuntime } from './runtime.ts'
 import { sbom } from './sbom.ts'
-
-/** What both package formats are made from. */
-export interface Release {
-  readonly root: string
-  readonly cache: string
-  readonly version: string
-  /** Seconds since 1970: the time of every file, so that a build can be repeated. */
-  readonly epoch: number
-}
 
 /** The files of a package as they will be installed, but for what differs between the formats. */
 export interface Tree {
@@ -83,7 +75,7 @@ export async function layTree(
   put('usr/share/metabind/policy.toml', read('packaging/policy.toml'))
 
   const command = readCommandOf(at(LIBRARY), release)
-  const heading = { version: release.version, date: isoDate(release.epoch) }
+  const heading = { ...release, date: isoDate(release.epoch) }
   const pages = {
     'man1/metabind.1': commandPage(command.cli, heading),
     'man8/metabindd.8': daemonPage(command.daemonHelp, heading),
@@ -104,7 +96,7 @@ export async function layTree(
   }
   const parts = partsOf(release, architecture, packages)
   const node = nodePart(release, architecture)
-  put(`${documents}/metabind.cdx.json`, sbom(release.version, [...parts, node], release.epoch))
+  put(`${documents}/metabind.cdx.json`, sbom(release, [...parts, node]))
   // Whatever the umask of the checkout was.
   execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
   return {

@@ -18,7 +18,12 @@ import { startSimulator } from '../../src/simulate/simulator.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const PAGE = readFileSync(join(ROOT, 'docs/configuration.md'), 'utf8')
-const HEADING = { version: '1.2.3', date: '2026-11-23' }
+const PROJECT = {
+  version: '1.2.3',
+  maintainer: 'M <m@example.com>',
+  homepage: 'https://example.com/',
+}
+const HEADING = { ...PROJECT, date: '2026-11-23' }
 const KOFFI_FILE = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
 
 let directory: string
@@ -88,7 +93,7 @@ state = "${work}/run"
     )
     const licences = new Set(parts.map(({ licence }) => licence))
     for (const licence of licences) expect(licence).toMatch(/MIT|ISC|BSD|Apache-2\.0/)
-    const document = JSON.parse(sbom('1.2.3', parts, 0))
+    const document = JSON.parse(sbom({ ...PROJECT, epoch: 0 }, parts))
     expect(document).toMatchObject({ bomFormat: 'CycloneDX', specVersion: '1.5' })
     expect(document.components).toHaveLength(parts.length)
     expect(document.metadata.timestamp).toBe('1970-01-01T00:00:00.000Z')
