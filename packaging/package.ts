@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -8,6 +7,8 @@ import { buildNpm } from './npm.ts'
 import { type Release, readRelease } from './release.ts'
 import { buildRpm, ZSH_FOLDER as RPM_ZSH_FOLDER } from './rpm.ts'
 import { ARCHITECTURES, type Architecture } from './runtime.ts'
+import { type Signer, signDetached, signRpm, withSigner } from './sign.ts'
+import { packagesIn, sum, writeSums } from './sums.ts'
 import { layTree } from './tree.ts'
 
 /** `./dev package`: what strangers install, the same bytes from the same sources. */
@@ -18,7 +19,9 @@ const HELP = `Usage: ./dev package [OPTIONS]
   --format NAME    deb, rpm or npm; can be repeated (default: all)
   --fast           compress little, for tests
   --version TEXT   instead of the version of package.json, for tests
-  --out DIRECTORY  default dist/
+  --sign KEY       what gpg knows the key by, or a file with the secret key: RPMs get its signature, DEBs
+                   and tarballs one beside them, and SHA256SUMS too
+  --out DIRECTORY  default dist/; with --sign nothing else may be there
 `
 
 // xz unpacks on every release that is named in docs/install.md; the others are quick to make.
@@ -34,6 +37,7 @@ async function main(): Promise<void> {
       format: { type: 'string', multiple: true, default: ['deb', 'rpm', 'npm'] },
       fast: { type: 'boolean', default: false },
       version: { type: 'string' },
+      sign: { type: 'string' },
       out: { type: 'string', default: 'dist' },
       help: { type: 'boolean', default: false },
     },
@@ -45,26 +49,37 @@ async function main(): Promise<void> {
   const release = readRelease(values.version)
   const output = resolve(values.out)
   mkdirSync(output, { recursive: true })
+  const built: string[] = []
   const speed = values.fast ? 'fast' : 'small'
   for (const architecture of ARCHITECTURES.filter(({ deb }) => values.arch.includes(deb))) {
     for (const format of ['deb', 'rpm'] as const) {
       if (!values.format.includes(format)) continue
-      tell(output, await buildOne(release, architecture, format, output, speed))
+      const began = Date.now()
+      process.stderr.write(`building the ${format} of ${architecture.deb}\n`)
+      built.push(await buildOne(release, architecture, format, output, speed))
+      process.stderr.write(`built in ${Math.round((Date.now() - began) / 1000)} s\n`)
     }
   }
   if (values.format.includes('npm')) {
-    for (const name of await inWorkFolder((work) => buildNpm(release, work, output))) {
-      tell(output, name)
-    }
+    process.stderr.write('building the npm tarballs\n')
+    built.push(...(await inWorkFolder((work) => buildNpm(release, work, output))))
   }
+  for (const name of built) rmSync(join(output, `${name}.asc`), { force: true })
+  if (values.sign === undefined) writeSums(output)
+  else await withSigner(values.sign, (signer) => signAll(signer, output, built))
+  for (const name of built) process.stdout.write(`${sum(join(output, name))}  ${name}\n`)
 }
 
-/** As sha256sum does. */
-function tell(output: string, name: string): void {
-  const digest = createHash('sha256')
-    .update(readFileSync(join(output, name)))
-    .digest('hex')
-  process.stdout.write(`${digest}  ${name}\n`)
+function signAll(signer: Signer, output: string, built: readonly string[]): void {
+  // What somebody else put there must not come under the signature.
+  const others = packagesIn(output).filter((name) => !built.includes(name))
+  if (others.length > 0) throw new Error(`not signed: ${output} has others: ${others.join(', ')}`)
+  process.stderr.write(`signing with ${signer.fingerprint}\n`)
+  for (const name of built) {
+    if (name.endsWith('.rpm')) signRpm(signer, join(output, name))
+    else signDetached(signer, join(output, name))
+  }
+  signDetached(signer, writeSums(output))
 }
 
 function buildOne(
