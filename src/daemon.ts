@@ -3,7 +3,12 @@ import { existsSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'metabind-linux'
 import { type Agent, startAgent } from './agent/agent.ts'
-import { feedWatchdog, type ServiceManager, serviceManager } from './agent/service-manager.ts'
+import {
+  feedWatchdog,
+  type ServiceManager,
+  serviceManager,
+  showEnd,
+} from './agent/service-manager.ts'
 import { inheritedSockets } from './agent/socket-activation.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { ERRORS } from './error-table.ts'
@@ -45,7 +50,7 @@ function say(text: string): void {
     writeSync(1, text)
   } catch (error) {
     // Whoever has closed the pipe has seen enough.
-    if (nodeErrorCode(error) !== 'EPIPE') fail(error)
+    if (nodeErrorCode(error) !== 'EPIPE') process.stderr.write(`metabindd: ${causeChain(error)}\n`)
     exitAtOnce(1)
   }
 }
@@ -65,12 +70,19 @@ type End = (status: number, how: Parameters<Agent['end']>[0]) => void
  */
 function ender(agent: Agent, log: Log, manager: ServiceManager): End {
   let isEnding = false
+  let hasBegun = false
+  agent.started.then(
+    () => {
+      hasBegun = true
+    },
+    () => undefined,
+  )
   return (status, how) => {
     if (isEnding) return
     isEnding = true
     manager.stopping()
     const said = agent.end(how).then(() => closeLog(log))
-    void said.finally(() => ('why' in how ? fail(how.why) : exitAtOnce(status)))
+    void said.finally(() => ('why' in how ? fail(how.why, !hasBegun) : exitAtOnce(status)))
   }
 }
 
@@ -118,10 +130,15 @@ function reloadOnHangup(
   })
 }
 
-function fail(error: unknown): never {
+/** @param mayStay whether systemd gets time to show why, as nobody is served any less for it */
+function fail(error: unknown, mayStay = true): void {
   const remedy = error instanceof MetabindError ? ` ${ERRORS[error.code].remedy}` : ''
-  process.stderr.write(`metabindd: ${causeChain(error)}${remedy}\n`)
-  exitAtOnce(1)
+  const reason = `${causeChain(error)}${remedy}`
+  process.stderr.write(`metabindd: ${reason}\n`)
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.removeAllListeners(signal).on(signal, () => exitAtOnce(1))
+  }
+  void showEnd(reason, mayStay).then(() => exitAtOnce(1))
 }
 
 function run(files: readonly string[], config: Config): void {

@@ -290,7 +290,8 @@ export const ERRORS = {
   PROC_HIDDEN: {
     status: 500,
     sentence: 'The agent cannot see in /proc who its callers are.',
-    remedy: 'Run it with the /proc of its PID namespace, without hidepid (ProtectProc=default).',
+    remedy:
+      'Run it with the /proc of its PID namespace; with hidepid=, in the group of gid= (docs/operations.md).',
   },
   ...family(503, {
     TPM_ABSENT: {

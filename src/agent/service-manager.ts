@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { monotonicUsec, notify } from 'metabind-linux'
 import type { Supervisor } from './supervisor.ts'
 
@@ -61,6 +62,26 @@ export function serviceManager(tell: (error: unknown) => void): ServiceManager {
       if (ready) send('READY=1')
     },
     stopping: () => send('STOPPING=1', statusLine('answering what is under way, then ending')),
+  }
+}
+
+/**
+ * How long an agent that cannot begin stays. systemd starts it again half a second after its end, without end, and
+ * forgets what it said: in this time `systemctl status` shows why.
+ */
+const SHOWN_MS = 5000
+
+/**
+ * Tells systemd what the agent ends for.
+ *
+ * @param mayStay whether to stay for a while, so that the reason can be read; not if callers were served
+ * @returns when the process is to end; at once if nobody asked
+ */
+export async function showEnd(reason: string, mayStay: boolean): Promise<void> {
+  try {
+    if (notify(statusLine(`cannot go on: ${reason}`)) && mayStay) await sleep(SHOWN_MS)
+  } catch {
+    // The journal has it, too.
   }
 }
 

@@ -206,6 +206,26 @@ describe.skipIf(!isRoot)(`an agent in namespaces of its own [${NEEDS_ROOT}]`, ()
     },
   )
 
+  test('that hidepid= lets see other users by its group starts', async () => {
+    const where = await mkdtemp('/tmp/flow-proc-')
+    await chmod(where, 0o777)
+    const config = join(where, 'a.toml')
+    await writeFile(
+      config,
+      `[listen]\nadmin_socket = "${where}/admin.sock"\n` +
+        `[directories]\nruntime = "${where}"\nstate = "${where}"\n`,
+    )
+    const drop = 'setpriv --reuid 1001 --regid 1001 --groups 1002 "$@"'
+    const enter = `mount -t proc -o hidepid=2,gid=1002 proc /proc && exec ${drop}`
+    const agent = startAgentProcess([config], {
+      through: ['unshare', '--mount', 'sh', '-c', enter, 'sh'],
+    })
+    // It looks at /proc before that.
+    await agent.until(({ state }) => state === 'opening-tpm')
+    await agent.stop()
+    await rm(where, { recursive: true })
+  })
+
   test.each([
     ['whose /proc is of another namespace', ['unshare', '--fork', '--pid', '--kill-child']],
     [

@@ -1,7 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { inheritedSockets } from '../../src/agent/socket-activation.ts'
+import { type AgentProcess, startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { listenForNotify, type NotifySocket } from '../harness/notify-socket.ts'
 
@@ -27,6 +28,25 @@ async function watchedInstance(env: NodeJS.ProcessEnv = {}, config = ''): Promis
   return { instance, systemd }
 }
 
+/** An agent that begins with this configuration alone. */
+async function failing(config: string): Promise<{ agent: AgentProcess; systemd: NotifySocket }> {
+  const directory = await mkdtemp('/tmp/metabind-notify-')
+  const [path, file] = [join(directory, 'notify'), join(directory, 'a.toml')]
+  for (const name of ['run', 'state']) await mkdir(join(directory, name))
+  await writeFile(
+    file,
+    `${config}\n[directories]\nruntime = "${directory}/run"\nstate = "${directory}/state"\n`,
+  )
+  const systemd = await listenForNotify(path)
+  const agent = startAgentProcess([file], { env: { NOTIFY_SOCKET: path } })
+  onTestFinished(async () => {
+    await agent.stop('SIGKILL')
+    systemd.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+  return { agent, systemd }
+}
+
 test('systemd is told each step, that the agent serves, and that it ends', async () => {
   const { instance, systemd } = await watchedInstance()
   await systemd.until(/^READY=1/)
@@ -40,6 +60,23 @@ test('systemd is told each step, that the agent serves, and that it ends', async
     `READY=1 STATUS=serving ${INSTANCE_ID}`,
     'STOPPING=1 STATUS=answering what is under way, then ending',
   ])
+})
+
+test.each([
+  [
+    'a configuration that is not valid',
+    'nothing = true',
+    /The configuration is not valid\..*nothing/,
+  ],
+  ['a directory that is unsafe', '[audit]\nfile = "/dev/null"', /unsafe owner, mode or kind/],
+  ['a socket of another', '[listen]\nadmin_socket = "/dev/null"', /cannot listen on its socket/],
+])('systemd is told why an agent cannot begin, for a while: %s', async (_what, config, reason) => {
+  const { agent, systemd } = await failing(config)
+  await systemd.until(reason)
+  expect(systemd.messages.at(-1)).toMatch(/^STATUS=cannot go on: /)
+  expect(agent.child.exitCode).toBeNull()
+  // Who has mended it need not wait.
+  expect(await agent.stop()).toBe(1)
 })
 
 test('systemd that does not read keeps nobody waiting, and is told what it missed', async () => {
