@@ -12,6 +12,7 @@ import {
 } from './doctor-finding.ts'
 import { checkCredentialsPort, checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
 import { checkPolicy } from './doctor-policy.ts'
+import { checkKernel, checkServiceManager } from './doctor-releases.ts'
 import { checkRoute } from './doctor-route.ts'
 import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
 
@@ -30,6 +31,8 @@ export const DOCTOR_CHECKS: Readonly<Record<string, DoctorCheck>> = {
   'direct-readers': checkDirectReaders,
   'sdk-configurations': checkSdkConfigurations,
   'cloud-init': checkCloudInit,
+  kernel: () => checkKernel(),
+  'service-manager': checkServiceManager,
 }
 
 function checkConfiguration(installation: Installation): Finding[] {
