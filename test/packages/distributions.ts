@@ -96,3 +96,58 @@ export const RPM_DISTRIBUTIONS: readonly RpmDistribution[] = [
     assumed: 'libstdc++ of GCC 8 or later, libatomic, systemd and rpm',
   },
 ]
+
+export interface DebDistribution {
+  readonly name: string
+  /** The release whose own index is asked, where it can be reached; else `packages` are all there is. */
+  readonly suite?: string
+  readonly packages?: Readonly<Record<string, string>>
+  /** The package that apt must say is missing, where the installation has to be refused. */
+  readonly refused?: string
+  readonly source: string
+}
+
+const UBUNTU_22_04 = '3.2.0-1ubuntu1'
+const UBUNTU_24_04 = '4.0.1-7.1ubuntu5.1'
+
+export const DEB_DISTRIBUTIONS: readonly DebDistribution[] = [
+  { name: 'Debian 11', suite: 'bullseye', source: "the release's index" },
+  { name: 'Debian 12', suite: 'bookworm', source: "the release's index" },
+  { name: 'Debian 13', suite: 'trixie', source: "the release's index" },
+  {
+    name: 'Ubuntu 20.04',
+    packages: { libc6: '2.31', 'libstdc++6': '10', 'libtss2-esys0': '2.3.2-1', systemd: '245' },
+    refused: 'libtss2-esys-3.0.2-0',
+    source: 'logs of apt on Ubuntu 20.04: libtss2-esys0 2.3.2-1 holds all libraries of tpm2-tss',
+  },
+  {
+    name: 'Ubuntu 22.04',
+    packages: {
+      libc6: '2.35',
+      'libstdc++6': '12',
+      systemd: '249',
+      'libtss2-esys-3.0.2-0': UBUNTU_22_04,
+      'libtss2-sys1': UBUNTU_22_04,
+      'libtss2-mu0': UBUNTU_22_04,
+      'libtss2-rc0': UBUNTU_22_04,
+      'libtss2-tctildr0': UBUNTU_22_04,
+      'libtss2-tcti-device0': UBUNTU_22_04,
+    },
+    source: 'lists of installed packages of Ubuntu 22.04 (libtss2-sys1, libtss2-mu0)',
+  },
+  {
+    name: 'Ubuntu 24.04',
+    packages: {
+      libc6: '2.39',
+      'libstdc++6': '14',
+      systemd: '255',
+      'libtss2-esys-3.0.2-0t64': UBUNTU_24_04,
+      'libtss2-sys1t64': UBUNTU_24_04,
+      'libtss2-mu-4.0.1-0t64': UBUNTU_24_04,
+      'libtss2-rc0t64': UBUNTU_24_04,
+      'libtss2-tctildr0t64': UBUNTU_24_04,
+      'libtss2-tcti-device0t64': UBUNTU_24_04,
+    },
+    source: 'lists of installed packages of Ubuntu 24.04',
+  },
+]
