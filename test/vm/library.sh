@@ -132,7 +132,15 @@ plain_token() {
 from_agent() { grep -qi '^x-metabind-cache:' /tmp/alice/answer; }
 # guarded: how lockdown is, in a word
 guarded() { timeout "$patience" metabind lockdown status | sed -n '1s/^mode *//;1p'; }
-doctor() { timeout "$patience" metabind doctor; }
+# doctor: without its hints at what an older release cannot enforce, which are said in older_hints
+doctor() {
+  timeout "$patience" metabind doctor >/tmp/doctor.all
+  found=$?
+  awk '/^hint +(kernel|systemd|cgroups)-older:/ { getline; next } { print; n++ }
+    END { if (!n) print "nothing is wrong" }' /tmp/doctor.all
+  return $found
+}
+older_hints() { sed -n 's/^hint *\([a-z]*-older: .*\)/\1/p' /tmp/doctor.all; }
 main_pid() { systemctl show -p MainPID --value metabindd.service; }
 # exposure: what systemd-analyze makes of the sandbox of the agent's unit
 exposure() {

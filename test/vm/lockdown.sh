@@ -3,6 +3,13 @@
 
 drop_in=/usr/share/doc/metabind/examples/loopback-listeners.conf
 is 'doctor finds nothing wrong with a fresh installation' 'nothing is wrong' "$(doctor)"
+older_hints | while read -r line; do note "doctor: $line"; done
+if [ "$systemd" -lt 248 ]; then
+  holds 'doctor names what this systemd does not enforce' grep -q 'systemd-older: .*NoExecPaths=' /tmp/doctor.all
+fi
+if [ "$cgroup" = v1 ]; then
+  holds 'and what needs cgroup v2' grep -q 'cgroups-older: .*IPAddressDeny=' /tmp/doctor.all
+fi
 cat >>/etc/metabind/metabind.toml <<'TOML'
 [transparent]
 enabled = true
