@@ -208,7 +208,8 @@ function qemuArguments(machine: Machine, control: string): readonly string[] {
     ...['-drive', `file=${disk},if=none,id=root,format=qcow2`],
     ...['-device', 'nvme,serial=root,drive=root'],
     ...['-drive', `file=${payload},if=none,id=payload,format=raw`],
-    ...['-device', 'nvme,serial=payload,drive=payload'],
+    // By a driver that is no part of the kernel: of two NVMe disks either may be found first, and be the root.
+    ...['-device', 'virtio-blk-pci,drive=payload'],
     ...['-serial', `file:${join(work, 'console.log')}`],
     ...['-chardev', `stdio,id=said,logfile=${join(work, 'said.log')}`, '-serial', 'chardev:said'],
     ...((hardware.tpm ?? true) ? tpm : []),
