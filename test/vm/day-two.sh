@@ -9,7 +9,7 @@ state() { systemctl show -p ActiveState -p SubState -p NRestarts --value metabin
 said() { note "$1: $(state)- $(text)"; }
 # says NAME PATTERN: the status line tells it, while the unit starts and starts again
 says() {
-  if until_true "$patience" sh -c "systemctl show -p StatusText --value metabindd.service | grep -q '$2'"; then
+  if until_true 180 sh -c "systemctl show -p StatusText --value metabindd.service | grep -q '$2'"; then
     ok "$1"
   else bad "$1" "$(state)- $(text)"; fi
   said "$1"
