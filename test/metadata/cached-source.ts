@@ -47,6 +47,8 @@ export interface CachedSource {
 
 /** Longer than any answer of a simulator that answers, on a busy machine. */
 export const ANSWER_WITHIN_MS = 1000
+/** Nothing here hangs at connecting; a busy machine may. */
+const CONNECT_MS = 10_000
 const START_MS = Date.parse('2026-11-01T00:00:00Z')
 
 /** @param timeoutMs how long the source itself waits */
@@ -56,7 +58,7 @@ export async function cachedSource(
 ): Promise<CachedSource> {
   const clocks = testClocks()
   const simulator = await startSimulator({ role: 'app', now: () => clocks.cloudMs, ...options })
-  const bounds = { connectTimeoutMs: 300, timeoutMs, answerBytesMax: 1_048_576 }
+  const bounds = { connectTimeoutMs: CONNECT_MS, timeoutMs, answerBytesMax: 1_048_576 }
   const source = openSource(aliyun, simulator.url, bounds, clocks.bootTimeMs)
   const said: ('down' | 'up')[] = []
   const unrefreshed: string[] = []
