@@ -1,13 +1,16 @@
 import { NO_LIMITS, startAgent, TOKEN_HEADER } from './agent.ts'
 import { compare, type Row } from './compare.ts'
+import { bareNode } from './servers.ts'
 
-/** What does making a token cost, against a read of one that does nothing but check its token? */
+/** What do making a token, a read that does nothing but check one, and a refusal cost? */
 export async function minting(directory: string): Promise<Row[]> {
   const agent = await startAgent(directory, NO_LIMITS)
   const reading = { [TOKEN_HEADER]: await agent.token() }
   const making = { 'X-aliyun-ecs-metadata-token-ttl-seconds': '60' }
+  const bare = await bareNode(directory, Buffer.from(await agent.token()))
   try {
     return await compare('minting', directory, [
+      { server: bare, ask: { path: '/' } },
       {
         server: agent,
         name: 'read whoami',
@@ -20,6 +23,7 @@ export async function minting(directory: string): Promise<Row[]> {
       },
     ])
   } finally {
+    await bare.stop()
     await agent.stop()
   }
 }
