@@ -32,7 +32,8 @@ export function hasTooManyHeaders({ rawHeaders }: IncomingMessage): boolean {
   return rawHeaders.length > 2 * HEADERS_MAX
 }
 
-function hasBody(headers: IncomingHttpHeaders): boolean {
+/** Whether a body follows the headers of a request (RFC 9112, 6.3). */
+export function hasBody(headers: IncomingHttpHeaders): boolean {
   const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
   return Number(length) !== 0 || coding !== undefined
 }

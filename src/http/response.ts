@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { connectionOf } from '../caller/connection.ts'
 
@@ -22,4 +23,30 @@ export function sendResponse(
 function sendNow(reply: FastifyReply, { status, headers, body }: HttpResponse): void {
   if (headers.connection === 'close') connectionOf(reply.request.raw.socket).isClosing = true
   reply.code(status).headers(headers).send(body)
+}
+
+// A text goes out together with the headers, in one write. Beyond this copying it costs more than another write.
+const ONE_WRITE_BYTES_MAX = 16_384
+
+/** Sends an answer on a bare node:http response, or waits for it first. */
+export function sendBare(
+  response: ServerResponse,
+  answer: HttpResponse | Promise<HttpResponse>,
+): void {
+  if (answer instanceof Promise) {
+    answer.then(
+      (ready) => sendBareNow(response, ready),
+      () => response.destroy(),
+    )
+  } else sendBareNow(response, answer)
+}
+
+function sendBareNow(response: ServerResponse, { status, headers, body }: HttpResponse): void {
+  if (response.destroyed) return
+  if (headers.connection === 'close') connectionOf(response.req.socket).isClosing = true
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  response.writeHead(status, { ...headers, 'content-length': length })
+  // Latin-1 is each byte as it is, whatever the bytes mean.
+  if (typeof body === 'string' || length > ONE_WRITE_BYTES_MAX) response.end(body)
+  else response.end(body.toString('latin1'), 'latin1')
 }

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { type FastifyInstance, fastify } from 'fastify'
 import { identifyCaller } from '../caller/connection.ts'
 import type { NamesExecutable } from '../caller/process.ts'
-import type { ErrorCode } from '../errors.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type Admission, guardConnections, type Identify, REFUSED_OPEN_MAX } from './admission.ts'
 import { guardRequests } from './pipelining.ts'
 import { refuseRaw, UNREAD_MS_MAX } from './refuse-raw.ts'
-import { HEADERS_READ_MAX, requireOrder } from './request-order.ts'
+import { HEADERS_READ_MAX, hasBody, requireOrder } from './request-order.ts'
+import { type HttpResponse, sendBare } from './response.ts'
 
 /** Bounds that every connection is held to. */
 export interface HttpBounds {
@@ -17,6 +18,16 @@ export interface HttpBounds {
   readonly requestTimeoutMs: number
   readonly idleTimeoutMs: number
 }
+
+/**
+ * Answers a request that has no body, refusing what is to be refused, requireOrder's part too.
+ *
+ * @param id of the request
+ */
+export type AnswerBodiless = (
+  id: string,
+  incoming: IncomingMessage,
+) => HttpResponse | Promise<HttpResponse>
 
 // What node:http reports before there is a request to answer.
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
@@ -28,6 +39,9 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
  * An HTTP server that knows its callers and bounds them. node:http parses, strictly; fastify routes.
  * `identify` asks the kernel for the peer of a Unix socket if the transport is no other.
  * The router is not asked to normalise anything: each route sees the target as it came.
+ *
+ * @param answerBodiless answers what has no body without fastify, whose share of a request that is answered
+ *   from memory would be the largest
  */
 export function httpServer(
   bounds: HttpBounds,
@@ -35,10 +49,12 @@ export function httpServer(
   namesExecutable: () => NamesExecutable | undefined = () => undefined,
   admission?: Admission,
   identify: Identify = (socket) => identifyCaller(socket, { namesExecutable: namesExecutable() }),
+  answerBodiless?: AnswerBodiless,
 ): FastifyInstance {
+  const nextId = requestIds()
   const app: FastifyInstance = fastify({
     logger: false,
-    genReqId: requestIds(),
+    genReqId: nextId,
     bodyLimit: bounds.bodyBytesMax,
     requestTimeout: bounds.requestTimeoutMs,
     keepAliveTimeout: bounds.idleTimeoutMs,
@@ -68,6 +84,7 @@ export function httpServer(
   // Admission keeps to bounds.connections; what it refuses must not take the place of what it keeps.
   app.server.maxConnections = bounds.connections + (admission === undefined ? 0 : REFUSED_OPEN_MAX)
   guardConnections(app.server, bounds, identify, admission)
+  if (answerBodiless !== undefined) serveBodiless(app.server, nextId, answerBodiless)
   guardRequests(app.server)
   app.server.on('drop', () => admission?.dropped())
   app.server.on('connect', (_request, socket) => {
@@ -85,6 +102,17 @@ export function httpServer(
   })
   if (bodies === 'drop') dropBodies(app)
   return app
+}
+
+/** Puts an answerer before fastify's, behind whatever guards the server's requests. */
+function serveBodiless(server: Server, nextId: () => string, answer: AnswerBodiless): void {
+  const [serve] = server.listeners('request')
+  if (serve === undefined) throw new MetabindError('INTERNAL', 'nobody answers requests')
+  server.removeAllListeners('request')
+  server.on('request', (incoming: IncomingMessage, response: ServerResponse) => {
+    if (hasBody(incoming.headers)) Reflect.apply(serve, server, [incoming, response])
+    else sendBare(response, answer(nextId(), incoming))
+  })
 }
 
 /** Eight characters of this process and a counter: unique in the journal of an instance. */
@@ -106,7 +134,9 @@ function dropBodies(app: FastifyInstance): void {
     done()
   })
   // Of one that nobody reads, as of GET, or behind an early refusal, Node would keep 128 KiB.
-  app.server.on('request', (incoming: IncomingMessage) => incoming.resume())
+  app.server.on('request', (incoming: IncomingMessage) => {
+    if (hasBody(incoming.headers)) incoming.resume()
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => {
     done(null, undefined)

@@ -48,7 +48,10 @@ interface RefusedRequest {
 }
 
 /** Makes the answer to a request out of what was thrown; it comes late for a user that floods. */
-type Refuse = (refused: RefusedRequest, thrown: unknown) => HttpResponse | Promise<HttpResponse>
+export type Refuse = (
+  refused: RefusedRequest,
+  thrown: unknown,
+) => HttpResponse | Promise<HttpResponse>
 
 export function refuser(deps: RelayDeps, routeOf: (path: string) => Route): Refuse {
   return (refused, thrown) => {

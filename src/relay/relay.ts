@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Admission } from '../http/admission.ts'
+import { requireOrder } from '../http/request-order.ts'
 import { sendResponse } from '../http/response.ts'
-import { httpServer } from '../http/server.ts'
+import { type AnswerBodiless, httpServer } from '../http/server.ts'
 import { executablesNamed } from '../policy/policy.ts'
 import { type JudgedRequest, judge } from './judged-request.ts'
-import { refuser, whoIsOn } from './refusals.ts'
+import { type Refuse, refuser, whoIsOn } from './refusals.ts'
 import type { RelayDeps } from './relay-deps.ts'
-import { responder, router, routes } from './routes.ts'
+import { type Respond, responder, router, routes } from './routes.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -17,10 +18,17 @@ declare module 'fastify' {
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
 export function relay(deps: RelayDeps): FastifyInstance {
   const namesExecutable = () => executablesNamed(deps.policy())
-  const app = httpServer(deps.bounds, 'drop', namesExecutable, admission(deps), deps.identify)
   const routeOf = router(routes(deps))
   const respond = responder(routeOf, deps)
   const refuse = refuser(deps, routeOf)
+  const app = httpServer(
+    deps.bounds,
+    'drop',
+    namesExecutable,
+    admission(deps),
+    deps.identify,
+    answerer(deps, respond, refuse),
+  )
   const judgedOf = (request: FastifyRequest): JudgedRequest => {
     request.judged ??= judge(request.id, request.raw, deps)
     return request.judged
@@ -39,6 +47,22 @@ export function relay(deps: RelayDeps): FastifyInstance {
     sendResponse(reply, refuse({ id, incoming, judged }, error)),
   )
   return app
+}
+
+/** The same for requests without a body, which need nothing of fastify: they are nearly all there are. */
+function answerer(deps: RelayDeps, respond: Respond, refuse: Refuse): AnswerBodiless {
+  return (id, incoming) => {
+    let judged: JudgedRequest | undefined
+    try {
+      requireOrder(incoming)
+      judged = judge(id, incoming, deps)
+      const response = respond(judged)
+      if (!(response instanceof Promise)) return response
+      return response.catch((error: unknown) => refuse({ id, incoming, judged }, error))
+    } catch (error) {
+      return refuse({ id, incoming, judged }, error)
+    }
+  }
 }
 
 /** Connections per uid, and what becomes known of those refused before there is a request. */
