@@ -29,6 +29,8 @@ import {
  * any more. The rest is what /proc said when the connection was accepted. A process that replaces
  * itself (execve) between the two shows its new executable, and one that hands its connection to
  * another hands its identity with it: whoever may run an executable can speak in its name.
+ *
+ * Each connection has an object of its own, and what is remembered for it is remembered for nobody else.
  */
 export interface Caller {
   readonly pid: number

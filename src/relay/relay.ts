@@ -1,5 +1,9 @@
+import type { Server } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { connectionOf } from '../caller/connection.ts'
+import { MetabindError } from '../errors.ts'
 import type { Admission } from '../http/admission.ts'
+import { openConnections } from '../http/open-connections.ts'
 import { requireOrder } from '../http/request-order.ts'
 import { sendResponse } from '../http/response.ts'
 import { type AnswerBodiless, httpServer } from '../http/server.ts'
@@ -35,6 +39,7 @@ export function relay(deps: RelayDeps): FastifyInstance {
   }
   const handle = (request: FastifyRequest, reply: FastifyReply) =>
     sendResponse(reply, respond(judgedOf(request)))
+  forgetEndedTokens(app.server, deps)
   app.decorateRequest('judged', undefined)
   // Before its body is read.
   app.addHook('onRequest', (request, _reply, done) => {
@@ -47,6 +52,20 @@ export function relay(deps: RelayDeps): FastifyInstance {
     sendResponse(reply, refuse({ id, incoming, judged }, error)),
   )
   return app
+}
+
+// At its expiry a token is gone, also if its connection stays and nothing is asked on it.
+const FORGET_EVERY_MS = 1000
+
+function forgetEndedTokens(server: Server, { tokens }: RelayDeps): void {
+  const forget = () => {
+    for (const socket of openConnections(server)) {
+      const { caller } = connectionOf(socket)
+      if (caller !== undefined && !(caller instanceof MetabindError)) tokens.forgetEnded(caller)
+    }
+  }
+  const forgetting = setInterval(forget, FORGET_EVERY_MS).unref()
+  server.once('close', () => clearInterval(forgetting))
 }
 
 /** The same for requests without a body, which need nothing of fastify: they are nearly all there are. */

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Caller } from '../caller/caller.ts'
-import { MetabindError } from '../errors.ts'
+import { type ErrorCode, MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import {
   type Claims,
@@ -29,17 +29,25 @@ export type Binding = 'uid' | 'unit'
 // A MAC cut to half of its length still has 128 bits (RFC 2104, section 5).
 const HALF_MAC_BYTES = MAC_BYTES / 2
 
-/** Issues and redeems session tokens. Neither keeps anything: a million tokens cost what one costs. */
+/**
+ * Issues and redeems session tokens. Of those that it issues it keeps nothing: a million tokens cost what one
+ * costs. Of those that it redeems it keeps the last of each connection.
+ */
 export interface TokenAuthority {
   /**
    * @throws MetabindError AGENT_NOT_READY if the key of this hour is not there; TOKEN_UNIT if
    *   tokens are bound to units and the caller is in none
    */
   issue(ttlSeconds: number, caller: Caller): Secret<string>
-  /** @returns what the token says, all of it true. @throws MetabindError with a TOKEN_ code */
+  /**
+   * @param caller the one object that stands for the caller of a connection
+   * @returns what the token says, all of it true. @throws MetabindError with a TOKEN_ code
+   */
   redeem(text: string, caller: Caller): Claims
   /** Like redeem, for whoever is not its holder: all checks but the last, on the caller. */
   verify(text: string): Claims
+  /** Forgets the token that a caller has shown last, if it would be refused now. */
+  forgetEnded(caller: Caller): void
 }
 
 /**
@@ -52,11 +60,55 @@ export function tokenAuthority(
   bootTimeMs: () => number,
   binds: () => readonly Binding[],
 ): TokenAuthority {
+  // It goes with the connection, and no other caller has it: what is shown elsewhere is checked there.
+  const shown = new WeakMap<Caller, ShownToken>()
   return {
     issue: (ttlSeconds, caller) => issue(keys, bootTimeMs(), binds(), ttlSeconds, caller),
-    redeem: (text, caller) => requireHolder(verify(keys, bootTimeMs(), text), caller).claims,
+    redeem: (text, caller) => {
+      const nowMs = bootTimeMs()
+      const last = shown.get(caller)
+      if (last?.text === text && isStillGood(keys, nowMs, last, caller)) return last.claims
+      shown.delete(caller)
+      const { claims, key } = requireHolder(verify(keys, nowMs, text), caller)
+      shown.set(caller, { text, claims, key })
+      return claims
+    },
     verify: (text) => verify(keys, bootTimeMs(), text).claims,
+    forgetEnded: (caller) => {
+      const last = shown.get(caller)
+      if (last !== undefined && !isStillGood(keys, bootTimeMs(), last, caller)) shown.delete(caller)
+    },
   }
+}
+
+/**
+ * A token that was redeemed for a caller. Its text is compared with what is shown next as any two strings
+ * are, not in constant time: who can write on the connection speaks as its caller, and is given a token of
+ * the same worth for the asking.
+ */
+interface ShownToken {
+  readonly text: string
+  readonly claims: Claims
+  /** The key of its MAC. */
+  readonly key: Buffer
+}
+
+/**
+ * Whether a token that was redeemed for this caller would be again. All that may have changed since is
+ * looked at; its spelling and its MAC, under the same key, have not, nor has its caller.
+ */
+function isStillGood(
+  keys: TokenKeys,
+  nowMs: number,
+  { claims, key }: ShownToken,
+  caller: Caller,
+): boolean {
+  return (
+    isOfInstance(keys, claims) &&
+    keys.key(claims.epoch) === key &&
+    whyOver(keys, nowMs, claims) === undefined &&
+    isOfUser(claims, caller)
+  )
 }
 
 /** A token that this instance made, and the key that shows it. */
@@ -97,19 +149,33 @@ function issue(
 function verify(keys: TokenKeys, nowMs: number, text: string): Verified {
   const token = decodeToken(text)
   const { claims } = token
-  if (claims.iidPrefix !== keys.iidPrefix) throw foreign(claims)
+  if (!isOfInstance(keys, claims)) throw foreign(claims)
   const key = keys.key(claims.epoch) ?? refuseEpoch(claims.epoch, nowMs)
   const bytes = claims.boundTo.unit ? HALF_MAC_BYTES : MAC_BYTES
   const own = mac(key, token.covered).subarray(0, bytes)
   if (!timingSafeEqual(own, token.mac.subarray(0, bytes))) throw new MetabindError('TOKEN_FORGED')
-  if (nowMs >= claims.expiresAtMs) throw new MetabindError('TOKEN_EXPIRED')
-  if (keys.isRevoked(claims.random)) throw new MetabindError('TOKEN_REVOKED')
+  const over = whyOver(keys, nowMs, claims)
+  if (over !== undefined) throw new MetabindError(over)
   return { ...token, key }
+}
+
+function isOfInstance({ iidPrefix }: TokenKeys, claims: Claims): boolean {
+  return claims.iidPrefix === iidPrefix
+}
+
+/** Why a token that was good once is so no more; undefined if it is. */
+function whyOver(keys: TokenKeys, nowMs: number, claims: Claims): ErrorCode | undefined {
+  if (nowMs >= claims.expiresAtMs) return 'TOKEN_EXPIRED'
+  return keys.isRevoked(claims.random) ? 'TOKEN_REVOKED' : undefined
+}
+
+function isOfUser({ boundTo, uid }: Claims, caller: Caller): boolean {
+  return !boundTo.uid || uid === caller.uid
 }
 
 function requireHolder(token: Verified, caller: Caller): Verified {
   const { claims } = token
-  if (claims.boundTo.uid && claims.uid !== caller.uid) {
+  if (!isOfUser(claims, caller)) {
     throw new MetabindError('TOKEN_CALLER', `made for uid ${claims.uid}`)
   }
   if (claims.boundTo.unit && !isOfUnit(token, caller.unit)) {
