@@ -13,14 +13,13 @@ import {
 import type { Audit } from '../audit/audit.ts'
 import { callerOf } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
-import { asMetabindError, errorResponse } from '../http/error-response.ts'
-import { sendResponse } from '../http/response.ts'
 import { type HttpBounds, httpServer } from '../http/server.ts'
 import { explain } from '../policy/explain.ts'
 import type { Policy } from '../policy/policy.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
 import { auditForeign, type InspectionDeps, inspectToken } from '../token/inspection.ts'
 import type { Metrics } from './prometheus.ts'
+import { answerRefusals } from './refusals.ts'
 
 /** What the admin socket can do. Who may connect is decided by the mode and group of the socket. */
 export interface AdminDeps {
@@ -73,14 +72,7 @@ export function admin(deps: AdminDeps): FastifyInstance {
   app.get(`${ADMIN_PREFIX}metrics`, async (_request, reply) =>
     reply.type(deps.metrics.contentType).send(await deps.metrics.text()),
   )
-  app.setNotFoundHandler(() => {
-    throw new MetabindError('ADMIN_ABSENT')
-  })
-  app.setErrorHandler((error, request, reply) => {
-    const known = asMetabindError(error)
-    if (known.code === 'INTERNAL') deps.logFault(known)
-    return sendResponse(reply, errorResponse(known, request.id, {}))
-  })
+  answerRefusals(app, deps.logFault)
   return app
 }
 

@@ -1,10 +1,9 @@
 import type { FastifyInstance } from 'fastify'
-import { MetabindError, RateError } from '../errors.ts'
-import { asMetabindError, errorResponse } from '../http/error-response.ts'
-import { sendResponse } from '../http/response.ts'
+import { type MetabindError, RateError } from '../errors.ts'
 import { type HttpBounds, httpServer } from '../http/server.ts'
 import { type Rate, ratePerUid } from '../rate-limit.ts'
 import type { Metrics } from './prometheus.ts'
+import { answerRefusals } from './refusals.ts'
 
 export interface MetricsServerDeps {
   readonly bounds: HttpBounds
@@ -37,13 +36,6 @@ export function metricsServer(deps: MetricsServerDeps): FastifyInstance {
   app.get(PATH, async (_request, reply) =>
     reply.type(deps.metrics.contentType).send(await deps.metrics.text()),
   )
-  app.setNotFoundHandler(() => {
-    throw new MetabindError('ADMIN_ABSENT')
-  })
-  app.setErrorHandler((error, request, reply) => {
-    const known = asMetabindError(error)
-    if (known.code === 'INTERNAL') deps.logFault(known)
-    return sendResponse(reply, errorResponse(known, request.id, {}))
-  })
+  answerRefusals(app, deps.logFault)
   return app
 }
