@@ -168,6 +168,37 @@ as() {
   shift
   setpriv --reuid "$(id -u "$user")" --regid "$(id -g "$user")" --clear-groups "$@"
 }
+# pod_network: a container with a network of its own, as Docker has it by its cgroup
+pod_network() {
+  pod_id=$(printf '%064d' 7)
+  pod_scope=docker-$pod_id.scope
+  pod_is="10001 $pod_id"
+  if [ "$cgroup" = v1 ]; then hierarchies='/systemd /memory /pids'; else hierarchies=/; fi
+  for hierarchy in $hierarchies; do mkdir "/sys/fs/cgroup$hierarchy/$pod_scope"; done
+  ip netns add pod
+  ip link add pod0 type veth peer name eth0 netns pod
+  ip link add podbr type bridge
+  ip link set pod0 master podbr up
+  ip addr add 10.78.0.1/24 dev podbr
+  ip link set podbr up
+  ip -n pod addr add 10.78.0.2/24 dev eth0
+  ip -n pod link set eth0 up
+  ip -n pod route add default via 10.78.0.1
+  sysctl -qw net.ipv4.ip_forward=1
+}
+# pod COMMAND...: in that container, as the user 10001
+pod() {
+  sh -c 'for hierarchy in $0; do echo $$ >"/sys/fs/cgroup$hierarchy/'"$pod_scope"'/cgroup.procs"; done
+    exec "$@"' "$hierarchies" \
+    ip netns exec pod setpriv --reuid 10001 --regid 10001 --clear-groups "$@"
+}
+# pod_seen CURL-OPTION... URL: which user and container the agent sees when that container asks there
+pod_seen() {
+  pod_token=$(pod curl -s -m "$patience" -X PUT -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 600' \
+    "$@/latest/api/token")
+  pod curl -s -m "$patience" -H "X-aliyun-ecs-metadata-token: $pod_token" "$@/metabind/v1/whoami" |
+    sed 's/.*"uid":\([0-9]*\).*"container":"\([0-9a-f]*\)".*/\1 \2/'
+}
 # What is on the disk but for logs, caches and the records of dpkg and of users.
 files() {
   find / -xdev \( -path /root/guest -o -path /opt/sim -o -path /var/lib/dpkg -o -path /var/log -o \

@@ -33,7 +33,8 @@ is "A's token is refused all the same" 401 "$(ask "$foreign" latest/meta-data/in
 printf '[transparent]\nenabled = true\n' >>/etc/metabind/metabind.toml
 timeout "$patience" systemctl restart metabindd.service
 ready
-holds 'lockdown is turned on by hand' timeout "$patience" metabind lockdown on --before-agent
-is 'and in force' enforce "$(guarded)"
+if [ "$cgroup" = v1 ]; then on=--observe is=observe; else on=--before-agent is=enforce; fi
+holds 'lockdown is turned on by hand' timeout "$patience" metabind lockdown on $on
+is 'and in force' $is "$(guarded)"
 holds 'apt removes the DEB' timeout "$patience" apt-get remove -y -q metabind
 is 'a removal removes the table' '' "$(nft list tables)"

@@ -13,6 +13,17 @@ ok 'and the token from before the reboot is refused'
 is 'a new token is good' 200 "$(ask "$(new_token)" latest/meta-data/instance-id)"
 is 'no unit has failed' '' "$(systemctl list-units --failed --no-legend --plain)"
 
+if [ "$cgroup" = v1 ]; then
+  is 'the unit of lockdown fails where nobody could be named' failed \
+    "$(timeout "$patience" systemctl enable -q --now metabind-lockdown.service 2>/dev/null;
+      systemctl is-active metabind-lockdown.service)"
+  holds 'and says why' sh -c \
+    "journalctl -u metabind-lockdown --no-pager -o cat | grep -q LOCKDOWN_NOBODY_NAMED"
+  is 'and has made no rule' '' "$(nft list ruleset)"
+  timeout "$patience" systemctl enable -q nftables.service
+  exit
+fi
+
 # Turned on and confirmed before the reboot, but not enabled.
 is 'lockdown is gone after a reboot' off "$(guarded)"
 doctor >/tmp/doctor

@@ -162,8 +162,12 @@ async function twoGuests(
   const about = { suite, cgroup, short }
   const a = guest('a')
   const first = new Judge('A')
-  const lockdown = { file: join(HERE, 'lockdown.sh') }
-  const more = { ...debs, 'lockdown.sh': lockdown, 'load-until.mjs': { text: loadProgram() } }
+  const more = {
+    ...debs,
+    'lockdown.sh': { file: join(HERE, 'lockdown.sh') },
+    'lockdown-refused.sh': { file: join(HERE, 'lockdown-refused.sh') },
+    'load-until.mjs': { text: loadProgram() },
+  }
   const firstBoot = a.boot(payload('first-boot.sh', { instance_id: A, ...about }, more), first)
   const firstEnds = first.of(firstBoot)
   // B starts while A goes on.
@@ -177,7 +181,8 @@ async function twoGuests(
   await firstEnds
   await boots(a, 'A again', payload('second-boot.sh', { instance_id: A, ...about }, debs))
   await otherEnds
-  await boots(a, 'A once more', payload('third-boot.sh', { instance_id: A, ...about }, debs))
+  const atBoot = { ...debs, 'lockdown-at-boot.sh': { file: join(HERE, 'lockdown-at-boot.sh') } }
+  await boots(a, 'A once more', payload('third-boot.sh', { instance_id: A, ...about }, atBoot))
 }
 
 /** One guest, in which the machine changes; the last two boots are of other machines with its disk. */
