@@ -57,13 +57,14 @@ network() {
   ip -n cloud link set cloud up
   ip route add 100.100.100.200/32 via 192.168.7.1
 }
+cloud_pid=
 # cloud INSTANCE-ID: an ECS metadata server at its own address
 cloud() {
   [ -d /opt/sim ] || { mkdir -p /opt/sim && dpkg-deb -x metabind.deb /opt/sim; }
   [ -e /run/netns/cloud ] || network
   [ -z "$cloud_pid" ] || kill "$cloud_pid"
   ip netns exec cloud "$sim/bin/node" "$sim/metabind.cjs" simulate --host 100.100.100.200 --port 80 \
-    --instance-id "$1" >/var/log/cloud.log 2>&1 &
+    --instance-id "$1" >/run/cloud.log 2>&1 &
   cloud_pid=$!
   until_true "$patience" ip netns exec cloud curl -s -m 5 -o /dev/null http://100.100.100.200/
 }
