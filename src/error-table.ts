@@ -374,7 +374,7 @@ export const ERRORS = {
   LOCKDOWN_NOBODY_NAMED: {
     status: 500,
     sentence: 'Lockdown would refuse every caller of this host, as nobody could say who they are.',
-    remedy: 'Boot Linux 5.9 or later with systemd.unified_cgroup_hierarchy=1, or use the socket.',
+    remedy: 'Boot Linux 5.8 or later with systemd.unified_cgroup_hierarchy=1, or use the socket.',
   },
   FIREWALL_FAILED: {
     status: 500,

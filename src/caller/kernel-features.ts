@@ -13,7 +13,7 @@ export const KERNEL_FEATURES = {
   },
   socketCgroup: {
     is: 'the cgroup of a TCP socket (INET_DIAG_CGROUP_ID)',
-    since: [5, 9],
+    since: [5, 8],
     without: 'lockdown and credentials URLs cannot tell who calls, and refuse everybody',
   },
   peerPidfd: {

@@ -37,7 +37,7 @@ export function placeAt(path: string): CgroupPlace | undefined {
  */
 export function whyNoPlaces(kernel?: string): string | undefined {
   if (!kernelHas('socketCgroup', kernel)) {
-    return 'Before Linux 5.9 the kernel does not say which cgroup a TCP socket is from.'
+    return 'Before Linux 5.8 the kernel does not say which cgroup a TCP socket is from.'
   }
   if (cgroupRoot() !== undefined) return undefined
   return 'Control groups of version 2 are not mounted, neither at /sys/fs/cgroup nor below it at unified.'

@@ -54,7 +54,7 @@ export interface SocketOwner {
   readonly uid: number
   /** Its inode, as in `socket:[N]` under /proc/PID/fd. */
   readonly inode: number
-  /** The cgroup (version 2) of the process that made it; undefined before Linux 5.9. */
+  /** The cgroup (version 2) of the process that made it; undefined before Linux 5.8. */
   readonly cgroupId: bigint | undefined
 }
 
