@@ -164,12 +164,20 @@ const policy = z.strictObject({
   file: absolutePath.optional(),
 })
 
-const audit = z.strictObject({
-  /** Audit records as a hash chain, besides the journal. Left out: no file. */
-  file: absolutePath.optional(),
-  /** How often the chain's end is signed in the TPM, if records were added. */
-  checkpoint_seconds: z.int().min(1).max(86_400).default(600),
-})
+const audit = z
+  .strictObject({
+    /** Audit records as a hash chain. Left out: no file. */
+    file: absolutePath.optional(),
+    /** How often the chain's end is signed in the TPM, if records were added. */
+    checkpoint_seconds: z.int().min(1).max(86_400).default(600),
+    /** Whether audit records go to the journal, too; if not, only those that the file may have lost. */
+    journal: z.boolean().default(true),
+  })
+  // Nobody could say afterwards who did what.
+  .refine(({ journal, file }) => journal || file !== undefined, {
+    path: ['journal'],
+    error: 'may only be false if there is audit.file',
+  })
 
 const log = z.strictObject({
   level: z.enum(['error', 'warn', 'info', 'debug']).default('info'),

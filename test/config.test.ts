@@ -85,6 +85,7 @@ describe('values out of their bounds are refused with their line', () => {
       ['limits.connections', '65537'],
       ['limits.body_bytes_max', '0'],
       ['limits.header_bytes_max', '100'],
+      ['audit.journal', 'false'],
       ['log.level', '"trace"'],
     ],
   ])('%s = %s', (key, value) => {

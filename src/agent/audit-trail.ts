@@ -45,7 +45,7 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
     },
   }
   const file = path === undefined ? undefined : openAuditFile(path, watcher, headFile)
-  const writer = auditWriter(log, file, bootTimeMs, {
+  const writer = auditWriter({ log, isAllLogged: config.audit.journal, file }, bootTimeMs, {
     onRecord: () => {
       counters.auditRecords += 1
     },

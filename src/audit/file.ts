@@ -5,10 +5,17 @@ import type { ChainHeadFile } from './chain-head-file.ts'
 import { openChainWriter } from './chain-writer.ts'
 import { auditQueue, type ChainRecord } from './queue.ts'
 
+/** What became of a record. */
+export interface Appended {
+  readonly seq: number
+  /** Whether it is lost, or waits for a disk that has failed. */
+  readonly isInDoubt: boolean
+}
+
 /** The audit records as a hash chain in a file. Nothing here is waited for by a request. */
 export interface AuditFile {
-  /** Takes a record; it is written soon, or counted as lost. @returns its number */
-  append(record: ChainRecord, owner: Owner): number
+  /** Takes a record; it is written soon, or counted as lost. */
+  append(record: ChainRecord, owner: Owner): Appended
   /** The end of what is in the file. */
   head(): ChainHead
   /** Goes on in a new file at the same path, after what was appended so far. */
@@ -92,9 +99,9 @@ export function openAuditFile(
   wake()
   return {
     append: (record, owner) => {
-      const seq = queue.put(record, owner)
+      const { seq, isLost } = queue.put(record, owner)
       if (!failing) wake()
-      return seq
+      return { seq, isInDoubt: isLost || failing }
     },
     head: () => writer.head,
     rotate,

@@ -18,10 +18,17 @@ export interface QueuedRecord {
   readonly bytes: number
 }
 
+/** What became of a record that was put. */
+export interface Put {
+  /** Its number in the chain, which a lost one has, too. */
+  readonly seq: number
+  readonly isLost: boolean
+}
+
 /** What waits for the disk, in order. It is shared: what one user causes leaves room for the records of others. */
 export interface AuditQueue {
-  /** Takes a record or, if there is no room, counts it as lost. @returns its number */
-  put(record: ChainRecord, owner: Owner): number
+  /** Takes a record or, if there is no room, counts it as lost. */
+  put(record: ChainRecord, owner: Owner): Put
   /** Takes a record of the chain about itself. */
   putOwn(event: string, fields?: object): void
   /** Says how many were lost since it was last said; nothing, if none. */
@@ -60,11 +67,11 @@ export function auditQueue(firstSeq: number, onLost: () => void): AuditQueue {
     queue.push({ seq, event, body, owner, bytes })
     return seq
   }
-  const lose = (): number => {
+  const lose = (): Put => {
     lost += 1
     nextSeq += 1
     onLost()
-    return nextSeq - 1
+    return { seq: nextSeq - 1, isLost: true }
   }
   const putOwn = (event: string, fields: object = {}): void =>
     void enqueue(event, ownBody(event, fields))
@@ -79,7 +86,7 @@ export function auditQueue(firstSeq: number, onLost: () => void): AuditQueue {
       const bytes = body.length + QUEUED_BYTES * (lost === 0 ? 1 : 2)
       if (!room.take(owner, bytes)) return lose()
       putGap()
-      return enqueue(record.event, body, owner, bytes)
+      return { seq: enqueue(record.event, body, owner, bytes), isLost: false }
     },
     putOwn,
     putGap,

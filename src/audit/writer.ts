@@ -23,14 +23,21 @@ export interface AuditWatcher {
 
 const TEXT_CHARACTERS_MAX = 512
 
+/** Where records are written. */
+export interface AuditPlaces {
+  /** They are marked there, so that they can be told from its other lines; its level does not matter. */
+  readonly log: Log
+  /** Whether all of them go to the log; otherwise only those that may not get into the file. */
+  readonly isAllLogged: boolean
+  /** The hash chain, if one is configured. */
+  readonly file: AuditFile | undefined
+}
+
 /**
- * @param log where records go, marked so that they can be told from its other lines; its level does not matter
- * @param file the hash chain, if one is configured
  * @param clockMs a clock that never jumps
  */
 export function auditWriter(
-  log: Log,
-  file: AuditFile | undefined,
+  { log, isAllLogged, file }: AuditPlaces,
   clockMs: () => number,
   watcher: AuditWatcher,
 ): AuditWriter {
@@ -41,8 +48,11 @@ export function auditWriter(
     const [verdict, level] = EVENTS[record.event]
     const { event } = record
     const fields = { ...bounded(record), verdict }
-    lastSeq = file?.append({ time, event, ...fields }, owner) ?? lastSeq + 1
-    records[level]({ seq: lastSeq, ...fields, [OWNER]: owner }, event)
+    const appended = file?.append({ time, event, ...fields }, owner)
+    lastSeq = appended?.seq ?? lastSeq + 1
+    if (isAllLogged || (appended?.isInDoubt ?? true)) {
+      records[level]({ seq: lastSeq, ...fields, [OWNER]: owner }, event)
+    }
     watcher.onRecord()
   }
   const linesLeft = linesOfUsers(clockMs)

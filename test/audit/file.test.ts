@@ -117,6 +117,21 @@ describe('a full disk', () => {
     })
   })
 
+  test('leaves in doubt what is appended until it can be written again', async () => {
+    const file = open()
+    await file.flush()
+    expect(file.append(record, 'uid 1000').isInDoubt).toBe(false)
+    await file.flush()
+    diskHolds(1)
+    file.append(record, 'uid 1000')
+    await file.flush()
+    expect(file.append(record, 'uid 1000').isInDoubt).toBe(true)
+    diskHolds('unlimited')
+    await file.flush()
+    expect(file.append(record, 'uid 1000').isInDoubt).toBe(false)
+    await file.close()
+  })
+
   test('full of one user’s records takes those of others, of root and of the agent', async () => {
     const file = open()
     await file.flush()
@@ -180,7 +195,7 @@ test('a chain whose last line is foreign goes on, and the verifier finds the lin
 
 test('records appended together keep their order and numbers', async () => {
   const file = open()
-  const numbers = Array.from({ length: 1000 }, () => file.append(record, 'uid 1000'))
+  const numbers = Array.from({ length: 1000 }, () => file.append(record, 'uid 1000').seq)
   await file.close()
   expect(numbers).toEqual(Array.from({ length: 1000 }, (_, at) => at + 2))
   expect(verdict()).toMatchObject({ records: 1001, broken: undefined })

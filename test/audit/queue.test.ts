@@ -34,7 +34,7 @@ function fill(): number {
 }
 
 test('numbers records from the first on, in the order in which they came', () => {
-  expect([queue.put(record, OWNER), queue.put(record, OWNER)]).toEqual([7, 8])
+  expect([queue.put(record, OWNER).seq, queue.put(record, OWNER).seq]).toEqual([7, 8])
   expect(drain()).toEqual([
     [
       { seq: 7, event: 'token.issued' },
@@ -65,10 +65,10 @@ describe('a batch', () => {
 describe('a full queue', () => {
   test('gives a lost record its number, and says before the next how many were lost', () => {
     const taken = fill()
-    expect(queue.put(record, OWNER)).toBe(7 + taken + 1)
+    expect(queue.put(record, OWNER)).toEqual({ seq: 7 + taken + 1, isLost: true })
     expect(lost).toBe(2)
     drain()
-    expect(queue.put(record, OWNER)).toBe(7 + taken + 3)
+    expect(queue.put(record, OWNER)).toEqual({ seq: 7 + taken + 3, isLost: false })
     const [gap] = queue.batch()
     expect(JSON.parse(gap?.body ?? '')).toMatchObject({ event: 'chain.gap', lost: 2 })
   })

@@ -26,7 +26,7 @@ beforeEach(() => {
   lines = []
   longest = 0
   nowMs = 1_000_000
-  writer = auditWriter(log, undefined, () => nowMs, WATCHER)
+  writer = auditWriter(IN_LOG, () => nowMs, WATCHER)
 })
 
 afterEach(() => vi.useRealTimers())
@@ -41,6 +41,7 @@ const log: Log = pino<'notice'>(
     },
   },
 )
+const IN_LOG = { log, isAllLogged: true, file: undefined }
 
 function pass(ms: number): void {
   nowMs += ms
@@ -146,7 +147,7 @@ describe('allowed events', () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 100, maxLength: 1000 }), (steps) => {
         lines = []
-        writer = auditWriter(log, undefined, () => nowMs, WATCHER)
+        writer = auditWriter(IN_LOG, () => nowMs, WATCHER)
         const events = new Map<number, number>()
         for (const { uid, path, ms } of steps) {
           writer.audit({ event: 'secret.read', caller: callerOf(uid), path: `/${path}` })
@@ -272,7 +273,7 @@ describe('a record', () => {
     const path = join(directory, 'audit.log')
     const watcher = { onFault: () => undefined, onLost: () => undefined }
     const file = openAuditFile(path, watcher)
-    writer = auditWriter(log, file, () => nowMs, WATCHER)
+    writer = auditWriter({ log, isAllLogged: true, file }, () => nowMs, WATCHER)
     writer.audit(LONGEST)
     await file.close()
     const written = readFileSync(path, 'utf8').split('\n')
