@@ -49,8 +49,16 @@ export function readRelease(asked: string | undefined): Release {
 
 /** The time of the last commit, unless SOURCE_DATE_EPOCH says another. */
 function sourceEpoch(root: string): number {
-  const asked = process.env.SOURCE_DATE_EPOCH
-  const text =
-    asked ?? execFileSync('git', ['-C', root, 'log', '-1', '--format=%ct'], { encoding: 'utf8' })
-  return Number(text.trim())
+  return Number(process.env.SOURCE_DATE_EPOCH ?? lastCommitSeconds(root))
+}
+
+function lastCommitSeconds(root: string): string {
+  // Named like this, git does not ask whose the clone is: root builds in that of a user, too.
+  const log = ['--git-dir', join(root, '.git'), 'log', '-1', '--format=%ct']
+  try {
+    return execFileSync('git', log, { encoding: 'utf8' })
+  } catch (error) {
+    const remedy = 'Build in a clone, or set SOURCE_DATE_EPOCH to the seconds of its last commit.'
+    throw new Error(`git does not know when these sources were made. ${remedy}`, { cause: error })
+  }
 }
