@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { debianChangelog, entriesOf } from './changelog.ts'
+import { compressDeb, type DebCompression } from './deb-archive.ts'
 import type { Release } from './release.ts'
 import type { Architecture } from './runtime.ts'
 import type { Tree } from './tree.ts'
@@ -25,8 +26,9 @@ export function buildDeb(
   release: Release,
   architecture: Architecture,
   tree: Tree,
+  work: string,
   output: string,
-  compression: readonly string[],
+  compression: DebCompression,
 ): string {
   const at = (path: string) => join(tree.directory, path)
   const version = `${release.packageVersion}-1`
@@ -60,9 +62,11 @@ export function buildDeb(
   for (const path of filesIn(tree.directory)) lutimesSync(path, release.epoch, release.epoch)
 
   const name = `metabind_${version}_${architecture.deb}.deb`
-  const args = ['--root-owner-group', ...compression, '--build', tree.directory, join(output, name)]
+  const plain = join(work, 'plain.deb')
+  const args = ['--root-owner-group', '-Znone', '--build', tree.directory, plain]
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(release.epoch) }
   execFileSync('dpkg-deb', args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  compressDeb(plain, `./${tree.runtime}`, work, join(output, name), compression)
   return name
 }
 

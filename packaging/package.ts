@@ -18,16 +18,19 @@ const HELP = `Usage: ./dev package [OPTIONS]
   --arch NAME      amd64 or arm64, of DEB and RPM; can be repeated (default: both)
   --format NAME    deb, rpm or npm; can be repeated (default: all)
   --fast           compress little, for tests
+  --no-cache       compress the runtime anew. Otherwise a DEB takes it from .dev/package/xz if it was compressed
+                   before, and is the same; --sign never does
   --version TEXT   instead of the version of package.json, for tests
   --sign KEY       what gpg knows the key by, or a file with the secret key: RPMs get its signature, DEBs
                    and tarballs one beside them, and SHA256SUMS too
   --out DIRECTORY  default dist/; with --sign nothing else may be there
 `
 
-// xz unpacks on every release that is named in docs/install.md; the others are quick to make.
+// xz unpacks on every release that is named in docs/install.md; zstd is quick to make. With more than one thread
+// the bytes are the same for any number of them.
 const COMPRESSION = {
-  deb: { small: ['-Zxz', '-z6'], fast: ['-Zgzip', '-z1'] },
-  rpm: { small: 'w6.xzdio', fast: 'w3.zstdio' },
+  deb: { small: 6, fast: 0 },
+  rpm: { small: 'w6T2.xzdio', fast: 'w3.zstdio' },
 }
 
 async function main(): Promise<void> {
@@ -36,6 +39,7 @@ async function main(): Promise<void> {
       arch: { type: 'string', multiple: true, default: ['amd64', 'arm64'] },
       format: { type: 'string', multiple: true, default: ['deb', 'rpm', 'npm'] },
       fast: { type: 'boolean', default: false },
+      'no-cache': { type: 'boolean', default: false },
       version: { type: 'string' },
       sign: { type: 'string' },
       out: { type: 'string', default: 'dist' },
@@ -51,12 +55,15 @@ async function main(): Promise<void> {
   mkdirSync(output, { recursive: true })
   const built: string[] = []
   const speed = values.fast ? 'fast' : 'small'
+  // What is signed was made here and now.
+  const usesCache = !values['no-cache'] && values.sign === undefined
+  const cache = usesCache ? join(release.cache, 'xz') : undefined
   for (const architecture of ARCHITECTURES.filter(({ deb }) => values.arch.includes(deb))) {
     for (const format of ['deb', 'rpm'] as const) {
       if (!values.format.includes(format)) continue
       const began = Date.now()
       process.stderr.write(`building the ${format} of ${architecture.deb}\n`)
-      built.push(await buildOne(release, architecture, format, output, speed))
+      built.push(await buildOne(release, architecture, format, output, speed, cache))
       process.stderr.write(`built in ${Math.round((Date.now() - began) / 1000)} s\n`)
     }
   }
@@ -88,6 +95,7 @@ function buildOne(
   format: 'deb' | 'rpm',
   output: string,
   speed: 'small' | 'fast',
+  cache: string | undefined,
 ): Promise<string> {
   return inWorkFolder(async (work) => {
     const zsh = format === 'deb' ? DEB_ZSH_FOLDER : RPM_ZSH_FOLDER
@@ -95,7 +103,10 @@ function buildOne(
     mkdirSync(directory)
     const tree = await layTree(release, architecture, directory, zsh)
     return format === 'deb'
-      ? buildDeb(release, architecture, tree, output, COMPRESSION.deb[speed])
+      ? buildDeb(release, architecture, tree, work, output, {
+          level: COMPRESSION.deb[speed],
+          cache,
+        })
       : buildRpm(release, architecture, tree, work, output, COMPRESSION.rpm[speed])
   })
 }

@@ -66,7 +66,7 @@ export function placeRuntime(architecture: Architecture, directory: string, cach
 export function nodeLicence(architecture: Architecture, cache: string): string {
   const options = { encoding: 'utf8', maxBuffer: 1 << 24 } as const
   const file = fetched(architecture.node, cache)
-  return execFileSync('tar', ['-xOf', file, 'package/LICENSE'], options)
+  return execFileSync('tar', ['--occurrence', '-xOf', file, 'package/LICENSE'], options)
 }
 
 /** The npm package as a file, downloaded once. */
@@ -94,6 +94,8 @@ function locked(name: string): Locked {
 }
 
 function unpack(archive: string, member: string, to: string): void {
-  const bytes = execFileSync('tar', ['-xOf', archive, member], { maxBuffer: 1 << 28 })
+  // Not all the rest of the archive after it.
+  const args = ['--occurrence', '-xOf', archive, member]
+  const bytes = execFileSync('tar', args, { maxBuffer: 1 << 28 })
   writeFileSync(to, bytes)
 }

@@ -17,6 +17,8 @@ import { sbom } from './sbom.ts'
 export interface Tree {
   readonly directory: string
   readonly copyright: string
+  /** Where Node.js is in there. */
+  readonly runtime: string
   /** Absolute names of configuration files. */
   readonly configFiles: readonly string[]
 }
@@ -105,6 +107,7 @@ export async function layTree(
   execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
   return {
     directory,
+    runtime: `${LIBRARY}/bin/node`,
     copyright: copyrightFile(parts, node),
     configFiles: Object.keys(CONFIG_FILES).map((path) => `/${path}`),
   }
