@@ -1,5 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { RuntimePart } from './runtime-parts.ts'
 
 /** A package whose code is in the bundle. */
 export interface Component {
@@ -12,27 +14,71 @@ export interface Component {
 
 const LICENCE_FILE = /^(licen[cs]e|copying)/i
 
-/** @throws Error for a package that names no licence: it must not be shipped unseen */
+/**
+ * @param folders of npm packages, relative to `root`
+ * @throws Error for a package that names no licence, or has no words of it: it must not be shipped unseen
+ */
 export function components(root: string, folders: readonly string[]): Component[] {
   return folders.map((folder) => {
     const directory = join(root, folder)
     const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'))
-    const { name, version, license, author } = manifest
+    const { name, version, license } = manifest
     if (typeof license !== 'string') throw new Error(`${name} names no licence`)
     const file = readdirSync(directory).find((entry) => LICENCE_FILE.test(entry))
-    const by = typeof author === 'string' ? author : (author?.name ?? 'its authors')
-    const text =
-      file === undefined ? `${license}, by ${by}\n` : readFileSync(join(directory, file), 'utf8')
+    const text = file === undefined ? wordsHere(name) : readFileSync(join(directory, file), 'utf8')
     return { name, version, licence: license, text }
   })
 }
 
+const HERE = fileURLToPath(new URL('licences', import.meta.url))
+
+/** From packaging/licences, for what comes without. */
+function wordsHere(name: string): string {
+  const file = join(HERE, name)
+  if (!existsSync(file)) throw new Error(`there are no words of the licence of ${name}`)
+  return readFileSync(file, 'utf8')
+}
+
+// What Node's LICENSE calls parts that have another name in process.versions. ncrypto is Node's own.
+const NAMES_IN_NODE: Readonly<Record<string, string>> = {
+  ares: 'c-ares',
+  cldr: 'ICU',
+  ncrypto: 'Node.js',
+  tz: 'Time Zone Database',
+  uv: 'libuv',
+}
+
+/**
+ * Where the words of each part's licence are: in Node's LICENSE, or else in packaging/licences.
+ *
+ * @throws Error for a part without
+ */
+function partOfRuntime({ name, version, licence }: RuntimePart, nodeLicence: string): string {
+  const named = NAMES_IN_NODE[name] ?? name
+  const heading = new RegExp(`^ *(?:- )?${named}(?:,? (?:located at|is licensed)|$)`, 'im')
+  const [found] = heading.exec(nodeLicence) ?? []
+  const title = `${name} ${version}: ${licence}`
+  if (found === undefined) return section(title, wordsHere(name))
+  return section(title, `Below, in the licence of Node.js, under "${named}".`)
+}
+
+function section(title: string, text: string): string {
+  return `${'-'.repeat(78)}\n${title}\n\n${text.trimEnd()}\n`
+}
+
 /** All licences in one text, in Debian's form: what it is, then the words. */
-export function copyrightFile(parts: readonly Component[], node: Component): string {
-  const sections = [...parts, node].map(
-    ({ name, version, licence, text }) =>
-      `${'-'.repeat(78)}\n${name} ${version}: ${licence}\n\n${text.trimEnd()}\n`,
-  )
+export function copyrightFile(
+  packages: readonly Component[],
+  node: Component,
+  parts: readonly RuntimePart[],
+): string {
+  const whole = ({ name, version, licence, text }: Component) =>
+    section(`${name} ${version}: ${licence}`, text)
+  const sections = [
+    ...packages.map(whole),
+    ...parts.map((part) => partOfRuntime(part, node.text)),
+    whole(node),
+  ]
   return `metabind
 
 Copyright: the authors of metabind

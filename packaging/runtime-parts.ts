@@ -9,8 +9,7 @@ export interface RuntimePart {
   readonly cpe: string | undefined
 }
 
-// The licences are those of Node's LICENSE. It has none of libffi, nbytes, ncrypto, SQLite and tz: theirs
-// are those of their own projects.
+// The licences are those of Node's LICENSE, and those in licences/ of what that lacks.
 const LICENCES: Readonly<Record<string, string>> = {
   acorn: 'MIT',
   ada: 'MIT',

@@ -99,16 +99,14 @@ export async function layTree(
   }
   const parts = partsOf(release, architecture, packages)
   const node = nodePart(release, architecture)
-  put(
-    `${documents}/metabind.cdx.json`,
-    sbom(release, parts, { node, parts: partsOfNode(node.version) }),
-  )
+  const compiledIn = partsOfNode(node.version)
+  put(`${documents}/metabind.cdx.json`, sbom(release, parts, { node, parts: compiledIn }))
   // Whatever the umask of the checkout was.
   execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
   return {
     directory,
     runtime: `${LIBRARY}/bin/node`,
-    copyright: copyrightFile(parts, node),
+    copyright: copyrightFile(parts, node, compiledIn),
     configFiles: Object.keys(CONFIG_FILES).map((path) => `/${path}`),
   }
 }

