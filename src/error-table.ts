@@ -282,6 +282,13 @@ export const ERRORS = {
       sentence: 'The agent has no listener for credentials URLs.',
       remedy: 'Set credentials_uri.enabled and restart the agent, or use metabind exec --with env.',
     },
+    LISTEN_URI_UNNAMED: {
+      status: 404,
+      sentence:
+        'Everybody would be refused at a credentials URL, as nobody could say who they are.',
+      remedy:
+        'Use metabind exec --with env, or the socket; metabind doctor says what the kernel lacks.',
+    },
     LISTEN_FAILED: {
       sentence: 'The agent cannot listen on its socket.',
       remedy: 'Check the socket path, its directory and that no other agent runs.',

@@ -2,9 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'metabind-linux'
 import type { RunningAgent } from '../admin/admin.ts'
 import type { Observed } from '../admin-api.ts'
+import { whyNoPlaces } from '../caller/socket-place.ts'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
-import { causeChain, type MetabindError } from '../errors.ts'
+import { causeChain, MetabindError } from '../errors.ts'
 import { decodeChallenge, encodeAnswer } from '../format/activation.ts'
 import { encodeEvidence } from '../format/evidence.ts'
 import { closeGracefully } from '../http/graceful-close.ts'
@@ -15,7 +16,7 @@ import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
 import type { PolicyInForce } from '../policy/current.ts'
 import type { Counters } from '../relay/counters.ts'
-import { credentialsUrls } from '../relay/credentials-url.ts'
+import { type CredentialsUrls, credentialsUrls } from '../relay/credentials-url.ts'
 import { identityTokens } from '../relay/identity-token.ts'
 import { knowsPath } from '../relay/known-path.ts'
 import { type Limits, limits, type OpenShares } from '../relay/limits.ts'
@@ -84,7 +85,7 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
   const relayDeps: RelayDeps = {
     ...relayDepsOf(ready, signer, tokens, deps),
     limits: limitsOf(deps, open),
-    credentialsUrl: urls?.urlOf,
+    credentialsUrl: urls === undefined ? undefined : urlOf(urls),
   }
   const app: FastifyInstance = relay(relayDeps)
   let tcpListeners: TcpListeners | undefined
@@ -121,6 +122,15 @@ function urlsOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
   const salt = loadSalt(config().directories.runtime).reveal()
   const { port } = config().credentials_uri
   return credentialsUrls({ salt, iid: ready.tokenKeys.iid, port, tokens, dialect })
+}
+
+/** No SDK is sent to a URL where it would be refused: `metabind exec` says so before its command runs. */
+function urlOf(urls: CredentialsUrls): CredentialsUrls['urlOf'] {
+  const why = whyNoPlaces()
+  if (why === undefined) return urls.urlOf
+  return () => {
+    throw new MetabindError('LISTEN_URI_UNNAMED', why)
+  }
 }
 
 function relayDepsOf(

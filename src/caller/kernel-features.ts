@@ -14,7 +14,7 @@ export const KERNEL_FEATURES = {
   socketCgroup: {
     is: 'the cgroup of a TCP socket (INET_DIAG_CGROUP_ID)',
     since: [5, 8],
-    without: 'lockdown and credentials URLs cannot tell who calls, and refuse everybody',
+    without: 'lockdown and credentials URLs cannot tell who calls, and are refused',
   },
   peerPidfd: {
     is: 'SO_PEERPIDFD',

@@ -44,7 +44,7 @@ function unplacedFindings({ transparent, credentials_uri }: Config): Finding[] {
   if (why === undefined || !(transparent.enabled || credentials_uri.enabled || isUnitOn()))
     return []
   const { remedy } = ERRORS.LOCKDOWN_NOBODY_NAMED
-  const says = `The agent can name no caller over TCP: lockdown and credentials URLs refuse everybody. ${why}`
+  const says = `The agent can name no caller over TCP, so lockdown and credentials URLs are refused. ${why}`
   return [{ id: 'lockdown-nobody-named', weight: 'broken', says, remedy }]
 }
 

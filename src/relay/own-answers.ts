@@ -30,7 +30,7 @@ export function tellCaller({ caller }: JudgedRequest): HttpResponse {
   return json(shownCaller(caller))
 }
 
-/** @throws MetabindError LISTEN_URI_OFF */
+/** @throws MetabindError LISTEN_URI_OFF, LISTEN_URI_UNNAMED */
 export function tellCredentialsUrl(
   { credentialsUrl }: RelayDeps,
   { caller }: JudgedRequest,

@@ -214,6 +214,34 @@ test('without the listener the command line says how to go on', async () => {
   await rm(other, { recursive: true, force: true })
 })
 
+test.skipIf(!isRoot)(
+  'where nobody could be named nobody gets a credentials URL, and is told why [needs root]',
+  async () => {
+    const home = await mkdtemp('/tmp/credential-')
+    const hidden = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"'
+    const unplaced = await startInstance(home, {
+      config: `[credentials_uri]\nenabled = true\nport = ${await freePort()}\n`,
+      agent: {
+        through: ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', hidden, 'sh'],
+      },
+    })
+    onTestFinished(async () => {
+      await unplaced.stop()
+      await rm(home, { recursive: true, force: true })
+    })
+    const env = { METABIND_SOCKET: unplaced.metadataSocket }
+    for (const args of [
+      ['exec', 'true'],
+      ['credential', '--uri'],
+    ]) {
+      await expect(metabind(undefined, args, env)).rejects.toMatchObject({
+        stderr: expect.stringMatching(/LISTEN_URI_UNNAMED: .* metabind exec --with env/),
+      })
+    }
+    expect(await metabind(undefined, ['exec', '--with', 'env', 'echo', 'ran'], env)).toBe('ran\n')
+  },
+)
+
 describe.skipIf(!isRoot)('a port of credentials URLs that systemd holds', () => {
   /** An instance whose own setting is off: the socket turns the URLs on. */
   async function heldInstance(held: number, configured: number): Promise<Instance> {
