@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly fresh: number
   /** Between two requests of a client; none for as many as it can. */
   readonly pauseMs: number
+  /** What is not answered by then counts as lost (default 60,000). */
+  readonly answerMsMax?: number
 }
 
 const ANSWER_MS_MAX = 60_000
@@ -53,9 +55,10 @@ export function startLoad(options: LoadOptions): Load {
 }
 
 /** @returns the status, or the code of the error; nothing is tried twice */
-function ask({ socketPath, path, headers }: LoadOptions, agent: Agent): Promise<string> {
+function ask(options: LoadOptions, agent: Agent): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
-  const sent = request({ socketPath, path, headers, agent, timeout: ANSWER_MS_MAX }, (answer) => {
+  const { socketPath, path, headers, answerMsMax: timeout = ANSWER_MS_MAX } = options
+  const sent = request({ socketPath, path, headers, agent, timeout }, (answer) => {
     answer.resume()
     answer.on('end', () => resolve(String(answer.statusCode)))
     answer.on('error', (error) => resolve(error.message))

@@ -14,6 +14,8 @@ const load = startLoad({
   keepAlive: 2,
   fresh: 1,
   pauseMs: 50,
+  // An agent that starts on a fraction of an emulated processor may need minutes: late is not lost.
+  answerMsMax: 900_000,
 })
 while (!existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 100))
 process.stdout.write(JSON.stringify(await load.stop()))
