@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { nestsDeeperThan } from '../format/json-depth.ts'
 import { parseJson } from '../json.ts'
@@ -18,13 +17,14 @@ export interface RoleCredentials {
 /** How much is demanded of an answer before it counts as credentials: LENIENT or STRICT. */
 interface Strictness<Times> {
   readonly isParsable: (body: Buffer) => boolean
-  /** Code and the times. */
-  readonly times: z.ZodType<Times>
-  /** Key id, key secret and token, each. */
-  readonly member: z.ZodType<string>
+  readonly times: (members: Members) => Times
+  /** Of key id, key secret and token, each. */
+  readonly charactersMax: number
   /** What SOURCE_NONSENSE says. @param member undefined: it is no object */
   readonly lacks: (member: string | undefined) => string
 }
+
+type Members = Readonly<Record<string, unknown>>
 
 // RAM allows letters, digits, dot, underscore and hyphen, up to 64, IAM the others of these as well.
 // Anything else could change the path.
@@ -33,36 +33,34 @@ const ROLE = /^[A-Za-z0-9._+=,@-]{1,64}$/
 export const CREDENTIAL_BYTES_MAX = 65_536
 // They are one object of texts; some room for what a cloud may add.
 const DEPTH_MAX = 8
+const TIME_CHARACTERS_MAX = 40
 
-/** What comes in place of credentials that the cloud does not give. */
-const refusal = z.looseObject({ Code: z.string().min(1) }).refine(({ Code }) => Code !== 'Success')
-const Code = z.literal('Success')
-const anyObject = z.looseObject({})
+// Checked by hand: `metabind credential` runs each time that an SDK wants credentials, and loading a
+// library of schemas would take it longer than all the rest.
+
+// RFC 3339, in UTC.
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/
 
 /** For clients of the agent, which has judged them strictly: what it takes to use them. */
 export const LENIENT: Strictness<{ expiration: Date }> = {
   isParsable: () => true,
-  times: z
-    .object({ Code, Expiration: z.iso.datetime() })
-    .transform(({ Expiration }) => ({ expiration: new Date(Expiration) })),
-  member: z.string().min(1).max(8192),
+  times: (members) => ({ expiration: timeOf(members, 'Expiration', TIME) }),
+  charactersMax: 8192,
   lacks: (member = 'everything') => `Its credentials lack ${member}.`,
 }
 
 // Go's and Python's SDKs parse exactly YYYY-MM-DDThh:mm:ssZ; what they refuse is not passed on.
-const time = z.iso.datetime({ precision: 0 }).transform((text) => new Date(text))
+const WHOLE_SECONDS = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 /** For the agent, on whose word applications use them: nothing that one of their SDKs would refuse. */
 export const STRICT: Strictness<{ expiration: Date; lastUpdated: Date }> = {
   // 800 KB of brackets would hold up everybody else while they are parsed.
   isParsable: (body) => body.length <= CREDENTIAL_BYTES_MAX && !nestsDeeperThan(DEPTH_MAX, body),
-  times: z
-    .object({ Code, LastUpdated: time, Expiration: time })
-    .transform(({ LastUpdated, Expiration }) => ({
-      expiration: Expiration,
-      lastUpdated: LastUpdated,
-    })),
-  member: z.string().min(1),
+  times: (members) => ({
+    lastUpdated: timeOf(members, 'LastUpdated', WHOLE_SECONDS),
+    expiration: timeOf(members, 'Expiration', WHOLE_SECONDS),
+  }),
+  charactersMax: CREDENTIAL_BYTES_MAX,
   lacks: (member = 'not an object') => `credentials: ${member}`,
 }
 
@@ -94,25 +92,58 @@ export function parseRoleCredentials<Times extends Pick<RoleCredentials, 'expira
   strictness: Strictness<Times>,
 ): RoleCredentials & Times {
   const json = strictness.isParsable(body) ? parseJson(body) : undefined
-  const refused = refusal.safeParse(json)
-  if (refused.success) throw roleErrorOf(refused.data.Code)
-  const times = strictness.times.safeParse(json)
-  const nonsense = (member: string | undefined) =>
-    new MetabindError('SOURCE_NONSENSE', strictness.lacks(member))
-  if (!times.success) throw nonsense(times.error.issues[0]?.path.join('.') || undefined)
-  const members = anyObject.parse(json)
-  const text = (name: keyof CredentialNames): string => {
-    const member = credentialMembers[name]
-    const { success, data } = strictness.member.safeParse(members[member])
-    if (!success) throw nonsense(member)
-    return data
+  try {
+    const members = membersOf(json)
+    const { Code } = members
+    if (typeof Code === 'string' && !['', 'Success'].includes(Code)) throw roleErrorOf(Code)
+    if (Code !== 'Success') throw new Lacking('Code')
+    const text = (name: keyof CredentialNames) =>
+      textOf(members, credentialMembers[name], strictness.charactersMax)
+    return {
+      ...strictness.times(members),
+      accessKeyId: text('accessKeyId'),
+      accessKeySecret: new Secret(text('accessKeySecret')),
+      securityToken: new Secret(text('securityToken')),
+    }
+  } catch (error) {
+    if (!(error instanceof Lacking)) throw error
+    throw new MetabindError('SOURCE_NONSENSE', strictness.lacks(error.member))
   }
-  return {
-    ...times.data,
-    accessKeyId: text('accessKeyId'),
-    accessKeySecret: new Secret(text('accessKeySecret')),
-    securityToken: new Secret(text('securityToken')),
+}
+
+/** What is missing, or is not what it should be. */
+class Lacking extends Error {
+  readonly member: string | undefined
+
+  constructor(member?: string) {
+    super('lacking')
+    this.member = member
   }
+}
+
+function membersOf(json: unknown): Members {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new Lacking()
+  return Object.fromEntries(Object.entries(json))
+}
+
+function textOf(members: Members, name: string, charactersMax: number): string {
+  const value = Object.hasOwn(members, name) ? members[name] : undefined
+  if (typeof value !== 'string' || value === '' || value.length > charactersMax) {
+    throw new Lacking(name)
+  }
+  return value
+}
+
+function timeOf(members: Members, name: string, form: RegExp): Date {
+  const text = textOf(members, name, TIME_CHARACTERS_MAX)
+  const time = new Date(text)
+  // The thirtieth of February would become a day of March.
+  const isThere =
+    form.test(text) &&
+    !Number.isNaN(time.getTime()) &&
+    time.toISOString().slice(0, 19) === text.slice(0, 19)
+  if (!isThere) throw new Lacking(name)
+  return time
 }
 
 /** Credentials by the names that somebody knows their parts by: for output, in plain. */
