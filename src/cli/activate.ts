@@ -1,5 +1,5 @@
 import { ADMIN_CALLS } from '../admin-api.ts'
-import { callAdmin } from '../client.ts'
+import { callAdmin } from '../admin-client.ts'
 import { UsageError } from '../errors.ts'
 import { ACTIVATION_BYTES_MAX, decodeChallenge } from '../format/activation.ts'
 import { readSmallFile, writeFile } from './files.ts'

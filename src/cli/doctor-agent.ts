@@ -1,5 +1,6 @@
 import { ADMIN_CALLS, type RefusedRole } from '../admin-api.ts'
-import { makeToken, readAdmin } from '../client.ts'
+import { readAdmin } from '../admin-client.ts'
+import { makeToken } from '../client.ts'
 import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
 import { type Finding, findingOf, type Installation } from './doctor-finding.ts'

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import type { Sockets } from '../client.ts'
+import type { Sockets } from '../agent-socket.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
 import { ERRORS } from '../error-table.ts'
 import type { MetabindError } from '../errors.ts'

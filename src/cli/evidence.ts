@@ -1,5 +1,5 @@
 import { ADMIN_CALLS } from '../admin-api.ts'
-import { callAdmin } from '../client.ts'
+import { callAdmin } from '../admin-client.ts'
 import { UsageError } from '../errors.ts'
 import { NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evidence.ts'
 import { writeFile } from './files.ts'

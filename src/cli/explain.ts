@@ -6,10 +6,13 @@ import {
   type OwnExplanation,
   ownExplanationAnswer,
 } from '../admin-api.ts'
+import { callAdmin, isNotForUs } from '../admin-client.ts'
+import type { Sockets } from '../agent-socket.ts'
 import { NO_GID } from '../caller/no-group.ts'
-import { askOfSelf, callAdmin, isNotForUs, makeToken, type Sockets } from '../client.ts'
+import { makeToken } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { wholePath } from '../sdk/whole-path.ts'
+import { askOfSelf } from './ask-of-self.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { oneLine, print, printJson } from './output.ts'
 import type { Verb } from './verb.ts'

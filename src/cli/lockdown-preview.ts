@@ -1,6 +1,7 @@
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
+import { readAdmin } from '../admin-client.ts'
+import type { Sockets } from '../agent-socket.ts'
 import { whyNoPlaces } from '../caller/socket-place.ts'
-import { readAdmin, type Sockets } from '../client.ts'
 import { MetabindError } from '../errors.ts'
 import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
 import type { Lockdown } from '../lockdown/rules.ts'

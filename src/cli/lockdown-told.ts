@@ -1,5 +1,6 @@
 import { ADMIN_CALLS, type LockdownChange } from '../admin-api.ts'
-import { callAdmin, type Sockets } from '../client.ts'
+import { callAdmin } from '../admin-client.ts'
+import type { Sockets } from '../agent-socket.ts'
 import { MetabindError } from '../errors.ts'
 import { complain } from './output.ts'
 

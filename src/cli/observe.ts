@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
+import { readAdmin } from '../admin-client.ts'
 import { whyNoPlaces } from '../caller/socket-place.ts'
-import { readAdmin } from '../client.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { clearTerminal, print, printJson } from './output.ts'
 import { asTable, userName } from './table.ts'

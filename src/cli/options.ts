@@ -1,5 +1,5 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import type { Sockets } from '../client.ts'
+import type { Sockets } from '../agent-socket.ts'
 import { UsageError } from '../errors.ts'
 
 /** The options that every verb that speaks to an agent takes. */

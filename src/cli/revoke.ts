@@ -1,5 +1,5 @@
 import { ADMIN_CALLS } from '../admin-api.ts'
-import { callAdmin } from '../client.ts'
+import { callAdmin } from '../admin-client.ts'
 import { UsageError } from '../errors.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'

@@ -1,5 +1,5 @@
 import { ADMIN_CALLS, type AgentStatus, type LockdownKnown } from '../admin-api.ts'
-import { readAdmin } from '../client.ts'
+import { readAdmin } from '../admin-client.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print, printJson } from './output.ts'

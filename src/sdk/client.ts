@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { type MadeToken, makeTokenOf, readMetadata, type Sockets } from '../client.ts'
+import type { Sockets } from '../agent-socket.ts'
+import { type MadeToken, makeTokenOf, readMetadata } from '../client.ts'
 import {
   credentialsPath,
   LENIENT,
@@ -82,7 +82,7 @@ const PASSING: readonly ErrorCode[] = [
 ]
 
 interface HeldToken extends MadeToken {
-  /** On the clock of performance.now(). It stops in a suspend; the 401 after it renews the token. */
+  /** On the clock of nowMs. It stops in a suspend; the 401 after it renews the token. */
   readonly renewAtMs: number
 }
 
@@ -130,12 +130,12 @@ function tokenHolder(sockets: Sockets, ttlSeconds: number): TokenHolder {
   let held: HeldToken | undefined
   let making: Promise<HeldToken> | undefined
   const make = async (): Promise<HeldToken> => {
-    const renewAtMs = performance.now() + ttlSeconds * 1000 * RENEW_AFTER
+    const renewAtMs = nowMs() + ttlSeconds * 1000 * RENEW_AFTER
     return { ...(await makeTokenOf(sockets, String(ttlSeconds))), renewAtMs }
   }
   return {
     current: async () => {
-      if (held === undefined || performance.now() >= held.renewAtMs) {
+      if (held === undefined || nowMs() >= held.renewAtMs) {
         making ??= make().finally(() => {
           making = undefined
         })
@@ -183,6 +183,7 @@ async function look(
 }
 
 async function sleepUnless(signal: AbortSignal | undefined, ms: number): Promise<void> {
+  const { setTimeout: sleep } = await import('node:timers/promises')
   try {
     await sleep(ms, undefined, signal === undefined ? {} : { signal })
   } catch (error) {
@@ -200,4 +201,9 @@ function isRefusedToken(error: unknown): boolean {
 
 function firstLine(listing: Buffer): string {
   return listing.toString('utf8').split('\n', 1)[0]?.trim() ?? ''
+}
+
+/** Monotonic. Node loads a dozen modules for `performance`, in a process that asks once. */
+function nowMs(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n)
 }

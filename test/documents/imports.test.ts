@@ -29,6 +29,8 @@ const COMMON = [
   'zod',
 ]
 const ADMIN_API = 'src/admin-api.ts'
+/** What speaks to an agent. */
+const CLIENT = ['src/client.ts', 'src/admin-client.ts', 'src/agent-socket.ts']
 const LINUX = 'metabind-linux'
 
 const isRoom = (name: string) => existsSync(join(ROOT, 'src', name)) && !name.includes('/')
@@ -79,9 +81,9 @@ const RULES: readonly Rule[] = [
   // What the agent is put together from: the only room that knows both its TPM and its sockets.
   room('agent', 'src/', 'fastify', LINUX),
   // Made for applications: nothing of the agent.
-  room('sdk', 'src/client.ts', 'dialect', 'format', 'token'),
+  room('sdk', 'src/agent-socket.ts', 'src/client.ts', 'dialect', 'format', 'token'),
   // Root's side of it: the agent never imports it.
-  room('lockdown', ADMIN_API, 'caller', 'dialect', 'src/client.ts', 'src/config.ts'),
+  room('lockdown', ADMIN_API, ...CLIENT, 'caller', 'dialect', 'src/config.ts'),
   room('simulate', 'format', 'asn1js'),
   room(
     'cli',
@@ -98,7 +100,7 @@ const RULES: readonly Rule[] = [
       'storage',
       'verify',
     ],
-    ...['src/client.ts', 'src/config.ts'],
+    ...[...CLIENT, 'src/config.ts'],
   ),
   // What stands beside the rooms.
   { of: 'src/error-table.ts', may: [] },
@@ -121,7 +123,19 @@ const RULES: readonly Rule[] = [
     ],
   },
   { of: 'src/admin-api.ts', may: ['src/format/', ...ERROR_CODES, 'zod'] },
-  { of: 'src/client.ts', may: [...COMMON, ADMIN_API, 'src/dialect/', 'src/format/'] },
+  { of: 'src/plain-answer.ts', may: ['node:net'] },
+  {
+    of: 'src/agent-socket.ts',
+    may: ['src/plain-answer.ts', 'src/dialect/', 'node:net', ...ERROR_CODES],
+  },
+  {
+    of: 'src/admin-client.ts',
+    may: ['src/agent-socket.ts', ADMIN_API, 'src/format/', ...ERROR_CODES, 'zod'],
+  },
+  {
+    of: 'src/client.ts',
+    may: [...CLIENT, ...ERROR_CODES, 'src/secret.ts', 'src/dialect/'],
+  },
   { of: 'src/cli.ts', may: [...COMMON, 'src/cli/', 'src/version.ts'] },
   {
     of: 'src/daemon.ts',

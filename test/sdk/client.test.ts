@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openClient } from 'metabind/client'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { ADMIN_CALLS } from '../../src/admin-api.ts'
-import { callAdmin } from '../../src/client.ts'
+import { callAdmin } from '../../src/admin-client.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 
 let directory: string
