@@ -1,17 +1,15 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { basename, join } from 'node:path'
-import { build, type Plugin } from 'esbuild'
+import { dirname } from 'node:path'
+import { type BuildOptions, build, type Metafile, type Plugin, transform } from 'esbuild'
 
-/** The programs as one file each, readable, and beside them the one native module, koffi.node. */
+/** The programs, readable, and beside them the one native module, koffi.node. */
 export interface Bundle {
   /** Folders of the npm packages whose code is in there, relative to the project. */
   readonly packages: readonly string[]
 }
 
 const require = createRequire(import.meta.url)
-
-const PROGRAMS = { metabindd: 'src/daemon.ts', metabind: 'src/cli.ts' }
 
 const SHIM = `
 const shim = { exports: {} }
@@ -36,28 +34,65 @@ const koffiBeside: Plugin = {
   },
 }
 
-/** Writes metabind.cjs and metabindd.cjs into `directory`. The same sources give the same bytes. */
+const OPTIONS = {
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  platform: 'node',
+  target: 'node26',
+  charset: 'utf8',
+  legalComments: 'none',
+  metafile: true,
+  write: false,
+  plugins: [koffiBeside],
+} as const satisfies BuildOptions
+
+/**
+ * Writes metabindd.cjs, and metabind.cjs with what its verbs load below parts/, into `directory`. The same sources
+ * give the same bytes.
+ */
 export async function bundle(directory: string): Promise<Bundle> {
-  const { metafile, outputFiles } = await build({
-    entryPoints: PROGRAMS,
+  const daemon = await build({
+    ...OPTIONS,
+    entryPoints: { metabindd: 'src/daemon.ts' },
     outdir: directory,
-    outExtension: { '.js': '.cjs' },
-    bundle: true,
-    platform: 'node',
     format: 'cjs',
+  })
+  // esbuild splits ES modules only. They are made CommonJS afterwards, as a program of ES modules that
+  // imports node:http has all of Node's fetch and WebSocket loaded.
+  const command = await build({
+    ...OPTIONS,
+    entryPoints: { metabind: 'src/cli.ts' },
+    outdir: directory,
+    format: 'esm',
+    splitting: true,
+    chunkNames: 'parts/[name]-[hash]',
+  })
+  for (const { path, text } of daemon.outputFiles) put(path, text)
+  for (const { path, text } of command.outputFiles) put(path, await asCommonJs(text))
+  const inputs = [daemon, command].flatMap(({ metafile }) => foldersOf(metafile))
+  return { packages: [...new Set(inputs)].sort() }
+}
+
+/** Nobody starts these as scripts; the wrappers name the runtime. */
+function put(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text.replace(/^#!.*\n/, ''))
+}
+
+async function asCommonJs(text: string): Promise<string> {
+  const { code } = await transform(text, {
+    format: 'cjs',
+    platform: 'node',
     target: 'node26',
     charset: 'utf8',
-    legalComments: 'none',
-    metafile: true,
-    write: false,
-    plugins: [koffiBeside],
+    // import() becomes require(): the files are small, and beside this one.
+    supported: { 'dynamic-import': false },
   })
-  for (const { path, text } of outputFiles) {
-    // Nobody starts these as scripts; the wrappers name the runtime.
-    writeFileSync(join(directory, basename(path)), text.replace(/^#!.*\n/, ''))
-  }
-  const folders = Object.keys(metafile.inputs)
+  return code
+}
+
+function foldersOf({ inputs }: Metafile): string[] {
+  return Object.keys(inputs)
     .map((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0])
     .filter((folder) => folder !== undefined)
-  return { packages: [...new Set(folders)].sort() }
 }

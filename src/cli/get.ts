@@ -1,8 +1,8 @@
-import { makeToken, readMetadata, type Sockets } from '../client.ts'
+import type { Sockets } from '../agent-socket.ts'
+import { makeToken, readMetadata } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import { wholePath } from '../sdk/whole-path.ts'
 import { Secret } from '../secret.ts'
-import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { printBytes } from './output.ts'
 import type { Verb } from './verb.ts'
@@ -36,6 +36,7 @@ ${SOCKET_HELP}`,
 
 async function tokenFor(sockets: Sockets, file: string | undefined): Promise<Secret<string>> {
   if (file === undefined) return makeToken(sockets, TTL_SECONDS)
+  const { readSmallFile } = await import('./files.ts')
   const content = (await readSmallFile(file, TOKEN_FILE_BYTES_MAX)).trim()
   // Anything else cannot stand in a header; the agent would only say the same.
   if (!/^[\x21-\x7e]*$/.test(content)) throw new UsageError(`${file} does not hold a token`)

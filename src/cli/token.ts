@@ -1,6 +1,5 @@
 import { makeToken } from '../client.ts'
 import { UsageError } from '../errors.ts'
-import { writeSecretFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { print } from './output.ts'
 import type { Verb } from './verb.ts'
@@ -23,7 +22,7 @@ ${SOCKET_HELP}`,
     }
     const made = await makeToken(socketsOf(values), ttl)
     if (values.out === undefined) print(`${made.reveal()}\n`)
-    else writeSecretFile(values.out, made.reveal())
+    else (await import('./files.ts')).writeSecretFile(values.out, made.reveal())
     return 0
   },
 }

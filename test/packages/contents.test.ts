@@ -1,5 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -80,7 +88,11 @@ state = "${work}/run"
     const again = mkdtempSync('/tmp/metabind-bundle-')
     onTestFinished(() => rmSync(again, { recursive: true }))
     await bundle(again)
-    for (const file of ['metabind.cjs', 'metabindd.cjs']) {
+    const files = readdirSync(again, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.cjs'))
+      .sort()
+    expect(files).toEqual(expect.arrayContaining(['metabind.cjs', 'metabindd.cjs']))
+    for (const file of files) {
       expect(readFileSync(join(again, file)).equals(readFileSync(join(directory, file)))).toBe(true)
     }
   })

@@ -262,6 +262,38 @@ os.execv(sys.argv[1], sys.argv[1:])
   expect((await under('doctor')).stdout).not.toMatch(/-failed/)
 })
 
+describe('what SDKs and scripts run each time loads little', () => {
+  const BYTES_MAX = 131_072
+  // What Node itself loads by and by, and what it takes to speak over a socket, is not here.
+  const SLOW_PARTS = ['http', 'crypto', 'perf_hooks', 'url', 'worker_threads', 'inspector']
+  const probe = `
+const parts = new Set(process.moduleLoadList)
+process.on('exit', () => {
+  const files = Object.keys(require.cache).filter((file) => file !== __filename)
+  const loaded = process.moduleLoadList.filter((part) => !parts.has(part))
+  require('node:fs').writeFileSync(process.env.LOADED, JSON.stringify({ files, loaded }))
+})
+`
+  test.each([
+    [['get', 'instance-id']],
+    [['token']],
+    [['credential']],
+    [['credential', '--uri']],
+    [['exec', '--script', 'true']],
+  ])('%j', async (args) => {
+    writeFileSync(at('probe.cjs'), probe)
+    const program = [process.execPath, '--require', at('probe.cjs'), at('lib/metabind.cjs')]
+    const ended = await run([...program, ...args], { LOADED: at('loaded.json') })
+    expect(ended).toMatchObject({ code: 0, stderr: '' })
+    const { files, loaded } = JSON.parse(readFileSync(at('loaded.json'), 'utf8'))
+    const text = files.map((file: string) => readFileSync(file, 'utf8')).join('')
+    expect(files.length).toBeLessThan(6)
+    expect(text.length).toBeLessThan(BYTES_MAX)
+    expect(text.match(/ZodError|PkiObject|FST_ERR|dlopen/g)).toBeNull()
+    expect(SLOW_PARTS.filter((part) => loaded.includes(`NativeModule ${part}`))).toEqual([])
+  })
+})
+
 test('the unit takes away every setting that Node knows', async () => {
   const unit = readFileSync(join(ROOT, 'systemd/metabindd.service'), 'utf8')
   const taken = [...unit.matchAll(/^UnsetEnvironment=(.+)$/gm)].flatMap(([, names = '']) =>
