@@ -6,7 +6,7 @@ import { openChainWriter } from './chain-writer.ts'
 import { auditQueue, type ChainRecord } from './queue.ts'
 
 /** What became of a record. */
-export interface Appended {
+interface Appended {
   readonly seq: number
   /** Whether it is lost, or waits for a disk that has failed. */
   readonly isInDoubt: boolean

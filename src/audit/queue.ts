@@ -19,7 +19,7 @@ export interface QueuedRecord {
 }
 
 /** What became of a record that was put. */
-export interface Put {
+interface Put {
   /** Its number in the chain, which a lost one has, too. */
   readonly seq: number
   readonly isLost: boolean
