@@ -260,6 +260,11 @@ export const ERRORS = {
       sentence: 'A file or directory of the agent has an unsafe owner, mode or kind.',
       remedy: 'Make it belong to the agent alone: mode 0600 for files, no symbolic links.',
     },
+    DIRECTORY_ABSENT: {
+      sentence: 'A directory of the agent does not exist.',
+      remedy:
+        'Keep RuntimeDirectory= and StateDirectory= in its unit, or make the directory, owned by its user.',
+    },
     DIRECTORY_TAKEN: {
       sentence: 'Another agent has a directory that this one is to have.',
       remedy: 'End the other agent, or give this one directories and sockets of its own.',

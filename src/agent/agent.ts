@@ -53,7 +53,7 @@ export interface Agent {
 /**
  * Builds every part once and starts. The order of things is in the functions below: start, reload, end.
  *
- * @throws MetabindError DIRECTORY_TAKEN, and those of agentParts
+ * @throws MetabindError DIRECTORY_TAKEN, DIRECTORY_ABSENT, and those of agentParts
  */
 export function startAgent(
   config: Config,

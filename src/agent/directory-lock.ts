@@ -1,7 +1,7 @@
 import { constants, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { lockFile } from 'metabind-linux'
-import { MetabindError } from '../errors.ts'
+import { MetabindError, nodeErrorCode } from '../errors.ts'
 
 /** Of the agent alone: whoever could open it could keep every agent from starting. */
 const NAME = 'agent.lock'
@@ -10,20 +10,23 @@ const NAME = 'agent.lock'
  * Takes a directory for this process, until its end. Two agents on one directory would each write what the
  * other does not know of: another salt, other revocations, records between those of one chain.
  *
- * One that cannot be used is let be: whoever needs it says what is wrong with it.
+ * One that is there and cannot be used is let be: whoever needs it says what is wrong with it.
  *
- * @throws MetabindError DIRECTORY_TAKEN if another agent has it
+ * @throws MetabindError DIRECTORY_TAKEN if another agent has it, DIRECTORY_ABSENT
  */
 export function lockDirectory(directory: string): void {
-  const descriptor = openLock(join(directory, NAME))
+  const descriptor = openLock(directory)
   if (descriptor === undefined || lockFile(descriptor)) return
   throw new MetabindError('DIRECTORY_TAKEN', directory)
 }
 
-function openLock(path: string): number | undefined {
+function openLock(directory: string): number | undefined {
+  const { O_CREAT, O_RDWR, O_NOFOLLOW } = constants
   try {
-    return openSync(path, constants.O_CREAT | constants.O_RDWR | constants.O_NOFOLLOW, 0o600)
-  } catch {
+    return openSync(join(directory, NAME), O_CREAT | O_RDWR | O_NOFOLLOW, 0o600)
+  } catch (error) {
+    // At once, and not when the TPM and the cloud have been asked: the state directory is needed after them.
+    if (nodeErrorCode(error) === 'ENOENT') throw new MetabindError('DIRECTORY_ABSENT', directory)
     return undefined
   }
 }

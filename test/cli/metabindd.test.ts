@@ -19,6 +19,7 @@ import {
   TOKEN_PATH,
   TTL_HEADER,
 } from '../harness/metabind.ts'
+import { requireRoot } from '../harness/root.ts'
 
 /** The agent as a process: its command line, its files, its signals and its sockets. */
 
@@ -182,6 +183,7 @@ function waitingConfig(runtime = directory): string {
 listen.metadata_socket = "${at('m.sock')}"
 listen.admin_socket = "${at('a.sock')}"
 directories.runtime = "${runtime}"
+directories.state = "${directory}"
 `
 }
 
@@ -264,7 +266,8 @@ describe('the runtime directory', () => {
     expect(agent.stderr).toMatch(/^metabindd: .*run\/salt: accessible to others\..*0600/)
   })
 
-  test("with another user's salt ends the agent", async () => {
+  test("with another user's salt ends the agent", async (context) => {
+    requireRoot(context, 'a file is given to another user')
     mkdirSync(at('run'))
     await writeFile(at('run/salt'), Buffer.alloc(32), { mode: 0o600 })
     chownSync(at('run/salt'), 65534, 65534)
@@ -278,7 +281,7 @@ describe('the runtime directory', () => {
     const text = waitingConfig(at('none'))
     const agent = await metabindd('--config', await configFile('c.toml', text))
     expect(agent.code).toBe(1)
-    expect(agent.stderr).toMatch(/cannot be read or written.*ENOENT.*Check the directory/)
+    expect(agent.stderr).toMatch(/does not exist\. \S+\/none .*RuntimeDirectory=/)
   })
 })
 

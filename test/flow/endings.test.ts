@@ -142,7 +142,8 @@ test.each([
 
 test('an agent that cannot begin says so in its log, too', async () => {
   const config = join(directory, 'unusable.toml')
-  await writeFile(config, '[tpm]\nek_anchors = "/nonexistent/anchors"\n')
+  const directories = `[directories]\nruntime = "${directory}"\nstate = "${directory}"\n`
+  await writeFile(config, `[tpm]\nek_anchors = "/nonexistent/anchors"\n${directories}`)
   const { child, records } = startAgentProcess([config])
   expect(await once(child, 'close')).toEqual([1, null])
   expect(records.map(({ msg }) => msg)).toEqual(['starting', 'cannot go on'])

@@ -248,7 +248,8 @@ describe('at the start', () => {
     if (policy !== 'none') await writeFile(file, policy)
     await writeFile(
       config,
-      `[policy]\nfile = "${file}"\n[listen]\nadmin_socket = "${where}/a.sock"\n`,
+      `[policy]\nfile = "${file}"\n[listen]\nadmin_socket = "${where}/a.sock"\n` +
+        `[directories]\nruntime = "${where}"\nstate = "${where}"\n`,
     )
     const agent = startAgentProcess([config], more)
     const code = await new Promise((resolve) => agent.child.once('exit', resolve))

@@ -28,15 +28,14 @@ async function watchedInstance(env: NodeJS.ProcessEnv = {}, config = ''): Promis
   return { instance, systemd }
 }
 
-/** An agent that begins with this configuration alone. */
+/** An agent that begins with this configuration alone; `HERE` in it is the test's directory. */
 async function failing(config: string): Promise<{ agent: AgentProcess; systemd: NotifySocket }> {
   const directory = await mkdtemp('/tmp/metabind-notify-')
   const [path, file] = [join(directory, 'notify'), join(directory, 'a.toml')]
   for (const name of ['run', 'state']) await mkdir(join(directory, name))
-  await writeFile(
-    file,
-    `${config}\n[directories]\nruntime = "${directory}/run"\nstate = "${directory}/state"\n`,
-  )
+  const directories = '[directories]\nruntime = "HERE/run"\nstate = "HERE/state"\n'
+  const text = config.includes('[directories]') ? config : `${config}\n${directories}`
+  await writeFile(file, text.replaceAll('HERE', directory))
   const systemd = await listenForNotify(path)
   const agent = startAgentProcess([file], { env: { NOTIFY_SOCKET: path } })
   onTestFinished(async () => {
@@ -67,6 +66,16 @@ test.each([
     'a configuration that is not valid',
     'nothing = true',
     /The configuration is not valid\..*nothing/,
+  ],
+  [
+    'a runtime directory that nobody made',
+    '[directories]\nruntime = "HERE/none"\nstate = "HERE/state"',
+    /directory of the agent does not exist\. \S+\/none .*RuntimeDirectory=/,
+  ],
+  [
+    'a state directory that nobody made',
+    '[directories]\nruntime = "HERE/run"\nstate = "HERE/none"',
+    /directory of the agent does not exist\. \S+\/none .*StateDirectory=/,
   ],
   ['a directory that is unsafe', '[audit]\nfile = "/dev/null"', /unsafe owner, mode or kind/],
   ['a socket of another', '[listen]\nadmin_socket = "/dev/null"', /cannot listen on its socket/],
