@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, type StdioOptions } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -75,8 +75,7 @@ function fetched(name: string, cache: string): string {
   const file = join(cache, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`)
   if (!existsSync(file)) {
     mkdirSync(cache, { recursive: true })
-    const args = ['pack', '--silent', `${name}@${version}`, '--pack-destination', cache]
-    execFileSync('npm', args, { stdio: ['ignore', 'ignore', 'inherit'], timeout: 300_000 })
+    fetch(`${name}@${version}`, cache)
   }
   const [algorithm = '', digest] = integrity.split('-', 2)
   const found = createHash(algorithm).update(readFileSync(file)).digest('base64')
@@ -85,6 +84,20 @@ function fetched(name: string, cache: string): string {
     throw new Error(`${name}@${version} is not what package-lock.json names`)
   }
   return file
+}
+
+/** By the npm of the machine with its own Node: that of Debian 11 does not run on ours. */
+function fetch(nameAtVersion: string, directory: string): void {
+  const env = { ...process.env, PATH: process.env.METABIND_MACHINE_PATH ?? process.env.PATH }
+  const stdio: StdioOptions = ['ignore', 'ignore', 'inherit']
+  process.stderr.write(`fetching ${nameAtVersion}\n`)
+  try {
+    // In the directory: the npm of Debian 11 has no --pack-destination.
+    const args = ['pack', '--silent', nameAtVersion]
+    execFileSync('npm', args, { cwd: directory, env, stdio, timeout: 300_000 })
+  } catch (error) {
+    throw new Error(`npm could not fetch ${nameAtVersion}: is there a network?`, { cause: error })
+  }
 }
 
 function locked(name: string): Locked {
