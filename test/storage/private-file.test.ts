@@ -13,13 +13,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, type TestContext, test } from 'vitest'
 import {
   createPrivateFile,
   readPrivateFile,
   writePrivateFile,
 } from '../../src/storage/private-file.ts'
 import { loadSalt } from '../../src/token/salt.ts'
+import { requireRoot } from '../harness/root.ts'
 
 const SOURCE = new URL('../../src/storage/private-file.ts', import.meta.url).href
 
@@ -39,14 +40,15 @@ const put = (bytes: Buffer = SALT, mode = 0o600) => {
 }
 
 // Each is refused for what it is, before a byte of it is believed.
-const UNSAFE: readonly (readonly [string, () => void])[] = [
+const UNSAFE: readonly (readonly [string, (context: TestContext) => void])[] = [
   ['readable by the group', () => put(SALT, 0o640)],
   ['readable by all', () => put(SALT, 0o604)],
   ['writable by the group', () => put(SALT, 0o620)],
   ['executable by all', () => put(SALT, 0o601)],
   [
     "another user's",
-    () => {
+    (context) => {
+      requireRoot(context, 'a file is given to another user')
       put()
       chownSync(file, NOBODY, NOBODY)
     },
@@ -77,8 +79,8 @@ describe('reading a private file', () => {
     expect(readPrivateFile(file, 32)).toEqual(SALT)
   })
 
-  test.each(UNSAFE)('is refused where it is %s', (_what, make) => {
-    make()
+  test.for(UNSAFE)('is refused where it is %s', ([, make], context) => {
+    make(context)
     expect(() => readPrivateFile(file, 32)).toThrow(
       expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }),
     )
@@ -183,8 +185,8 @@ describe('the salt', () => {
     expect(() => loadSalt(directory)).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
   })
 
-  test.each(UNSAFE)('is refused where it is %s', (_what, make) => {
-    make()
+  test.for(UNSAFE)('is refused where it is %s', ([, make], context) => {
+    make(context)
     expect(() => loadSalt(directory)).toThrow(expect.objectContaining({ code: 'DIRECTORY_UNSAFE' }))
   })
 
