@@ -33,6 +33,20 @@ export const RPM_DISTRIBUTIONS: readonly RpmDistribution[] = [
     source: `${OPENELA}, branch el8 (e6b5ffe of glibc, 47acb23 of gcc)`,
   },
   {
+    name: 'Alibaba Cloud Linux 3',
+    tpm2Tss: '2.3.2',
+    sysSoname: 0,
+    glibc: 32,
+    gcc: 10,
+    systemd: 239,
+    rpm: '4.14.3',
+    source:
+      'alibabacloud.com/help/en/alinux: differences between Alibaba Cloud Linux 3 and CentOS 7, July 2024 ' +
+      '(glibc 2.32-1.16.al8, gcc 10.2.1-3.8.al8, systemd 239-74.0.3.al8), and its first release notes: ' +
+      'compatible with RHEL 8',
+    assumed: 'tpm2-tss and rpm of RHEL 8, and libatomic',
+  },
+  {
     name: 'RHEL 9 and its rebuilds',
     tpm2Tss: '3.2.2',
     sysSoname: 1,
@@ -105,10 +119,32 @@ export interface DebDistribution {
   /** The package that apt must say is missing, where the installation has to be refused. */
   readonly refused?: string
   readonly source: string
+  readonly assumed?: string
 }
 
-const UBUNTU_22_04 = '3.2.0-1ubuntu1'
-const UBUNTU_24_04 = '4.0.1-7.1ubuntu5.1'
+// The page of each package there has its version on amd64, as of autumn 2026 or, for 20.04, of 2025.
+const UBUNTU = (codename: string) => `packages.ubuntu.com/${codename}/`
+const TPM2_TSS = 'the advisory USN-6796-1 on tpm2-tss'
+
+/** libgcc-s1 and libatomic1 are built with libstdc++6, of one source. */
+function compiler(version: string) {
+  return { 'libstdc++6': version, 'libgcc-s1': version, libatomic1: version }
+}
+
+/** The libraries of one tpm2-tss. */
+function tpm2Tss(names: readonly string[], version: string) {
+  return Object.fromEntries(names.map((name) => [`libtss2-${name}`, version]))
+}
+
+// With times of 64 bits.
+const NAMES_T64 = [
+  'esys-3.0.2-0t64',
+  'sys1t64',
+  'mu-4.0.1-0t64',
+  'rc0t64',
+  'tctildr0t64',
+  'tcti-device0t64',
+]
 
 export const DEB_DISTRIBUTIONS: readonly DebDistribution[] = [
   { name: 'Debian 11', suite: 'bullseye', source: "the release's index" },
@@ -116,38 +152,50 @@ export const DEB_DISTRIBUTIONS: readonly DebDistribution[] = [
   { name: 'Debian 13', suite: 'trixie', source: "the release's index" },
   {
     name: 'Ubuntu 20.04',
-    packages: { libc6: '2.31', 'libstdc++6': '10', 'libtss2-esys0': '2.3.2-1', systemd: '245' },
+    packages: {
+      libc6: '2.31-0ubuntu9.17',
+      systemd: '245.4-4ubuntu3.20',
+      ...compiler('10.5.0-1ubuntu1~20.04'),
+      'libtss2-esys0': '2.3.2-1ubuntu0.20.04.2',
+    },
     refused: 'libtss2-esys-3.0.2-0',
-    source: 'logs of apt on Ubuntu 20.04: libtss2-esys0 2.3.2-1 holds all libraries of tpm2-tss',
+    source: `${UBUNTU('focal-updates')}, and ${TPM2_TSS}: libtss2-esys0 has all libraries`,
   },
   {
     name: 'Ubuntu 22.04',
     packages: {
-      libc6: '2.35',
-      'libstdc++6': '12',
-      systemd: '249',
-      'libtss2-esys-3.0.2-0': UBUNTU_22_04,
-      'libtss2-sys1': UBUNTU_22_04,
-      'libtss2-mu0': UBUNTU_22_04,
-      'libtss2-rc0': UBUNTU_22_04,
-      'libtss2-tctildr0': UBUNTU_22_04,
-      'libtss2-tcti-device0': UBUNTU_22_04,
+      libc6: '2.35-0ubuntu3.15',
+      systemd: '249.11-0ubuntu3.22',
+      'tpm-udev': '0.6',
+      ...compiler('12.3.0-1ubuntu1~22.04.3'),
+      ...tpm2Tss(
+        ['esys-3.0.2-0', 'sys1', 'mu0', 'rc0', 'tctildr0', 'tcti-device0'],
+        '3.2.0-1ubuntu1.1',
+      ),
     },
-    source: 'lists of installed packages of Ubuntu 22.04 (libtss2-sys1, libtss2-mu0)',
+    source: `${UBUNTU('jammy')}, and ${TPM2_TSS}`,
   },
   {
     name: 'Ubuntu 24.04',
     packages: {
-      libc6: '2.39',
-      'libstdc++6': '14',
-      systemd: '255',
-      'libtss2-esys-3.0.2-0t64': UBUNTU_24_04,
-      'libtss2-sys1t64': UBUNTU_24_04,
-      'libtss2-mu-4.0.1-0t64': UBUNTU_24_04,
-      'libtss2-rc0t64': UBUNTU_24_04,
-      'libtss2-tctildr0t64': UBUNTU_24_04,
-      'libtss2-tcti-device0t64': UBUNTU_24_04,
+      libc6: '2.39-0ubuntu8.9',
+      systemd: '255.4-1ubuntu8.17',
+      'tpm-udev': '0.6ubuntu1',
+      ...compiler('14.2.0-4ubuntu2~24.04.1'),
+      ...tpm2Tss(NAMES_T64, '4.0.1-7.1ubuntu5.1'),
     },
-    source: 'lists of installed packages of Ubuntu 24.04',
+    source: `${UBUNTU('noble')}, and ${TPM2_TSS}`,
+  },
+  {
+    name: 'Ubuntu 26.04',
+    packages: {
+      libc6: '2.43-2ubuntu2.3',
+      systemd: '259.5-0ubuntu3.4',
+      'tpm-udev': '4.1.3-6',
+      ...compiler('16-20260322-1ubuntu1'),
+      ...tpm2Tss(NAMES_T64, '4.1.3-6'),
+    },
+    source: `${UBUNTU('resolute')}: tpm2-tss names its libraries`,
+    assumed: 'the name of libtss2-tctildr, which is that of 25.04',
   },
 ]

@@ -9,9 +9,6 @@ import { DEB_DISTRIBUTIONS, type DebDistribution } from './distributions.ts'
  * the index of a Debian release, or in one made of the packages of the table.
  */
 
-// In every release of both, under these names.
-const EVERYWHERE = { 'libgcc-s1': '10', libatomic1: '10', 'tpm-udev': '0.4' }
-
 /** The mirror that this machine's own apt asks. */
 function debianMirror(): string {
   const args = ['indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages']
@@ -23,7 +20,7 @@ function debianMirror(): string {
 
 function source(row: DebDistribution, work: string): string {
   if (row.suite !== undefined) return `deb ${debianMirror()} ${row.suite} main\n`
-  const packages = Object.entries({ ...EVERYWHERE, ...row.packages })
+  const packages = Object.entries(row.packages ?? {})
   const index = packages.map(
     ([name, version]) =>
       `Package: ${name}\nVersion: ${version}\nArchitecture: amd64\nMaintainer: none\nFilename: none\nSize: 1\nSHA256: ${'0'.repeat(64)}\nDescription: none\n`,
