@@ -17,6 +17,7 @@ says() {
 shown() {
   timeout 60 systemctl status --no-pager metabindd.service 2>&1 | head -14 | while read -r line; do note "| $line"; done
 }
+# Does not wait: it will not become ready.
 restart() { timeout "$patience" systemctl restart --no-block metabindd.service; }
 good() { is "$1" 200 "$(ask "$token" latest/meta-data/instance-id)"; }
 serves() {
@@ -56,7 +57,7 @@ first() {
 
   step '/run mounted noexec'
   mount -o remount,noexec /run
-  restart
+  timeout "$patience" systemctl restart metabindd.service
   holds 'with /run mounted noexec the agent becomes ready' ready
   good 'and serves'
   mount -o remount,exec /run
@@ -81,19 +82,42 @@ proc_of_agent() {
   note "/proc of the agent: $(sed -n 's/.* \/proc [^-]*- //p' "/proc/$(main_pid)/mountinfo" | head -1)"
   note "as its user: $(setpriv --reuid metabind --regid metabind --init-groups cat /proc/1/cgroup 2>&1)"
 }
+sees_callers() {
+  is "$1" caller.service "$(unit_of --unix-socket "$metadata" http://metadata)"
+}
 hidepid() {
   serves 'the agent becomes ready'
   mount -o remount,hidepid=2 /proc
+  # From 247 on systemd gives the agent a /proc of its own, as the unit protects parts of it.
+  if [ "$systemd" -ge 247 ]; then
+    timeout "$patience" systemctl restart metabindd.service
+    holds 'with hidepid=2 a restarted agent becomes ready' ready
+    good 'and takes the tokens from before'
+    sees_callers 'and sees of others what it needs'
+  else
+    restart
+    says 'with hidepid=2 the status says so' 'cannot see in /proc'
+    mount -o remount,hidepid=2,gid="$(id -g metabind)" /proc
+    holds 'with gid= of the agent it becomes ready, without being asked to' ready
+    good 'and takes the tokens from before'
+  fi
+  proc_of_agent
+
+  since 247 'ProtectProc=' || return
+  step 'ProtectProc=invisible'
+  mkdir -p /etc/systemd/system/metabindd.service.d
+  printf '[Service]\nProtectProc=invisible\n' >/etc/systemd/system/metabindd.service.d/proc.conf
+  timeout "$patience" systemctl daemon-reload
   restart
-  says 'with hidepid=2 the status says so' 'cannot see in /proc'
-  proc_of_agent
-  shown
-  until_true 60 sh -c '[ "$(systemctl show -p NRestarts --value metabindd.service)" -ge 2 ]'
+  says 'where /proc hides callers the status says so' 'cannot see in /proc'
+  until_true 120 sh -c '[ "$(systemctl show -p NRestarts --value metabindd.service)" -ge 2 ]'
   says 'and goes on to say it after a restart' 'cannot see in /proc'
-  mount -o remount,hidepid=2,gid="$(id -g metabind)" /proc
-  holds 'with gid= of the agent it becomes ready, without being asked to' ready
-  good 'and takes the tokens from before'
+  shown
   proc_of_agent
+  rm -r /etc/systemd/system/metabindd.service.d
+  timeout "$patience" systemctl daemon-reload
+  holds 'when that is mended the agent becomes ready, without being asked to' ready
+  good 'and takes the tokens from before'
 }
 
 late_tpm() {
