@@ -62,6 +62,16 @@ function partOfRuntime({ name, version, licence }: RuntimePart, nodeLicence: str
   return section(title, `Below, in the licence of Node.js, under "${named}".`)
 }
 
+/** What holds for the whole of several works: each of their licences. */
+export function allLicences(licences: readonly string[]): string {
+  const each = [...new Set(licences)].sort()
+  return each
+    .map((licence) =>
+      licence.includes(' OR ') ? `(${licence.replace(/^\((.*)\)$/, '$1')})` : licence,
+    )
+    .join(' AND ')
+}
+
 function section(title: string, text: string): string {
   return `${'-'.repeat(78)}\n${title}\n\n${text.trimEnd()}\n`
 }

@@ -46,6 +46,7 @@ export function buildRpm(
     metabind_version: release.packageVersion,
     metabind_maintainer: release.maintainer,
     metabind_homepage: release.homepage,
+    metabind_licence: tree.licence,
     metabind_tree: tree.directory,
     _rpmdir: output,
     _rpmfilename: '%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm',

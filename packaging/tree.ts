@@ -6,7 +6,7 @@ import { bundle } from './bundle.ts'
 import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts'
 import { configKeys, configReference } from './config-reference.ts'
 import { readCommand, readHelp } from './help-text.ts'
-import { type Component, components, copyrightFile } from './licences.ts'
+import { allLicences, type Component, components, copyrightFile } from './licences.ts'
 import { commandPage, configPage, daemonPage } from './manual.ts'
 import type { Release } from './release.ts'
 import { type Architecture, lockedVersion, nodeLicence, placeRuntime } from './runtime.ts'
@@ -17,6 +17,8 @@ import { sbom } from './sbom.ts'
 export interface Tree {
   readonly directory: string
   readonly copyright: string
+  /** Of everything in it, as an SPDX expression. */
+  readonly licence: string
   /** Where Node.js is in there. */
   readonly runtime: string
   /** Absolute names of configuration files. */
@@ -107,6 +109,9 @@ export async function layTree(
     directory,
     runtime: `${LIBRARY}/bin/node`,
     copyright: copyrightFile(parts, node, compiledIn),
+    licence: allLicences(
+      ['Apache-2.0', node.licence].concat([...parts, ...compiledIn].map(({ licence }) => licence)),
+    ),
     configFiles: Object.keys(CONFIG_FILES).map((path) => `/${path}`),
   }
 }

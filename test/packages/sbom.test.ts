@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Spec, Validation } from '@cyclonedx/cyclonedx-library'
 import { expect, test } from 'vitest'
-import { components, copyrightFile } from '../../packaging/licences.ts'
+import { allLicences, components, copyrightFile } from '../../packaging/licences.ts'
 import { runtimeParts } from '../../packaging/runtime-parts.ts'
 import { sbom } from '../../packaging/sbom.ts'
 import { withoutWords } from './licence-texts.ts'
@@ -96,4 +96,9 @@ test('each component of the SBOM has the words of its licence in the package', (
 test('a part of Node whose licence has no words is not shipped', () => {
   const novel = { name: 'novel', version: '1', licence: 'MIT', cpe: undefined }
   expect(() => copyrightFile(PACKAGES, NODE, [novel])).toThrow('words of the licence of novel')
+})
+
+test('the licence of an RPM is those of everything in it', () => {
+  const licences = ['MIT', '(MIT OR CC0-1.0)', 'Apache-2.0', 'MIT']
+  expect(allLicences(licences)).toBe('(MIT OR CC0-1.0) AND Apache-2.0 AND MIT')
 })
