@@ -1,5 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { entriesOf, rpmChangelog } from './changelog.ts'
 import { filesIn } from './deb.ts'
@@ -9,7 +16,7 @@ import type { Tree } from './tree.ts'
 
 export const ZSH_FOLDER = 'usr/share/zsh/site-functions'
 
-/** Folders of the package, and those of shells that may not be installed; others are not ours. */
+/** Folders of the package, and those of shells and of SELinux, which may not be installed; others are not ours. */
 const OWN_FOLDERS = [
   'usr/lib/metabind',
   'etc/metabind',
@@ -17,6 +24,7 @@ const OWN_FOLDERS = [
   'usr/share/doc/metabind',
   'usr/share/metabind',
   'usr/share/licenses/metabind',
+  'usr/share/selinux',
   'usr/share/fish',
   'usr/share/zsh',
 ]
@@ -34,6 +42,11 @@ export function buildRpm(
   mkdirSync(licences, { recursive: true })
   writeFileSync(join(licences, 'THIRD-PARTY'), tree.copyright)
   copyFileSync(join(release.root, 'LICENSE'), join(licences, 'LICENSE'))
+  const policies = join(tree.directory, 'usr/share/selinux/packages/metabind')
+  mkdirSync(policies, { recursive: true })
+  for (const file of readdirSync(join(release.root, 'packaging/selinux'))) {
+    writeFileSync(join(policies, file), readFileSync(join(release.root, 'packaging/selinux', file)))
+  }
 
   const spec = join(work, 'metabind.spec')
   const text = readFileSync(join(release.root, 'packaging/rpm/metabind.spec'), 'utf8')
