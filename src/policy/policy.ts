@@ -1,5 +1,6 @@
 import type { Caller } from '../caller/caller.ts'
 import type { PathPattern, Pattern } from './pattern.ts'
+import { type RuleIndex, ruleIndex } from './rule-index.ts'
 
 /** Who may read what: rules in order, and what holds if none of them speaks. */
 export interface Policy {
@@ -54,7 +55,13 @@ export const NATIVE_SECRET_PATHS = ['/metabind/v1/identity/**']
  * @param path canonical
  */
 export function decide(policy: Policy, caller: Caller, path: string): Decision {
-  const rule = policy.rules.find((one) => mismatch(one, caller, path) === undefined)
+  const rule = indexOf(policy)
+    .candidates(path, {
+      uid: caller.uid,
+      gids: [caller.gid, ...caller.groups],
+      unit: caller.unit ?? NONE,
+    })
+    .find((one) => mismatch(one, caller, path) === undefined)
   if (rule === undefined) return decideByDefault(policy, caller, path)
   const verb = rule.effect === 'allow' ? 'allows' : 'denies'
   return {
@@ -62,6 +69,17 @@ export function decide(policy: Policy, caller: Caller, path: string): Decision {
     rule: rule.number,
     why: `rule ${rule.number} (${rule.name}) ${verb} it`,
   }
+}
+
+const indexes = new WeakMap<readonly Rule[], RuleIndex<Rule>>()
+
+/** Made when a policy is first asked. */
+function indexOf({ rules }: Policy): RuleIndex<Rule> {
+  const known = indexes.get(rules)
+  if (known !== undefined) return known
+  const made = ruleIndex(rules)
+  indexes.set(rules, made)
+  return made
 }
 
 /**
