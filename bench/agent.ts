@@ -1,21 +1,24 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
 import { request } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { startSwtpm } from '../native/tpm2-js/test/swtpm.ts'
 import { startSimulator } from '../src/simulate/simulator.ts'
+import { layLibrary } from '../test/harness/library.ts'
+import { unitLimits } from '../test/harness/unit-file.ts'
 import type { Server } from './servers.ts'
 
-const DAEMON = fileURLToPath(new URL('../src/daemon.ts', import.meta.url))
-const TTL_HEADER = 'X-aliyun-ecs-metadata-token-ttl-seconds'
+export const TTL_HEADER = 'X-aliyun-ecs-metadata-token-ttl-seconds'
 export const TOKEN_HEADER = 'X-aliyun-ecs-metadata-token'
 const READY_MS_MAX = 30_000
 
-/** A real agent with a software TPM and a simulated cloud. Its log goes to a file. */
+/** An agent as it is packaged, with a software TPM and a simulated cloud. Its log goes to a file. */
 export interface BenchAgent extends Server {
+  readonly admin: string
   readonly pid: number
   readonly upstream: string
   readonly readyMs: number
@@ -23,7 +26,34 @@ export interface BenchAgent extends Server {
   token(): Promise<string>
 }
 
-export async function startAgent(directory: string, config = ''): Promise<BenchAgent> {
+let laid: Promise<string> | undefined
+
+/** What the package installs below /usr/lib, made once a run. */
+export function library(): Promise<string> {
+  laid ??= mkdtemp(join(tmpdir(), 'metabind-library-')).then((directory) => {
+    process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
+    return layLibrary(directory)
+  })
+  return laid
+}
+
+/** What its unit starts. */
+async function daemonCommand(): Promise<readonly string[]> {
+  const directory = await library()
+  return [join(directory, 'bin/node'), ...unitLimits().v8Flags, join(directory, 'metabindd.cjs')]
+}
+
+/**
+ * Starts an agent and waits for its first answer.
+ *
+ * @param config TOML, behind what names its sockets and directories
+ * @param through what to put before its command
+ */
+export async function startAgent(
+  directory: string,
+  config = '',
+  through: readonly string[] = [],
+): Promise<BenchAgent> {
   const at = (name: string) => join(directory, name)
   for (const name of ['tpm', 'run', 'state']) mkdirSync(at(name), { recursive: true })
   const tpm = await startSwtpm({ dir: at('tpm') })
@@ -31,10 +61,14 @@ export async function startAgent(directory: string, config = ''): Promise<BenchA
   writeFileSync(at('cloud.pem'), cloud.certificatePem)
   writeFileSync(at('agent.toml'), `${configOf(directory, tpm.tcti, cloud.url)}\n${config}`)
   const log = openSync(at('agent.log'), 'w')
+  const [file = '', ...args] = [
+    ...through,
+    ...(await daemonCommand()),
+    '--config',
+    at('agent.toml'),
+  ]
   const startedAtMs = performance.now()
-  const child = spawn(process.execPath, [DAEMON, '--config', at('agent.toml')], {
-    stdio: ['ignore', log, log],
-  })
+  const child = spawn(file, args, { stdio: ['ignore', log, log] })
   closeSync(log)
   const socket = at('metadata.sock')
   const isReady = () =>
@@ -51,7 +85,15 @@ export async function startAgent(directory: string, config = ''): Promise<BenchA
   const readyMs = performance.now() - startedAtMs
   const pid = child.pid ?? 0
   return {
-    ...{ name: 'metabind', socket, pid, pids: [pid], readyMs, upstream: cloud.url },
+    ...{
+      name: 'metabind',
+      socket,
+      admin: at('admin.sock'),
+      pid,
+      pids: [pid],
+      readyMs,
+      upstream: cloud.url,
+    },
     token: () => ask(socket, 'PUT', '/latest/api/token', { [TTL_HEADER]: '21600' }),
     stop: async () => {
       child.kill('SIGTERM')

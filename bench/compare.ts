@@ -12,70 +12,78 @@ export interface Row {
 /** A server and what it is asked. */
 export interface Contestant {
   readonly server: Server
-  readonly name?: string
-  readonly ask: Omit<Load, 'socket' | 'connections' | 'seconds' | 'directory'>
-  /** Sixteen if left out. */
-  readonly connections?: number
+  readonly question: string
+  readonly ask: Omit<Load, 'socket' | 'connections' | 'isNewEach' | 'seconds' | 'directory'>
+  readonly connections: number
+  readonly isNewEach?: boolean
+  /** Compared with those of the same name only. */
+  readonly among?: string
 }
 
-const ROUNDS = 5
-const SECONDS = 2
-const CONNECTIONS = 16
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5)
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 1)
 
 interface Round {
-  readonly perSecond: number
   readonly cpuUs: number
   readonly loaded: Loaded
 }
 
-/** Each in turn, round after round, so that what disturbs the machine disturbs all of them. */
+/**
+ * Each in turn, round after round, so that what disturbs the machine disturbs all of them. The ratios are to
+ * the first contestant that is asked in the same way.
+ */
 export async function compare(
-  question: string,
   directory: string,
   contestants: readonly Contestant[],
 ): Promise<Row[]> {
   const rounds = contestants.map((): Round[] => [])
   for (let round = 0; round <= ROUNDS; round += 1) {
+    process.stderr.write(`round ${round} of ${ROUNDS}\n`)
     for (const [at, contestant] of contestants.entries()) {
       const measured = await measure(contestant, directory)
       // The first round only warms up.
       if (round > 0) rounds[at]?.push(measured)
     }
   }
-  const [first = []] = rounds
-  return contestants.map((contestant, at) => rowOf(question, contestant, rounds[at] ?? [], first))
+  return contestants.map((contestant, at) => {
+    const first = contestants.findIndex(
+      (other) => wayOf(other) === wayOf(contestant) && other.among === contestant.among,
+    )
+    return rowOf(contestant, rounds[at] ?? [], rounds[first] ?? [])
+  })
+}
+
+/** How a server is asked, in words. */
+function wayOf({ connections, isNewEach }: Contestant): string {
+  return isNewEach ? 'new connections' : `${connections} kept`
 }
 
 async function measure(contestant: Contestant, directory: string): Promise<Round> {
-  const { server, ask, connections = CONNECTIONS } = contestant
+  const { server, ask, connections, isNewEach = false } = contestant
   const before = cpuSeconds(server.pids)
   const loaded = await load({
     ...ask,
-    ...{ socket: server.socket, connections, seconds: SECONDS, directory },
+    ...{ socket: server.socket, connections, isNewEach, seconds: SECONDS, directory },
   })
   const used = cpuSeconds(server.pids) - before
-  return { loaded, perSecond: loaded.perSecond, cpuUs: (used / loaded.requests) * 1e6 }
+  return { loaded, cpuUs: (used / loaded.requests) * 1e6 }
 }
 
-function rowOf(
-  question: string,
-  { server, name = server.name }: Contestant,
-  rounds: readonly Round[],
-  first: readonly Round[],
-): Row {
+function rowOf(contestant: Contestant, rounds: readonly Round[], first: readonly Round[]): Row {
   const of = (part: (round: Round) => number, all = rounds) => median(all.map(part))
   const cpuUs = of((round) => round.cpuUs)
+  const p99Ms = of((round) => round.loaded.p99Ms)
   return {
-    question,
-    subject: name,
+    question: contestant.question,
+    subject: `${contestant.server.name}, ${wayOf(contestant)}`,
     values: {
-      'CPU µs/request': round(cpuUs),
-      'of the first': round(cpuUs / of((round) => round.cpuUs, first)),
-      'requests/s': Math.round(of((round) => round.perSecond)),
-      'p99 ms': round(of((round) => round.loaded.p99Ms)),
-      answers: Object.entries(rounds.at(-1)?.loaded.statuses ?? {})
-        .map(([kind, count]) => `${kind} ${count}`)
-        .join(' '),
+      'CPU µs': round(cpuUs),
+      'x bare': round(cpuUs / of((round) => round.cpuUs, first)),
+      '1/s': Math.round(of((round) => round.loaded.perSecond)),
+      'p50 ms': round(of((round) => round.loaded.p50Ms)),
+      'p99 ms': round(p99Ms),
+      'p99 x bare': round(p99Ms / of((round) => round.loaded.p99Ms, first)),
+      answers: Object.keys(rounds.at(-1)?.loaded.statuses ?? {}).join(' '),
     },
   }
 }

@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+const NEW_CONNECTIONS = fileURLToPath(new URL('./new-connections.ts', import.meta.url))
 
-/** What h2load is asked to do: HTTP/1.1 on a Unix socket, connections kept open. */
+/** What a server is asked: HTTP/1.1 on a Unix socket. */
 export interface Load {
   readonly socket: string
   readonly path?: string
@@ -14,6 +16,8 @@ export interface Load {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly connections: number
+  /** A new connection for each request; h2load, which keeps them, does not do that. */
+  readonly isNewEach?: boolean
   readonly seconds?: number
   readonly requests?: number
   readonly uid?: number
@@ -34,6 +38,7 @@ let count = 0
 
 /** Loads a server and waits for the end. */
 export async function load(what: Load): Promise<Loaded> {
+  if (what.isNewEach) return loadByNewConnections(what)
   count += 1
   const name = join(what.directory, `h2load-${process.pid}-${count}`)
   const log = `${name}.log`
@@ -52,6 +57,15 @@ export async function load(what: Load): Promise<Loaded> {
     rmSync(log, { force: true })
     rmSync(`${name}.in`, { force: true })
   }
+}
+
+async function loadByNewConnections(what: Load): Promise<Loaded> {
+  const { method = 'GET', path = '/', headers = {}, seconds = 1 } = what
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const text = `${method} ${path} HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\n${lines.join('')}\r\n`
+  const args = [NEW_CONNECTIONS, what.socket, text, String(what.connections), String(seconds)]
+  const { stdout } = await run(process.execPath, args)
+  return JSON.parse(stdout) as Loaded
 }
 
 function argumentsOf(what: Load, name: string, log: string): string[] {

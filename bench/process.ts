@@ -1,17 +1,23 @@
-import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 
-const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK']))
-
-/** User and system time of a process and its children that still run, from /proc/PID/stat. */
+/** What the threads of processes have run, in user and system mode, as the scheduler counts it: in nanoseconds. */
 export function cpuSeconds(pids: readonly number[]): number {
-  const ticks = pids.map((pid) => {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /, '')
-      .split(' ')
-    return Number(fields[11]) + Number(fields[12])
-  })
-  return ticks.reduce((sum, one) => sum + one, 0) / TICKS_PER_SECOND
+  const ns = pids.flatMap((pid) =>
+    readdirSync(`/proc/${pid}/task`).map((thread) =>
+      Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]),
+    ),
+  )
+  return ns.reduce((sum, one) => sum + one, 0) / 1e9
+}
+
+/** User and system time of a command, in milliseconds. @throws Error if it fails */
+export async function cpuMsOf(command: readonly string[]): Promise<number> {
+  const timed = ['-c', 'TIMEFORMAT="%3U %3S"; time "$@" >/dev/null', 'bash', ...command]
+  const { stderr } = await promisify(execFile)('bash', timed)
+  const [user, system] = stderr.trim().split(' ').map(Number)
+  return ((user ?? Number.NaN) + (system ?? Number.NaN)) * 1000
 }
 
 export function residentMib(pid: number): number {

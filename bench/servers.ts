@@ -14,7 +14,9 @@ export interface Server {
   stop(): Promise<void>
 }
 
-const BARE = fileURLToPath(new URL('./bare-server.ts', import.meta.url))
+const FASTIFY = fileURLToPath(new URL('./peers/fastify-server.ts', import.meta.url))
+const GO = fileURLToPath(new URL('./peers/server.go', import.meta.url))
+const BARE = fileURLToPath(new URL('./peers/bare-server.ts', import.meta.url))
 
 /** node:http that answers every request with the same bytes, and does nothing else. */
 export function bareNode(directory: string, body: Buffer): Promise<Server> {
@@ -28,8 +30,26 @@ export function bareRelay(directory: string, url: string, token: string): Promis
   return bare('bare node relay', join(directory, 'relay.sock'), 'relay', url, token)
 }
 
-async function bare(name: string, socket: string, ...args: readonly string[]): Promise<Server> {
-  const child = spawn(process.execPath, [BARE, socket, ...args], { stdio: 'inherit' })
+function bare(name: string, socket: string, ...args: readonly string[]): Promise<Server> {
+  return serving(name, socket, process.execPath, [BARE, socket, ...args])
+}
+
+/** fastify that answers every request with the same bytes. */
+export function fastifyServer(directory: string, body: Buffer): Promise<Server> {
+  const file = join(directory, 'fastify-body')
+  writeFileSync(file, body)
+  const socket = join(directory, 'fastify.sock')
+  return serving('fastify', socket, process.execPath, [FASTIFY, socket, file])
+}
+
+async function serving(
+  name: string,
+  socket: string,
+  program: string,
+  args: readonly string[],
+  env = process.env,
+): Promise<Server> {
+  const child = spawn(program, args, { stdio: 'inherit', env })
   await answering(socket)
   return { name, socket, pids: [child.pid ?? 0], stop: () => end(child) }
 }
@@ -65,9 +85,15 @@ http {
 `
 }
 
-/** Go's net/http doing the same as bareNode, if there is a Go to build it. */
-export function goIsHere(): boolean {
-  return spawnSync('go', ['version']).status === 0
+/** Go's net/http with callers, tokens and a map, on one thread; undefined if there is no Go to build it. */
+export async function goServer(directory: string, body: Buffer): Promise<Server | undefined> {
+  if (spawnSync('go', ['version']).status !== 0) return undefined
+  const at = (name: string) => join(directory, name)
+  const env = { ...process.env, GOCACHE: at('go-cache'), GO111MODULE: 'off', GOMAXPROCS: '1' }
+  const built = spawnSync('go', ['build', '-o', at('go-server'), GO], { env, encoding: 'utf8' })
+  if (built.status !== 0) throw new Error(`go build: ${built.stderr}`)
+  writeFileSync(at('go-body'), body)
+  return serving('Go net/http', at('go.sock'), at('go-server'), [at('go.sock'), at('go-body')], env)
 }
 
 async function answering(socket: string): Promise<void> {

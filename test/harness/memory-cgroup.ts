@@ -8,6 +8,7 @@ const VERSIONS = [
     root: '/sys/fs/cgroup/memory',
     controller: 'memory.limit_in_bytes',
     limit: 'memory.limit_in_bytes',
+    now: 'memory.usage_in_bytes',
     peak: 'memory.max_usage_in_bytes',
     kills: 'memory.oom_control',
   },
@@ -15,6 +16,7 @@ const VERSIONS = [
     root: '/sys/fs/cgroup',
     controller: 'memory.max',
     limit: 'memory.max',
+    now: 'memory.current',
     peak: 'memory.peak',
     kills: 'memory.events',
   },
@@ -24,6 +26,8 @@ const VERSIONS = [
 export interface MemoryCgroup {
   /** What to put before a command to run it there, as root. */
   readonly prefix: readonly string[]
+  /** What is charged now. */
+  bytes(): Promise<number>
   /** The most that was charged at once. */
   peakBytes(): Promise<number>
   /** Processes that the kernel ended because the memory was used up. */
@@ -53,6 +57,7 @@ export async function makeMemoryCgroup(
     const enter = `echo $$ > ${directory}/cgroup.procs && exec "$@"`
     return {
       prefix: ['sh', '-c', enter, 'sh'],
+      bytes: async () => Number(await read(version.now)),
       peakBytes: async () => Number(await read(version.peak)),
       kills: async () => Number(/^oom_kill ([0-9]+)$/m.exec(await read(version.kills))?.[1]),
       remove: () => removeSoon(directory),

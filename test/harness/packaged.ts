@@ -1,9 +1,8 @@
-import { chmod, chown, copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { TestContext } from 'vitest'
-import { bundle } from '../../packaging/bundle.ts'
 import { type Instance, type InstanceOptions, startInstance } from './instance.ts'
+import { layLibrary } from './library.ts'
 import { type MemoryCgroup, makeMemoryCgroup } from './memory-cgroup.ts'
 import { asUser } from './networks.ts'
 import { requireRoot } from './root.ts'
@@ -18,7 +17,6 @@ import { unitLimits } from './unit-file.ts'
 export const AGENT_UID = 61_101
 // The sockets of swtpm are open to its group, root's.
 const TPM_GROUP = 0
-const KOFFI_FOLDER = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
 
 /** An instance whose agent is the packaged one. */
 export interface Packaged {
@@ -77,18 +75,6 @@ export async function startPackaged(
     await remove()
     throw error
   }
-}
-
-/** The bundle, koffi's native module and the runtime, as /usr/lib/metabind has them. */
-async function layLibrary(library: string): Promise<string> {
-  await mkdir(join(library, 'bin'), { recursive: true })
-  await bundle(library)
-  const native = createRequire(new URL('../../native/tpm2-js/package.json', import.meta.url))
-  const koffi = dirname(native.resolve(`@koromix/koffi-linux-${process.arch}`))
-  await copyFile(join(koffi, KOFFI_FOLDER, 'koffi.node'), join(library, 'koffi.node'))
-  // A copy: the project's folder need not be open to every user.
-  await copyFile(process.execPath, join(library, 'bin/node'))
-  return library
 }
 
 /** The folders that the agent writes to. */

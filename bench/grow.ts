@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { type BenchAgent, NO_LIMITS, startAgent, TOKEN_HEADER, TTL_HEADER } from './agent.ts'
+import type { Curve } from './chart.ts'
+import { type Row, round } from './compare.ts'
+import { type Load, load } from './load.ts'
+import { cpuSeconds, median, residentMib } from './process.ts'
+
+/** How the CPU of a cached read changes with how much of something there is. */
+
+const PATH = '/latest/meta-data/instance-id'
+const TURNS = 3
+const HOURS_24_MS = 86_400_000
+const STEPS = [1, 10, 100, 1000, 10_000]
+// As many as a policy may have.
+const RULE_STEPS = [1, 10, 100, 1000]
+// As many as an agent remembers: REVOCATIONS_MAX of src/token/revocations.ts.
+const REVOKED_STEPS = [1, 10, 100, 1000, 10_000, 32_768]
+const TOKEN_STEPS = [
+  1,
+  10,
+  100,
+  1000,
+  10_000,
+  100_000,
+  Number(process.env.BENCH_TOKENS ?? 1_000_000),
+]
+
+interface Point {
+  readonly agent: BenchAgent
+  readonly ask: Partial<Load>
+}
+
+type Axis = (directory: string) => AsyncGenerator<readonly [amount: number, point: Point]>
+
+export async function grow(directory: string): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const [name, axis] of Object.entries(AXES)) {
+    const home = join(directory, name.replaceAll(' ', '-'))
+    mkdirSync(home)
+    for await (const [amount, { agent, ask }] of axis(home)) {
+      const cpuUs = await costOf(agent, ask, home)
+      const values = { amount, 'CPU µs': round(cpuUs), 'RSS MiB': round(residentMib(agent.pid)) }
+      rows.push({ question: 'grow', subject: name, values })
+    }
+  }
+  return rows
+}
+
+/** A curve for each of the axes, in terms of its first point. */
+export function curvesOf(rows: readonly Row[]): Curve[] {
+  const numbers = rows
+    .filter(({ question }) => question === 'grow')
+    .map(({ subject, values }) => ({
+      subject,
+      x: Number(values.amount),
+      y: Number(values['CPU µs']),
+    }))
+  return [...Map.groupBy(numbers, ({ subject }) => subject)].map(([name, points]) => ({
+    name,
+    points: points.map(({ x, y }) => [x, round(y / (points[0]?.y ?? Number.NaN))] as const),
+  }))
+}
+
+async function costOf(agent: BenchAgent, ask: Partial<Load>, directory: string): Promise<number> {
+  const headers = { [TOKEN_HEADER]: await agent.token() }
+  const costs: number[] = []
+  for (let turn = 0; turn <= TURNS; turn += 1) {
+    const before = cpuSeconds([agent.pid])
+    const asked = {
+      socket: agent.socket,
+      path: PATH,
+      headers,
+      connections: 16,
+      seconds: 1,
+      directory,
+      ...ask,
+    }
+    const { requests, statuses } = await load(asked)
+    if (statuses['2xx'] !== requests) throw new Error(`refused: ${JSON.stringify(statuses)}`)
+    if (turn > 0) costs.push(((cpuSeconds([agent.pid]) - before) / requests) * 1e6)
+  }
+  return median(costs)
+}
+
+const AXES: Readonly<Record<string, Axis>> = {
+  'idle connections': async function* (directory) {
+    const limits = 'connections = 12000\nconnections_per_uid = 12000\n'
+    const agent = await startAgent(directory, `${NO_LIMITS}${limits}`)
+    const held: Socket[] = []
+    for (const amount of STEPS) {
+      while (held.length < amount) held.push(await opened(agent.socket))
+      yield [amount, { agent, ask: {} }]
+    }
+    for (const socket of held) socket.destroy()
+    await agent.stop()
+  },
+  'rules of the policy': async function* (directory) {
+    for (const amount of RULE_STEPS) {
+      const home = join(directory, String(amount))
+      mkdirSync(home)
+      const file = join(home, 'policy.toml')
+      writeFileSync(file, policyOf(amount), { mode: 0o644 })
+      const agent = await startAgent(home, `${NO_LIMITS}[policy]\nfile = ${JSON.stringify(file)}\n`)
+      yield [amount, { agent, ask: {} }]
+      await agent.stop()
+    }
+  },
+  'revoked tokens': async function* (directory) {
+    for (const amount of REVOKED_STEPS) {
+      const home = join(directory, String(amount))
+      mkdirSync(join(home, 'run'), { recursive: true, mode: 0o700 })
+      const endMs = Math.round(performance.now() + HOURS_24_MS * 365)
+      const tokens = Array.from({ length: amount }, () => [randomBytes(8).toString('hex'), endMs])
+      const file = { generation: '0'.repeat(32), tokens }
+      writeFileSync(join(home, 'run/revocations'), JSON.stringify(file), { mode: 0o600 })
+      const agent = await startAgent(home, NO_LIMITS)
+      yield [amount, { agent, ask: {} }]
+      await agent.stop()
+    }
+  },
+  'tokens made': async function* (directory) {
+    const agent = await startAgent(directory, NO_LIMITS)
+    let made = 0
+    for (const amount of TOKEN_STEPS) {
+      await mint(agent, amount - made, directory)
+      made = amount
+      yield [amount, { agent, ask: {} }]
+    }
+    await agent.stop()
+  },
+}
+
+async function mint({ socket }: BenchAgent, requests: number, directory: string): Promise<void> {
+  const headers = { [TTL_HEADER]: '21600' }
+  const connections = Math.min(16, requests)
+  await load({
+    socket,
+    path: '/latest/api/token',
+    method: 'PUT',
+    headers,
+    connections,
+    requests,
+    directory,
+  })
+}
+
+/** The last of them is for the path that is read. */
+function policyOf(amount: number): string {
+  const rules = Array.from({ length: amount }, (_, at) => {
+    const path = at === amount - 1 ? PATH : `/latest/meta-data/item-${at}/**`
+    return `[[rule]]\nname = "rule ${at}"\neffect = "allow"\npaths = ["${path}"]\n`
+  })
+  return `mode = "enforce"\n${rules.join('')}`
+}
+
+async function opened(path: string): Promise<Socket> {
+  const socket = connect(path)
+  await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+  return socket
+}

@@ -1,0 +1,18 @@
+import { copyFile, mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { bundle } from '../../packaging/bundle.ts'
+
+const KOFFI_FOLDER = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
+
+/** The bundle, koffi's native module and the runtime, as /usr/lib/metabind has them. */
+export async function layLibrary(library: string): Promise<string> {
+  await mkdir(join(library, 'bin'), { recursive: true })
+  await bundle(library)
+  const native = createRequire(new URL('../../native/tpm2-js/package.json', import.meta.url))
+  const koffi = dirname(native.resolve(`@koromix/koffi-linux-${process.arch}`))
+  await copyFile(join(koffi, KOFFI_FOLDER, 'koffi.node'), join(library, 'koffi.node'))
+  // A copy: the project's folder need not be open to every user.
+  await copyFile(process.execPath, join(library, 'bin/node'))
+  return library
+}
