@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Caller } from '../caller/caller.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
@@ -12,6 +12,7 @@ import {
   type OpenedToken,
   TTL_SECONDS_MAX,
 } from './claims.ts'
+import { randomParts } from './random-parts.ts'
 
 /** The token keys as the relay sees them. The TPM is behind whoever fills this, never behind a call. */
 export interface TokenKeys {
@@ -25,6 +26,8 @@ export interface TokenKeys {
 
 /** What a token can be bound to besides the instance. */
 export type Binding = 'uid' | 'unit'
+
+const nextRandom = randomParts()
 
 // A MAC cut to half of its length still has 128 bits (RFC 2104, section 5).
 const HALF_MAC_BYTES = MAC_BYTES / 2
@@ -135,7 +138,7 @@ function issue(
     iidPrefix: keys.iidPrefix,
     expiresAtMs: Math.floor(nowMs) + ttlSeconds * 1000,
     uid: caller.uid,
-    random: randomBytes(8).toString('hex'),
+    random: nextRandom(),
   })
   return new Secret(
     encodeToken(covered, sealed(key, covered, boundTo.unit ? caller.unit : undefined)),
