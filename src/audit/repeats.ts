@@ -16,8 +16,8 @@ const REPEATS_MAX = 2048
 interface Repeated {
   readonly owner: Owner
   record: AuditRecord
-  /** Of the last that was counted. */
-  time: string
+  /** When the last that was counted happened, by the wall clock. */
+  atMs: number
   /** Since one was written. */
   count: number
 }
@@ -53,7 +53,7 @@ export function repeats(clockMs: () => number, linesLeft: LinesLeft, write: Writ
     else ofOwner.delete(owner)
   }
   const writeCount = (key: string, entry: Repeated): void => {
-    write(counted(entry), entry.owner, entry.time)
+    write(counted(entry), entry.owner, timeOf(entry.atMs))
     entry.count = 0
     // Behind those that have waited longer, should lines be scarce.
     entries.delete(key)
@@ -89,16 +89,16 @@ export function repeats(clockMs: () => number, linesLeft: LinesLeft, write: Writ
       const [key, countedFor, kept] = countedAs(record, owner)
       const entry = entries.get(key)
       timer ??= setTimeout(report, EVERY_MS).unref()
-      const time = new Date().toISOString()
+      const atMs = Date.now()
       if (entry !== undefined) {
         const isWritten = takeOf(singles, record) && mayWrite(record, owner)
-        if (isWritten) write(record, owner, time)
-        else Object.assign(entry, { record: kept, time, count: entry.count + 1 })
+        if (isWritten) write(record, owner, timeOf(atMs))
+        else count(entry, kept, atMs)
         return isWritten
       }
       const isWritten = mayWrite(record, owner)
-      remember(key, { owner: countedFor, record: kept, time, count: isWritten ? 0 : 1 })
-      if (isWritten) write(record, owner, time)
+      remember(key, { owner: countedFor, record: kept, atMs, count: isWritten ? 0 : 1 })
+      if (isWritten) write(record, owner, timeOf(atMs))
       return isWritten
     },
     end: () => {
@@ -106,6 +106,16 @@ export function repeats(clockMs: () => number, linesLeft: LinesLeft, write: Writ
       for (const [key, entry] of [...entries]) if (entry.count > 0) writeCount(key, entry)
     },
   }
+}
+
+function count(entry: Repeated, record: AuditRecord, atMs: number): void {
+  entry.record = record
+  entry.atMs = atMs
+  entry.count += 1
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString()
 }
 
 /** One request is told as it was; of several only what they have in common, and the last process. */

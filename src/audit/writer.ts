@@ -60,7 +60,8 @@ export function auditWriter(
   const allowed = repeats(clockMs, linesLeft, write)
   const audit: Audit = (given) => {
     const { caller } = given
-    const record = caller === undefined ? given : { ...given, caller: shownCaller(caller) }
+    const shown = caller === undefined ? undefined : shownCaller(caller)
+    const record = shown === caller ? given : { ...given, caller: shown }
     const owner = recordOwner(record)
     if (isRefusal(record)) {
       if (!refusals.take(record, owner)) watcher.onSuppressed()
