@@ -19,6 +19,11 @@ const ESCAPE = /%[0-9A-Fa-f]{2}/g
 const CANONICAL = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+$/
 const QUERY = /^[A-Za-z0-9._~!$&'()*+,=:@/?%-]*$/
 
+// An instance has a few dozen paths, which are read again and again. Forgetting them costs a look at the next.
+const REMEMBERED_MAX = 256
+const REMEMBERED_CHARACTERS_MAX = 128
+const canonicalOnes = new Map<string, CanonicalTarget>()
+
 /**
  * Brings a request target (the second word of the request line) into canonical form, or refuses it.
  * Checker and upstream must never read one target in two ways, so anything doubtful is refused:
@@ -30,7 +35,9 @@ const QUERY = /^[A-Za-z0-9._~!$&'()*+,=:@/?%-]*$/
  */
 export function canonicalTarget(target: string): CanonicalTarget {
   if (target.length > TARGET_BYTES_MAX) throw new MetabindError('REQUEST_PATH', 'longer than 2048')
-  if (CANONICAL.test(target)) return { path: target, query: undefined }
+  const known = canonicalOnes.get(target)
+  if (known !== undefined) return known
+  if (CANONICAL.test(target)) return remember({ path: target, query: undefined })
   if (!target.startsWith('/')) throw new MetabindError('REQUEST_PATH', 'not an absolute path')
   const mark = target.indexOf('?')
   const rawPath = mark < 0 ? target : target.slice(0, mark)
@@ -39,6 +46,13 @@ export function canonicalTarget(target: string): CanonicalTarget {
   const segments = rawPath.split('/').filter((segment) => segment !== '')
   const path = `/${segments.map(canonicalSegment).join('/')}`
   return { path, query: query === '' ? undefined : query }
+}
+
+function remember(target: CanonicalTarget): CanonicalTarget {
+  if (target.path.length > REMEMBERED_CHARACTERS_MAX) return target
+  if (canonicalOnes.size >= REMEMBERED_MAX) canonicalOnes.clear()
+  canonicalOnes.set(target.path, target)
+  return target
 }
 
 function canonicalSegment(raw: string): string {

@@ -1,7 +1,7 @@
 import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
 import { MetabindError } from '../errors.ts'
-import { decide, type Policy } from './policy.ts'
+import { type Decision, decide, isSecret, type Policy } from './policy.ts'
 
 /** Stands between callers and what they ask for. */
 export interface Gate {
@@ -12,6 +12,8 @@ export interface Gate {
    * @throws MetabindError POLICY_DENIED
    */
   permit(caller: Caller, path: string): void
+  /** Whether a path is one that only root reads if no rule says otherwise. */
+  isSecret(caller: Caller, path: string): boolean
   /** Records that a caller got what is at a path: what `metabind policy suggest` learns from. */
   seen(caller: Caller, path: string): void
 }
@@ -19,20 +21,38 @@ export interface Gate {
 // Distinct callers and paths remembered as seen. Beyond it, forgetting costs a second record.
 const SEEN_MAX = 4096
 
+/** What was found last for a caller. It goes with its connection, and counts for no other policy or path. */
+interface Verdict {
+  readonly policy: Policy
+  readonly path: string
+  readonly decision: Decision
+  readonly isSecret: boolean
+}
+// Longer ones are found again each time: what is remembered of all connections has to fit the memory.
+const REMEMBERED_CHARACTERS_MAX = 256
+
 /** @param policy the one in force; asked at each request, so that a reload counts at once */
 export function gate(policy: () => Policy, audit: Audit): Gate {
   let seenUnder: Policy | undefined
   const seen = new Set<string>()
+  const last = new WeakMap<Caller, Verdict>()
+  const verdict = (caller: Caller, path: string): Verdict => {
+    const known = last.get(caller)
+    if (known?.policy === policy() && known.path === path) return known
+    const found = find(policy(), caller, path)
+    if (path.length <= REMEMBERED_CHARACTERS_MAX) last.set(caller, found)
+    return found
+  }
   return {
     permit: (caller, path) => {
-      const { mode } = policy()
-      const { allowed, rule, why } = decide(policy(), caller, path)
+      const { allowed, rule, why } = verdict(caller, path).decision
       if (allowed) return
-      const enforced = mode === 'enforce'
+      const enforced = policy().mode === 'enforce'
       const event = enforced ? 'policy.refused' : 'policy.would-refuse'
       audit({ event, code: 'POLICY_DENIED', caller, path, rule, detail: why })
       if (enforced) throw new MetabindError('POLICY_DENIED', why)
     },
+    isSecret: (caller, path) => verdict(caller, path).isSecret,
     seen: (caller, path) => {
       if (policy().mode !== 'audit') return
       if (seenUnder !== policy() || seen.size >= SEEN_MAX) seen.clear()
@@ -43,4 +63,9 @@ export function gate(policy: () => Policy, audit: Audit): Gate {
       audit({ event: 'policy.seen', caller, path })
     },
   }
+}
+
+function find(policy: Policy, caller: Caller, path: string): Verdict {
+  const decision = decide(policy, caller, path)
+  return { policy, path, decision, isSecret: isSecret(policy, path) }
 }

@@ -3,7 +3,6 @@ import { RefusalWithHeaders } from '../http/error-response.ts'
 import type { HttpResponse } from '../http/response.ts'
 import type { Answered } from '../metadata/cached-reads.ts'
 import type { Gate } from '../policy/gate.ts'
-import { isSecret } from '../policy/policy.ts'
 import type { JudgedRequest } from './judged-request.ts'
 import { isRelayed } from './known-path.ts'
 import type { RelayDeps } from './relay-deps.ts'
@@ -40,6 +39,6 @@ function responseOf(
   // The two headers are on the refusal too: a 404 has an age as well.
   if (item === undefined) throw new RefusalWithHeaders('METADATA_ABSENT', headers)
   deps.gate.seen(caller, path)
-  if (isSecret(deps.policy(), path)) deps.audit({ event: 'secret.read', id, caller, path })
+  if (deps.gate.isSecret(caller, path)) deps.audit({ event: 'secret.read', id, caller, path })
   return { status: 200, headers: { ...headers, 'content-type': item.contentType }, body: item.body }
 }
