@@ -24,8 +24,12 @@ export type Rank = 0 | 1 | 2
 
 /** A bounded store whose values end. It does no I/O and sets no timer. */
 export interface Cache<Value> {
-  /** The value, and counts as its use; undefined if there is none or it has ended. */
-  get(key: string): Value | undefined
+  /**
+   * The value, and counts as its use; undefined if there is none or it has ended.
+   *
+   * @param nowMs by the cache's clock, from whoever has read it already
+   */
+  get(key: string, nowMs?: number): Value | undefined
   /** Puts the value in; others, or this very one, go if the bounds would be passed. */
   set(key: string, value: Value, holding: Holding): void
   delete(key: string): void
@@ -51,18 +55,27 @@ interface Slot<Value> {
 export const ENTRY_BYTES = 256
 const RANKS: readonly Rank[] = [0, 1, 2]
 
-/** @param nowMs a clock that never goes back */
-export function boundedCache<Value>(bounds: CacheBounds, nowMs: () => number): Cache<Value> {
+/** @param clockMs a clock that never goes back */
+export function boundedCache<Value>(bounds: CacheBounds, clockMs: () => number): Cache<Value> {
   // A Map keeps the order of insertion; what is used is put at its end.
   const shelves = RANKS.map(() => new Map<string, Slot<Value>>())
   let bytes = 0
 
+  // Used last, so at the end of its shelf.
+  let last: Slot<Value> | undefined
+  const use = (shelf: Map<string, Slot<Value>>, key: string, slot: Slot<Value>): void => {
+    if (slot === last) return
+    shelf.delete(key)
+    shelf.set(key, slot)
+    last = slot
+  }
   const remove = (key: string): void => {
     for (const shelf of shelves) {
       const slot = shelf.get(key)
       if (slot === undefined) continue
       bytes -= slot.bytes
       shelf.delete(key)
+      if (slot === last) last = undefined
     }
   }
   const count = (): number => shelves.reduce((sum, shelf) => sum + shelf.size, 0)
@@ -75,13 +88,12 @@ export function boundedCache<Value>(bounds: CacheBounds, nowMs: () => number): C
   }
 
   return {
-    get: (key) => {
+    get: (key, nowMs = clockMs()) => {
       for (const shelf of shelves) {
         const slot = shelf.get(key)
         if (slot === undefined) continue
-        if (nowMs() >= slot.endsAtMs) return void remove(key)
-        shelf.delete(key)
-        shelf.set(key, slot)
+        if (nowMs >= slot.endsAtMs) return void remove(key)
+        use(shelf, key, slot)
         return slot.value
       }
       return undefined
@@ -94,15 +106,16 @@ export function boundedCache<Value>(bounds: CacheBounds, nowMs: () => number): C
         endsAtMs: holding.endsAtMs,
       }
       // One that fits in by itself only would empty the cache for nothing.
-      if (slot.bytes > bounds.bytesMax || nowMs() >= slot.endsAtMs) return
+      if (slot.bytes > bounds.bytesMax || clockMs() >= slot.endsAtMs) return
       shelves[holding.rank]?.set(key, slot)
+      last = slot
       bytes += slot.bytes
       while (bytes > bounds.bytesMax || count() > bounds.entriesMax) evictOne()
     },
     delete: remove,
     sweep: () => {
       for (const shelf of shelves) {
-        for (const [key, slot] of shelf) if (nowMs() >= slot.endsAtMs) remove(key)
+        for (const [key, slot] of shelf) if (clockMs() >= slot.endsAtMs) remove(key)
       }
     },
     entries: (least = 0) =>
@@ -112,7 +125,7 @@ export function boundedCache<Value>(bounds: CacheBounds, nowMs: () => number): C
         .flatMap((shelf) =>
           [...shelf]
             .reverse()
-            .filter(([, slot]) => nowMs() < slot.endsAtMs)
+            .filter(([, slot]) => clockMs() < slot.endsAtMs)
             .map(([key, slot]): [string, Value] => [key, slot.value]),
         ),
     get count() {

@@ -39,9 +39,13 @@ export function cachedReads(
 ): CachedReads {
   const counted = { hits: 0, misses: 0, stale: 0 }
 
-  const give = (entry: Entry, cache: Answered['cache']): Answered => {
+  const give = (
+    entry: Entry,
+    cache: Answered['cache'],
+    nowMs: number = clocks.bootTimeMs(),
+  ): Answered => {
     counted[COUNTED[cache]] += 1
-    const ageMs = clocks.bootTimeMs() - entry.fetchedAtMs
+    const ageMs = nowMs - entry.fetchedAtMs
     return { item: entry.item, cache, ageSeconds: Math.floor(ageMs / 1000) }
   }
   const miss = async (target: Target, { fresh, onMiss }: ReadHow): Promise<Answered> => {
@@ -61,14 +65,19 @@ export function cachedReads(
     if (isRefused || conditionOf(old, clocks) === 'expired') throw upstream.reason(target)
     return give(old, 'stale')
   }
-  const readCached = (target: Target, entry: Entry, how: ReadHow): Answered | Promise<Answered> => {
-    const condition = conditionOf(entry, clocks)
+  const readCached = (
+    target: Target,
+    entry: Entry,
+    how: ReadHow,
+    nowMs: number,
+  ): Answered | Promise<Answered> => {
+    const condition = conditionOf(entry, clocks, nowMs)
     switch (condition) {
       case 'refresh-soon':
         upstream.askUnlessHeld(target, true)
-        return give(entry, 'hit')
+        return give(entry, 'hit', nowMs)
       case 'fresh':
-        return give(entry, 'hit')
+        return give(entry, 'hit', nowMs)
       case 'stale':
       case 'must-refresh':
         return newer(target, entry, condition === 'must-refresh')
@@ -80,8 +89,9 @@ export function cachedReads(
 
   return {
     read: (target, how = {}) => {
-      const entry = how.fresh ? undefined : store.get(keyOf(target))
-      return entry === undefined ? miss(target, how) : readCached(target, entry, how)
+      const nowMs = clocks.bootTimeMs()
+      const entry = how.fresh ? undefined : store.get(keyOf(target), nowMs)
+      return entry === undefined ? miss(target, how) : readCached(target, entry, how, nowMs)
     },
     counted,
   }

@@ -137,23 +137,36 @@ function quietMs(left: number): number {
   return Math.max(SAME_AGAIN_MS.least, most)
 }
 
-function lifeLeftMs(held: HeldCredentials, clocks: Clocks): number {
-  return leftMs(held.times, clocks.wallTimeMs(), clocks.bootTimeMs() - held.seenAtMs)
+function lifeLeftMs(
+  held: HeldCredentials,
+  clocks: Clocks,
+  nowMs: number = clocks.bootTimeMs(),
+): number {
+  return leftMs(held.times, clocks.wallTimeMs(), nowMs - held.seenAtMs)
 }
 
-/** What a reader gets of it now. */
-export function conditionOf(entry: Entry, clocks: Clocks): Condition {
-  const nowMs = clocks.bootTimeMs()
-  if (entry.credentials !== undefined) return conditionOfCredentials(entry.credentials, clocks)
+/**
+ * What a reader gets of it.
+ *
+ * @param nowMs of boot time
+ */
+export function conditionOf(
+  entry: Entry,
+  clocks: Clocks,
+  nowMs: number = clocks.bootTimeMs(),
+): Condition {
+  if (entry.credentials !== undefined) {
+    return conditionOfCredentials(entry.credentials, clocks, nowMs)
+  }
   const ageMs = nowMs - entry.fetchedAtMs
   if (ageMs < entry.freshMs) return 'fresh'
   return ageMs < entry.staleMs ? 'stale' : 'expired'
 }
 
-function conditionOfCredentials(held: HeldCredentials, clocks: Clocks): Condition {
-  const left = lifeLeftMs(held, clocks)
+function conditionOfCredentials(held: HeldCredentials, clocks: Clocks, nowMs: number): Condition {
+  const left = lifeLeftMs(held, clocks, nowMs)
   if (left <= 0) return 'expired'
-  const isQuiet = left > held.refreshBeforeMs || clocks.bootTimeMs() < held.quietUntilMs
+  const isQuiet = left > held.refreshBeforeMs || nowMs < held.quietUntilMs
   if (isQuiet && !held.isDoubted) return 'fresh'
   return left > SDK_STALE_MS ? 'refresh-soon' : 'must-refresh'
 }

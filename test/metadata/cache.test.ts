@@ -67,6 +67,20 @@ describe('bounds', () => {
     expect(cache.entries().map(([key]) => key)).toEqual(['c', 'a'])
   })
 
+  test('also after one was read again and again, and another replaced', () => {
+    const { cache } = clocked({ ...wide, entriesMax: 3 })
+    const put = (key: string) => cache.set(key, key, { bytes: 1, rank: 1, endsAtMs: forEver })
+    for (const key of ['a', 'b', 'c']) put(key)
+    for (const key of ['a', 'a', 'b', 'b', 'a']) cache.get(key)
+    expect(cache.entries().map(([key]) => key)).toEqual(['a', 'b', 'c'])
+    put('a')
+    cache.get('c')
+    cache.delete('c')
+    put('c')
+    cache.get('b')
+    expect(cache.entries().map(([key]) => key)).toEqual(['b', 'c', 'a'])
+  })
+
   test('a flood of paths that do not exist pushes out nothing else', () => {
     const { cache } = clocked({ ...wide, entriesMax: 10 })
     cache.set('credentials', 'C', { bytes: 1, rank: 2, endsAtMs: forEver })
