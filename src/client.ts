@@ -29,7 +29,7 @@ export async function makeTokenOf(sockets: Sockets, ttlSeconds: string): Promise
   const answer = await askMetadata(sockets, { method: 'PUT', path, headers })
   // It echoes the lifetime in the header that it read.
   const dialect = Object.values(DIALECTS).find(
-    ({ ttlHeader }) => answer.headers[ttlHeader.toLowerCase()] !== undefined,
+    ({ ttlHeader }) => answer.headers[ttlHeader] !== undefined,
   )
   if (dialect === undefined) throw new MetabindError('SOCKET_BROKEN', 'It echoed no lifetime.')
   const text = answer.body.toString('latin1')

@@ -64,7 +64,10 @@ export function metrics(counters: Counters, gauges: Gauges): Metrics {
 function registerRequests(registry: Registry, counters: Counters): void {
   counter(registry, 'metabind_requests_total', ['route', 'code'], {
     help: 'Requests on the metadata socket, by what they asked for and how they were answered.',
-    collect: () => [...counters.requests].map(([key, count]) => [requestLabels(key), count]),
+    collect: () =>
+      [...counters.requests].flatMap(([route, codes]) =>
+        [...codes].map(([code, count]) => [{ route, code }, count] as const),
+      ),
   })
   counter(registry, 'metabind_tokens_issued_total', [], {
     help: 'Session tokens issued.',
@@ -82,11 +85,6 @@ function registerRequests(registry: Registry, counters: Counters): void {
     help: 'Connections open on the metadata socket.',
     collect: () => [[{}, counters.connections]],
   })
-}
-
-function requestLabels(key: string): Record<string, string> {
-  const [route = '', code = ''] = key.split(' ')
-  return { route, code }
 }
 
 function registerAudit(registry: Registry, counters: Counters): void {

@@ -11,7 +11,7 @@ export const aliyun: Dialect = {
   versions: ['latest', '2016-01-01'],
   tokenPath: '/latest/api/token',
   tokenHeader: 'x-aliyun-ecs-metadata-token',
-  ttlHeader: 'X-aliyun-ecs-metadata-token-ttl-seconds',
+  ttlHeader: 'x-aliyun-ecs-metadata-token-ttl-seconds',
   instanceIdPath: '/latest/meta-data/instance-id',
   audiencePaths: [
     '/latest/dynamic/instance-identity/pkcs7',

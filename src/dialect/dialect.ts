@@ -12,7 +12,7 @@ export interface Dialect {
   readonly tokenPath: string
   /** Header that carries a token on reads, in lower case. */
   readonly tokenHeader: string
-  /** Header that carries a token's lifetime in seconds, as it is written on answers. */
+  /** Header that carries a token's lifetime in seconds, in lower case. */
   readonly ttlHeader: string
   /** What names the instance. */
   readonly instanceIdPath: string

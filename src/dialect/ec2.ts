@@ -40,7 +40,7 @@ export const ec2: Dialect = {
   ],
   tokenPath: '/latest/api/token',
   tokenHeader: 'x-aws-ec2-metadata-token',
-  ttlHeader: 'X-Aws-Ec2-Metadata-Token-Ttl-Seconds',
+  ttlHeader: 'x-aws-ec2-metadata-token-ttl-seconds',
   instanceIdPath: '/latest/meta-data/instance-id',
   audiencePaths: [],
   secretPaths: [

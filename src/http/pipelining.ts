@@ -20,11 +20,8 @@ const ahead = { ofAll: 0, ofUid: new Map<number | undefined, number>() }
  * itself, and fastify some before its hooks. Each that was parsed is counted.
  */
 export function guardRequests(server: Server): void {
-  const [serve] = server.listeners('request')
-  if (serve === undefined) throw new MetabindError('INTERNAL', 'nobody answers requests')
-  server.removeAllListeners('request')
-  server.on('request', (incoming: IncomingMessage, response: ServerResponse) => {
-    if (begin(incoming.socket, response)) Reflect.apply(serve, server, [incoming, response])
+  wrapRequestListener(server, (serve) => (incoming, response) => {
+    if (begin(incoming.socket, response)) serve(incoming, response)
   })
   server.on('checkContinue', (incoming, response) => {
     if (hasRoom(askingOn(incoming.socket))) response.writeContinue()
@@ -32,6 +29,22 @@ export function guardRequests(server: Server): void {
   })
   // Anything else that is expected may be ignored (RFC 9110, 10.1.1).
   server.on('checkExpectation', (incoming, response) => server.emit('request', incoming, response))
+}
+
+type RequestListener = (incoming: IncomingMessage, response: ServerResponse) => void
+
+/** Puts a listener in the place of a server's one. Emitting to two costs each request a copy of their list. */
+export function wrapRequestListener(
+  server: Server,
+  wrap: (serve: RequestListener) => RequestListener,
+): void {
+  const [serve] = server.listeners('request')
+  if (serve === undefined) throw new MetabindError('INTERNAL', 'nobody answers requests')
+  server.removeAllListeners('request')
+  server.on(
+    'request',
+    wrap((...both) => Reflect.apply(serve, server, both)),
+  )
 }
 
 /**
@@ -49,13 +62,18 @@ function begin(socket: Socket, response: ServerResponse): boolean {
   own.requestsUnderWay += 1
   own.quietMs = 0
   if (own.requestsUnderWay > 1) countAhead(own.uid, 1)
-  response.once('close', () => {
-    // Those of a closed connection have been counted back together.
-    if (own.requestsUnderWay > 0) own.requestsUnderWay -= 1
-    if (own.requestsUnderWay > 0) countAhead(own.uid, -1)
-    else own.readBytesAtRest = socket.bytesRead
-  })
+  response.on('close', end)
   return true
+}
+
+/** Counts a request back, as the one listener of all responses. */
+function end(this: ServerResponse): void {
+  const { socket } = this.req
+  const own = askingOn(socket)
+  // Those of a closed connection have been counted back together.
+  if (own.requestsUnderWay > 0) own.requestsUnderWay -= 1
+  if (own.requestsUnderWay > 0) countAhead(own.uid, -1)
+  else own.readBytesAtRest = socket.bytesRead
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { connectionOf } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
 
@@ -7,9 +7,11 @@ const HEADERS_MAX = 64
 /** Node hands over 32 at a time. */
 export const HEADERS_READ_MAX = HEADERS_MAX + 32
 
+const NONE: readonly string[] = []
+
 /** Refuses what is not HTTP/1, or names no host, and what came behind a request that was refused as ambiguous. @throws MetabindError REQUEST_… */
 export function requireOrder(incoming: IncomingMessage): void {
-  const { httpVersion, socket, headers } = incoming
+  const { httpVersion, socket, rawHeaders } = incoming
   if (connectionOf(socket).isClosing) {
     throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
   }
@@ -18,11 +20,11 @@ export function requireOrder(incoming: IncomingMessage): void {
     throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
   }
   if (hasTooManyHeaders(incoming)) throw new MetabindError('REQUEST_TOO_LARGE', 'headers')
-  if (httpVersion === '1.1' && headers.host === undefined) {
+  if (httpVersion === '1.1' && headersOf(rawHeaders, 'host').length === 0) {
     throw new MetabindError('REQUEST_HEADERS', 'no host')
   }
   // The offer itself may be ignored (RFC 9110, 7.8); but the parser takes the body behind it for a request.
-  if (headers.upgrade !== undefined && hasBody(headers)) {
+  if (headersOf(rawHeaders, 'upgrade').length > 0 && hasBody(rawHeaders)) {
     throw new MetabindError('REQUEST_HEADERS', 'upgrade with a body')
   }
 }
@@ -33,7 +35,24 @@ export function hasTooManyHeaders({ rawHeaders }: IncomingMessage): boolean {
 }
 
 /** Whether a body follows the headers of a request (RFC 9112, 6.3). */
-export function hasBody(headers: IncomingHttpHeaders): boolean {
-  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
-  return Number(length) !== 0 || coding !== undefined
+export function hasBody(rawHeaders: readonly string[]): boolean {
+  const length = headersOf(rawHeaders, 'content-length')[0] ?? '0'
+  return Number(length) !== 0 || headersOf(rawHeaders, 'transfer-encoding').length > 0
+}
+
+/**
+ * The values of a header, each as it came. To have Node take all of them apart costs more than the rest of what
+ * is asked of a request.
+ *
+ * @param rawHeaders name, value, name, value…
+ * @param name in small letters
+ */
+export function headersOf(rawHeaders: readonly string[], name: string): readonly string[] {
+  let values = NONE
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const raw = rawHeaders[at]
+    if (raw?.length !== name.length || raw.toLowerCase() !== name) continue
+    values = [...values, rawHeaders[at + 1] ?? '']
+  }
+  return values
 }

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { type FastifyInstance, fastify } from 'fastify'
 import { identifyCaller } from '../caller/connection.ts'
 import type { NamesExecutable } from '../caller/process.ts'
-import { type ErrorCode, MetabindError } from '../errors.ts'
+import type { ErrorCode } from '../errors.ts'
 import { type Admission, guardConnections, type Identify, REFUSED_OPEN_MAX } from './admission.ts'
-import { guardRequests } from './pipelining.ts'
+import { guardRequests, wrapRequestListener } from './pipelining.ts'
 import { refuseRaw, UNREAD_MS_MAX } from './refuse-raw.ts'
 import { HEADERS_READ_MAX, hasBody, requireOrder } from './request-order.ts'
 import { type HttpResponse, sendBare } from './response.ts'
@@ -58,7 +58,6 @@ export function httpServer(
     bodyLimit: bounds.bodyBytesMax,
     requestTimeout: bounds.requestTimeoutMs,
     keepAliveTimeout: bounds.idleTimeoutMs,
-    connectionTimeout: bounds.idleTimeoutMs,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
     http: {
@@ -84,6 +83,7 @@ export function httpServer(
   // Admission keeps to bounds.connections; what it refuses must not take the place of what it keeps.
   app.server.maxConnections = bounds.connections + (admission === undefined ? 0 : REFUSED_OPEN_MAX)
   guardConnections(app.server, bounds, identify, admission)
+  if (bodies === 'drop') dropBodies(app)
   if (answerBodiless !== undefined) serveBodiless(app.server, nextId, answerBodiless)
   guardRequests(app.server)
   app.server.on('drop', () => admission?.dropped())
@@ -100,17 +100,13 @@ export function httpServer(
     requireOrder(request.raw)
     done()
   })
-  if (bodies === 'drop') dropBodies(app)
   return app
 }
 
 /** Puts an answerer before fastify's, behind whatever guards the server's requests. */
 function serveBodiless(server: Server, nextId: () => string, answer: AnswerBodiless): void {
-  const [serve] = server.listeners('request')
-  if (serve === undefined) throw new MetabindError('INTERNAL', 'nobody answers requests')
-  server.removeAllListeners('request')
-  server.on('request', (incoming: IncomingMessage, response: ServerResponse) => {
-    if (hasBody(incoming.headers)) Reflect.apply(serve, server, [incoming, response])
+  wrapRequestListener(server, (serve) => (incoming, response) => {
+    if (hasBody(incoming.rawHeaders)) serve(incoming, response)
     else sendBare(response, answer(nextId(), incoming))
   })
 }
@@ -121,7 +117,7 @@ function requestIds(): () => string {
   let count = 0
   return () => {
     count += 1
-    return `${process}-${count.toString(36)}`
+    return `${process}-${count}`
   }
 }
 
@@ -134,8 +130,9 @@ function dropBodies(app: FastifyInstance): void {
     done()
   })
   // Of one that nobody reads, as of GET, or behind an early refusal, Node would keep 128 KiB.
-  app.server.on('request', (incoming: IncomingMessage) => {
-    if (hasBody(incoming.headers)) incoming.resume()
+  wrapRequestListener(app.server, (serve) => (incoming, response) => {
+    serve(incoming, response)
+    if (hasBody(incoming.rawHeaders)) incoming.resume()
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => {

@@ -19,8 +19,8 @@ export interface Counters {
   cache(state: CacheState): void
   limited(kind: LimitKind): void
   readonly tokensIssued: number
-  /** By `route` and `code`, a space between. */
-  readonly requests: ReadonlyMap<string, number>
+  /** By what was asked for, then by the code of the answer. */
+  readonly requests: ReadonlyMap<RouteKind, ReadonlyMap<string, number>>
   readonly cacheAnswers: ReadonlyMap<CacheState, number>
   readonly limits: ReadonlyMap<LimitKind, number>
   auditRecords: number
@@ -34,17 +34,19 @@ export interface Counters {
 const ANSWERED =
   /^(REQUEST|TOKEN|CALLER|POLICY_DENIED|METADATA|LISTEN_URI|SOURCE|AGENT|LIMIT|INTERNAL)/
 
+const CODES = ['OK', ...Object.keys(ERRORS).filter((code) => ANSWERED.test(code))]
+
 /** Every count begins at 0: an alert on its increase misses the first of what was not there before. */
 export function newCounters(): Counters {
-  const requests = new Map(seriesOf().map((key) => [key, 0]))
+  const requests = new Map(ROUTES.map((route) => [route, new Map(CODES.map((code) => [code, 0]))]))
   const cacheAnswers = new Map<CacheState, number>()
   const limits = new Map<LimitKind, number>()
   return {
-    answered: (route, code) => add(requests, `${route} ${code}`),
+    answered: (route, code) => add(requests.get(route), code),
     cache: (state) => add(cacheAnswers, state),
     limited: (kind) => add(limits, kind),
     get tokensIssued() {
-      return requests.get('token OK') ?? 0
+      return requests.get('token')?.get('OK') ?? 0
     },
     requests,
     cacheAnswers,
@@ -57,11 +59,6 @@ export function newCounters(): Counters {
   }
 }
 
-function seriesOf(): string[] {
-  const codes = ['OK', ...Object.keys(ERRORS).filter((code) => ANSWERED.test(code))]
-  return ROUTES.flatMap((route) => codes.map((code) => `${route} ${code}`))
-}
-
-function add<K>(counts: Map<K, number>, key: K): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1)
+function add<K>(counts: Map<K, number> | undefined, key: K): void {
+  counts?.set(key, (counts.get(key) ?? 0) + 1)
 }

@@ -38,7 +38,7 @@ export function judge(
   const headers = judgeHeaders(incoming.rawHeaders, dialect)
   const target = canonicalTarget(incoming.url ?? '')
   if (target.path !== IDENTITY_PATH) judgeQuery(target.path, target.query, dialect)
-  const wantsFresh = asksForFresh(incoming.headers['cache-control'], caller.uid)
+  const wantsFresh = asksForFresh(incoming.rawHeaders, caller.uid)
   const judged = { id, method: incoming.method ?? '', caller, headers, target, wantsFresh }
   return rewrite === undefined ? judged : rewrite(judged)
 }

@@ -6,7 +6,8 @@ import { OWN_PATHS } from './own-paths.ts'
 
 /** Whether a path is one that the source is asked for: only versions of the dialect, and the root, which lists them. */
 export function isRelayed(path: string, { versions }: Dialect): boolean {
-  return path === '/' || versions.includes(path.split('/', 2)[1] ?? '')
+  const end = path.indexOf('/', 1)
+  return path === '/' || versions.includes(end < 0 ? path.slice(1) : path.slice(1, end))
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
+import { headersOf } from '../http/request-order.ts'
 import { TTL_SECONDS_MIN } from '../token/claims.ts'
 
 /** The two headers of a request that the relay reads. Everything else of it is only judged. */
@@ -26,18 +27,29 @@ const OF_EVERY_FETCH = 'sec-fetch-mode'
  * @throws MetabindError REQUEST_FORWARDED before all else, then REQUEST_BROWSER, REQUEST_HEADERS, TOKEN_TTL
  */
 export function judgeHeaders(rawHeaders: readonly string[], dialect: Dialect): RequestHeaders {
-  const names: string[] = []
-  for (let at = 0; at < rawHeaders.length; at += 2) names.push((rawHeaders[at] ?? '').toLowerCase())
-  if (names.some(isForwarding)) throw new MetabindError('REQUEST_FORWARDED')
-  if (names.some(isBrowser)) throw new MetabindError('REQUEST_BROWSER')
-  const only = (name: string): string | undefined => {
-    const at = names.indexOf(name)
-    if (at < 0) return undefined
-    if (names.indexOf(name, at + 1) >= 0) throw new MetabindError('REQUEST_HEADERS', name)
-    return rawHeaders[2 * at + 1] ?? ''
+  let isOfBrowser = false
+  let repeated: string | undefined
+  let host: string | undefined
+  let token: string | undefined
+  let ttl: string | undefined
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = (rawHeaders[at] ?? '').toLowerCase()
+    const value = rawHeaders[at + 1] ?? ''
+    if (isForwarding(name)) throw new MetabindError('REQUEST_FORWARDED')
+    if (name === 'host') {
+      if (host !== undefined) repeated = name
+      host = value
+    } else if (name === dialect.tokenHeader) {
+      if (token !== undefined) repeated = name
+      token = value
+    } else if (name === dialect.ttlHeader) {
+      if (ttl !== undefined) repeated = name
+      ttl = value
+    } else isOfBrowser ||= isBrowser(name)
   }
-  only('host')
-  return { token: only(dialect.tokenHeader), ttl: only(dialect.ttlHeader.toLowerCase()) }
+  if (isOfBrowser) throw new MetabindError('REQUEST_BROWSER')
+  if (repeated !== undefined) throw new MetabindError('REQUEST_HEADERS', repeated)
+  return { token, ttl }
 }
 
 function isForwarding(name: string): boolean {
@@ -68,9 +80,12 @@ const NO_CACHE = /(^|[\s,])no-cache($|[\s,=])/i
 /**
  * Whether a request asks for an answer from the source itself (RFC 9111, 5.2.1.4). Only root's
  * word counts: from others it would be a way around the cache, and a way to keep the source busy.
+ *
+ * @param rawHeaders name, value, name, value…
  */
-export function asksForFresh(cacheControl: string | undefined, uid: number): boolean {
-  return cacheControl !== undefined && uid === 0 && NO_CACHE.test(cacheControl)
+export function asksForFresh(rawHeaders: readonly string[], uid: number): boolean {
+  if (uid !== 0) return false
+  return headersOf(rawHeaders, 'cache-control').some((value) => NO_CACHE.test(value))
 }
 
 // Unreserved characters and base64url, and the comma, colon and braces' escapes that callers use for

@@ -19,7 +19,7 @@ export function issueSessionToken(deps: RelayDeps, request: JudgedRequest): Http
     status: 200,
     headers: {
       'content-type': 'text/plain',
-      [deps.dialect.ttlHeader.toLowerCase()]: String(ttlSeconds),
+      [deps.dialect.ttlHeader]: String(ttlSeconds),
       'cache-control': 'no-store',
     },
     // No line end: clients put the body into a header as it is.

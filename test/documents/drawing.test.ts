@@ -27,7 +27,7 @@ function isCode(text: string): text is ErrorCode {
 
 /** What the relay counts its answers by: every code that it can give. */
 function answerable(): readonly ErrorCode[] {
-  const counted = [...newCounters().requests.keys()].map((key) => key.split(' ')[1] ?? '')
+  const counted = [...newCounters().requests.values()].flatMap((codes) => [...codes.keys()])
   return [...new Set(counted)].filter(isCode).filter((code) => !TOLD_ELSEWHERE.includes(code))
 }
 

@@ -179,14 +179,20 @@ describe('a query', () => {
 
 describe('Cache-Control', () => {
   const ASKS = ['no-cache', 'No-Cache', 'max-age=0, no-cache', 'no-cache,no-store', 'no-cache="x"']
-  const DOES_NOT = [undefined, '', 'no-cachet', 'xno-cache', 'no-store', 'max-age=0', 'no_cache']
+  const DOES_NOT = ['', 'no-cachet', 'xno-cache', 'no-store', 'max-age=0', 'no_cache']
 
   test('root asks for a fresh answer with no-cache, wherever it stands in the header', () => {
-    expect(ASKS.filter((value) => !asksForFresh(value, 0))).toEqual([])
-    expect(DOES_NOT.filter((value) => asksForFresh(value, 0))).toEqual([])
+    expect(ASKS.filter((value) => !asksForFresh(['Cache-Control', value], 0))).toEqual([])
+    expect(DOES_NOT.filter((value) => asksForFresh(['cache-control', value], 0))).toEqual([])
+  })
+
+  test('in whichever of several headers', () => {
+    const several = ['Host', 'a', 'Cache-Control', 'no-store', 'Cache-Control', 'no-cache']
+    expect(asksForFresh(several, 0)).toBe(true)
+    expect(asksForFresh(several.slice(0, 4), 0)).toBe(false)
   })
 
   test('nobody else does', () => {
-    expect(ASKS.filter((value) => asksForFresh(value, 1000))).toEqual([])
+    expect(ASKS.filter((value) => asksForFresh(['cache-control', value], 1000))).toEqual([])
   })
 })

@@ -147,8 +147,8 @@ test('an own path that is nothing is absent, with the token of its caller', asyn
 })
 
 test('what is answered is counted by its route', async () => {
-  const before = deps.counters.requests.get('own OK') ?? 0
+  const before = deps.counters.requests.get('own')?.get('OK') ?? 0
   const whoami = respond(asked('GET', '/metabind/v1/whoami', { token: await token() }))
   expect(JSON.parse(String((await whoami).body))).toMatchObject({ uid: caller.uid })
-  expect(deps.counters.requests.get('own OK')).toBe(before + 1)
+  expect(deps.counters.requests.get('own')?.get('OK')).toBe(before + 1)
 })
