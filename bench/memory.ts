@@ -1,9 +1,10 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeMemoryCgroup } from '../test/harness/memory-cgroup.ts'
 import { unitLimits } from '../test/harness/unit-file.ts'
 import { type BenchAgent, NO_LIMITS, startAgent, TTL_HEADER } from './agent.ts'
 import { type Row, round } from './compare.ts'
+import { heldConnection } from './held.ts'
 import { load } from './load.ts'
 import { cpuSeconds, residentMib } from './process.ts'
 
@@ -14,9 +15,10 @@ const CONFIG = `${NO_LIMITS}connections = 4096\nconnections_per_uid = 4096\n`
 
 /** Memory, also as the cgroup counts it: idle, after a million living tokens, with idle connections. */
 export async function memory(directory: string): Promise<Row[]> {
-  const { memoryBytesMax } = unitLimits()
+  const { memoryBytesMax, descriptorsMax } = unitLimits()
+  const descriptors = ['prlimit', `--nofile=${descriptorsMax}:${descriptorsMax}`]
   const cgroup = await makeMemoryCgroup(`metabind-bench-${process.pid}`, memoryBytesMax)
-  const agent = await startAgent(directory, CONFIG, cgroup?.prefix)
+  const agent = await startAgent(directory, CONFIG, [...(cgroup?.prefix ?? []), ...descriptors])
   const rows: Row[] = []
   const look = async (subject: string) => {
     const bytes = await cgroup?.bytes()
@@ -67,10 +69,6 @@ async function makeTokens({ socket }: BenchAgent, directory: string): Promise<vo
 
 async function connections(path: string): Promise<Socket[]> {
   const held: Socket[] = []
-  while (held.length < CONNECTIONS) {
-    const socket = connect(path)
-    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
-    held.push(socket)
-  }
+  while (held.length < CONNECTIONS) held.push(await heldConnection(path))
   return held
 }

@@ -1,0 +1,94 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { Agent } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Instance, startInstance } from '../harness/instance.ts'
+import { ask, newToken, scratch, TOKEN_HEADER } from '../harness/metabind.ts'
+import { traced } from '../harness/strace.ts'
+
+/** What requests cost, in things that can be counted: no clock, so nothing else on the machine counts. */
+
+const PATH = '/latest/meta-data/instance-id'
+const CONNECTIONS = 50
+const READS = 10_000
+/** What was counted when this was written: whoever needs more says why. */
+const FILES_OF_PROC_MAX = 3
+// One is the request; those of /proc are read once each.
+const READS_MAX = 4.2
+const SOCKET_OPTIONS_MAX = 4
+// 35, and what threads say to each other.
+const CALLS_MAX = 45
+// 13,000, in which the compiler's own allocations are.
+const ALLOCATED_BYTES_MAX = 20_000
+
+const stack = new AsyncDisposableStack()
+let directory: string
+let instance: Instance
+let headers: Record<string, string>
+
+// Beside the agent: at SIGUSR2 it writes what has been allocated on the heap so far.
+const PROBE = `
+const { getHeapStatistics } = require('node:v8')
+const { writeFileSync, renameSync } = require('node:fs')
+process.on('SIGUSR2', () => {
+  writeFileSync(process.env.ALLOCATED + '.new', String(getHeapStatistics().total_allocated_bytes))
+  renameSync(process.env.ALLOCATED + '.new', process.env.ALLOCATED)
+})
+`
+
+beforeAll(async () => {
+  directory = stack.use(await scratch()).path
+  await writeFile(join(directory, 'probe.cjs'), PROBE)
+  const through = ['env', `ALLOCATED=${join(directory, 'allocated')}`]
+  const program = [process.execPath, '--require', join(directory, 'probe.cjs'), 'src/daemon.ts']
+  instance = await startInstance(stack.use(await scratch()).path, { agent: { through, program } })
+  stack.defer(() => instance.stop())
+  headers = { [TOKEN_HEADER]: await newToken(instance) }
+  await read()
+})
+afterAll(() => stack.disposeAsync())
+
+async function read(agent?: Agent): Promise<void> {
+  const { status } = await ask(instance.metadataSocket, 'GET', PATH, headers, agent)
+  expect(status).toBe(200)
+}
+
+test('what a new connection asks of the kernel is bounded', async (context) => {
+  const pid = instance.agent.child.pid ?? 0
+  const file = join(directory, 'strace')
+  const lines = await traced(pid, 'all', file, async () => {
+    for (let made = 0; made < CONNECTIONS; made += 1) await read(new Agent({ keepAlive: false }))
+  })
+  if (lines === undefined) return context.skip('strace cannot be used')
+  const each = (call: RegExp) => lines.filter((line) => call.test(line)).length / CONNECTIONS
+  expect(each(/^accept/)).toBe(1)
+  expect(each(/^openat\(.*"\/proc/)).toBeLessThanOrEqual(FILES_OF_PROC_MAX)
+  expect(each(/^(read|readv|pread64)\(/)).toBeLessThanOrEqual(READS_MAX)
+  expect(each(/^getsockopt\(/)).toBeLessThanOrEqual(SOCKET_OPTIONS_MAX)
+  expect(each(/^\w+\(/)).toBeLessThan(CALLS_MAX)
+})
+
+test('what a cached read allocates is bounded', async () => {
+  const keptAlive = new Agent({ keepAlive: true, maxSockets: 1 })
+  try {
+    for (let reads = 0; reads < 500; reads += 1) await read(keptAlive)
+    const before = await allocatedBytes()
+    for (let reads = 0; reads < READS; reads += 1) await read(keptAlive)
+    const bytes = ((await allocatedBytes()) - before) / READS
+    expect(bytes).toBeLessThan(ALLOCATED_BYTES_MAX)
+  } finally {
+    keptAlive.destroy()
+  }
+})
+
+async function allocatedBytes(): Promise<number> {
+  const file = join(directory, 'allocated')
+  await writeFile(file, '')
+  instance.agent.child.kill('SIGUSR2')
+  for (;;) {
+    const text = await readFile(file, 'utf8')
+    if (text !== '') return Number(text)
+    await sleep(5)
+  }
+}
