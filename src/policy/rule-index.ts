@@ -41,6 +41,8 @@ const ANY_SEGMENT = '*'
 
 export function ruleIndex<R extends IndexedRule>(rules: readonly R[]): RuleIndex<R> {
   const root = emptyPlace()
+  // A caller may be in 65,536 groups: only those that a rule names are looked for.
+  const groupsNamed = new Set(rules.flatMap(({ groups }) => [...(groups ?? [])]))
   for (const [number, rule] of rules.entries()) {
     const names = namesOf(rule)
     for (const { segments, andBelow } of rule.paths) {
@@ -51,7 +53,8 @@ export function ruleIndex<R extends IndexedRule>(rules: readonly R[]): RuleIndex
   return {
     candidates: (path, caller) => {
       const found = new Set<number>()
-      const names = [ANYBODY, user(caller.uid), unit(caller.unit), ...caller.gids.map(group)]
+      const gids = groupsNamed.size === 0 ? [] : caller.gids.filter((gid) => groupsNamed.has(gid))
+      const names = [ANYBODY, user(caller.uid), unit(caller.unit), ...gids.map(group)]
       const take = (named: Named) => {
         for (const name of names) for (const number of named.get(name) ?? []) found.add(number)
       }
