@@ -47,6 +47,9 @@ step "booted: Linux $(uname -r), systemd $systemd"
 # it leaves the guest and what it sends comes in. On lo its answers would be sent by the guest as well.
 network() {
   ip link set lo up
+  # A soft reboot leaves a file where it was, and takes a moment to take the cable away.
+  ip netns del cloud 2>/dev/null
+  until_true 30 sh -c '! ip link show eth0'
   ip netns add cloud
   ip link add eth0 type veth peer name cloud netns cloud
   ip addr add 192.168.7.2/24 dev eth0
@@ -61,7 +64,7 @@ cloud_pid=
 # cloud INSTANCE-ID: an ECS metadata server at its own address
 cloud() {
   [ -d /opt/sim ] || { mkdir -p /opt/sim && dpkg-deb -x metabind.deb /opt/sim; }
-  [ -e /run/netns/cloud ] || network
+  ip netns exec cloud true 2>/dev/null || network
   [ -z "$cloud_pid" ] || kill "$cloud_pid"
   ip netns exec cloud "$sim/bin/node" "$sim/metabind.cjs" simulate --host 100.100.100.200 --port 80 \
     --instance-id "$1" >/run/cloud.log 2>&1 &
