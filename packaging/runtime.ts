@@ -88,7 +88,6 @@ function fetched(name: string, cache: string): string {
     for (const old of readdirSync(cache).filter((entry) => entry.startsWith(`${called}-`))) {
       rmSync(join(cache, old))
     }
-    process.stderr.write(`fetching ${name} ${version}\n`)
     fetch(`${name}@${version}`, cache)
   }
   const [algorithm = '', digest] = integrity.split('-', 2)
