@@ -2,16 +2,23 @@ import { ERRORS, type ErrorEntry } from './error-table.ts'
 
 export type ErrorCode = keyof typeof ERRORS
 
-/** A failure with a code of the table. `detail` is for the log and the command line, never for a caller. */
+/**
+ * A failure with a code of the table. `detail` is for the log and the command line, never for a caller. A
+ * refusal, whose status is below 500, has no stack: to walk it costs more than the rest of refusing, and a
+ * caller can have that done as often as it likes.
+ */
 export class MetabindError extends Error {
   override readonly name: string = 'MetabindError'
   readonly code: ErrorCode
   readonly detail: string | undefined
 
   constructor(code: ErrorCode, detail?: string, cause?: unknown) {
+    const { stackTraceLimit } = Error
+    if (ERRORS[code].status < 500) Error.stackTraceLimit = 0
     super(detail === undefined ? ERRORS[code].sentence : `${ERRORS[code].sentence} ${detail}`, {
       ...(cause === undefined ? {} : { cause }),
     })
+    Error.stackTraceLimit = stackTraceLimit
     this.code = code
     this.detail = detail
   }
