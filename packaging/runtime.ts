@@ -101,7 +101,7 @@ function fetched(name: string, cache: string): string {
 
 /** By the npm of the machine with its own Node: that of Debian 11 does not run on ours. */
 function fetch(nameAtVersion: string, directory: string): void {
-  const env = { ...process.env, PATH: process.env.METABIND_MACHINE_PATH ?? process.env.PATH }
+  const env = { ...process.env, PATH: process.env.MACHINE_PATH ?? process.env.PATH }
   const stdio: StdioOptions = ['ignore', 'ignore', 'inherit']
   process.stderr.write(`fetching ${nameAtVersion}\n`)
   try {
