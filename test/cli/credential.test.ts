@@ -19,7 +19,7 @@ const OTHER = 61_003
 const POLICY = `[[rule]]
 name = "the application reads its credentials"
 effect = "allow"
-users = [${APP}]
+users = [${APP}, ${process.getuid?.()}]
 paths = ["/*/meta-data/ram/security-credentials/*"]
 `
 

@@ -18,6 +18,7 @@ import {
 } from '../harness/http.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { sendRaw } from '../harness/raw-http.ts'
+import { requireRoot } from '../harness/root.ts'
 
 /** Reads, but for what a source in trouble does to them (conformance-source.test.ts). */
 
@@ -410,7 +411,8 @@ describe('the spellings that clients use', () => {
     }
   })
 
-  test('each is asked for upstream in its one canonical form', async () => {
+  test('each is asked for upstream in its one canonical form', async (context) => {
+    requireRoot(context, 'only root may ask past the cache')
     const token = await makeToken(socket)
     const upstream = await upstreamDuring(async () => {
       for (const path of ['//latest/meta-data//mac/?', '/latest/met%61-data/mac']) {
@@ -530,7 +532,8 @@ describe('the audience of an identity signature', () => {
 })
 
 describe('when the source ends our session', () => {
-  test('it is renewed once, and the caller sees nothing of it', async () => {
+  test('it is renewed once, and the caller sees nothing of it', async (context) => {
+    requireRoot(context, 'only root may ask past the cache')
     const token = await makeToken(socket)
     await readFresh(socket, INSTANCE_ID_PATH, token)
     cloud.faults.set({ kind: 'reject-tokens', method: 'GET', times: 1 })
@@ -545,7 +548,8 @@ describe('when the source ends our session', () => {
     ])
   })
 
-  test('and not a second time: no caller is told 401 for our own token', async () => {
+  test('and not a second time: no caller is told 401 for our own token', async (context) => {
+    requireRoot(context, 'only root may ask past the cache')
     const token = await makeToken(socket)
     cloud.faults.set({ kind: 'status', code: 401, method: 'GET' })
     const upstream = await upstreamDuring(async () => {

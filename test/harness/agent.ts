@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { requireRootFor, requireRootHere } from './root.ts'
 
 const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 // What hangs is ended after this; a machine that is busy with something else is given its time.
@@ -42,6 +43,8 @@ export function startAgentProcess(
   configs: readonly string[],
   options: AgentOptions = {},
 ): AgentProcess {
+  requireRootFor(options.uid)
+  if (options.through?.[0] === 'unshare') requireRootHere('an agent in namespaces of its own')
   const program = options.program ?? [process.execPath, DAEMON]
   const [command = '', ...before] = [...(options.through ?? []), ...program]
   const args = [...before, ...configs.flatMap((file) => ['--config', file])]

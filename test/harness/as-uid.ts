@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { requireRootFor } from './root.ts'
 
 /** A user that owns nothing: `nobody`. Another one than the tests', who must be root for this. */
 export const NOBODY = 65_534
@@ -20,6 +21,7 @@ export async function curlAs(
   path: string,
   ...more: readonly string[]
 ): Promise<CurlAnswer> {
+  requireRootFor(uid)
   const url = `http://metadata${path}`
   const args = ['--silent', '--include', '--max-time', '10', '--unix-socket', socket, ...more, url]
   const child = spawn('curl', args, {

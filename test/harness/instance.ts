@@ -41,6 +41,14 @@ export interface InstanceOptions {
   readonly agent?: AgentOptions
 }
 
+const isRoot = process.getuid?.() === 0
+// Without a policy only root reads what is secret, and tests may be another user's.
+const POLICY = `[[rule]]
+effect = "allow"
+users = [${process.getuid?.()}]
+paths = ["/**"]
+`
+
 /** Starts an instance in `directory`, on what is there from before, and waits until it is ready. */
 export async function startInstance(
   directory: string,
@@ -119,6 +127,7 @@ async function writeConfigs(
   cloud: Simulator | undefined,
 ): Promise<string[]> {
   const own = join(directory, 'instance.toml')
+  if (!isRoot) await writeFile(join(directory, 'policy-of-tests.toml'), POLICY, { mode: 0o600 })
   if (cloud !== undefined) await writeFile(join(directory, 'cloud.pem'), cloud.certificatePem)
   await writeFile(own, instanceConfig(directory, tcti, options, cloud))
   if (options.config === undefined) return [own, ...(options.configFiles ?? [])]
@@ -146,7 +155,7 @@ tcti = ${JSON.stringify(tcti)}
 dialect = ${JSON.stringify(options.cloud ?? 'aliyun')}
 endpoint = ${JSON.stringify(options.source ?? cloud?.url)}
 ${documents}
-
+${isRoot ? '' : `\n[policy]\nfile = ${quoted('policy-of-tests.toml')}\n`}
 [listen]
 metadata_socket = ${quoted('metadata.sock')}
 admin_socket = ${quoted('admin.sock')}

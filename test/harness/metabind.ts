@@ -5,6 +5,7 @@ import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Instance } from './instance.ts'
+import { requireRootFor } from './root.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const RUN_MS_MAX = 20_000
@@ -50,6 +51,7 @@ export async function runNode(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<Finished> {
+  requireRootFor(options.uid)
   const child = spawn(process.execPath, args, {
     stdio: 'pipe',
     env: { ...process.env, ...options.env },
