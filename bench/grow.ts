@@ -38,7 +38,7 @@ interface Point {
 type Axis = (directory: string) => AsyncGenerator<readonly [amount: number, point: Point]>
 
 export async function grow(directory: string): Promise<Row[]> {
-  const rows: Row[] = []
+  const rows: Row[] = await auditRows(directory)
   for (const [name, axis] of Object.entries(AXES)) {
     const home = join(directory, name.replaceAll(' ', '-'))
     mkdirSync(home)
@@ -135,7 +135,24 @@ const AXES: Readonly<Record<string, Axis>> = {
   },
 }
 
+/** Audit records cannot be left out; they go to the log, to a chain of records, or to both. */
+async function auditRows(directory: string): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const where of ['log', 'chain', 'log and chain']) {
+    const home = join(directory, where.replaceAll(' ', '-'))
+    mkdirSync(home)
+    const file = `[audit]\nfile = ${JSON.stringify(join(home, 'audit'))}\n`
+    const journal = where.includes('log') ? '' : 'journal = false\n'
+    const agent = await startAgent(home, `${NO_LIMITS}${where === 'log' ? '' : file + journal}`)
+    const values = { 'CPU µs': round(await costOf(agent, {}, home)) }
+    rows.push({ question: 'audit', subject: `to the ${where}`, values })
+    await agent.stop()
+  }
+  return rows
+}
+
 async function mint({ socket }: BenchAgent, requests: number, directory: string): Promise<void> {
+  if (requests === 0) return
   const headers = { [TTL_HEADER]: '21600' }
   const connections = Math.min(16, requests)
   await load({
