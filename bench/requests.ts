@@ -24,12 +24,13 @@ const MISSES = Array.from({ length: 100_000 }, (_, at) => `/latest/meta-data/abs
 type Asked = Contestant['ask']
 
 /** How many connections at once; a new one for each request. */
-const WAYS = [
+type Way = Pick<Contestant, 'connections' | 'isNewEach'>
+const WAYS: readonly Way[] = [
   { connections: 1 },
   { connections: 16 },
   { connections: 64 },
   { connections: 16, isNewEach: true },
-] as const
+]
 
 /** All servers and all kinds of requests, in turn, round after round. */
 export async function requests(directory: string, kinds: readonly Request[]): Promise<Row[]> {
@@ -43,7 +44,7 @@ export async function requests(directory: string, kinds: readonly Request[]): Pr
   const constant = [node, ...others].filter((server) => server !== undefined)
   try {
     const own = ownRequests(agent, headers)
-    const rows = await compare(directory, [
+    const contestants: Contestant[] = [
       // What they answer does not depend on the question. The first is what the others are told in.
       ...inEachWay(constant, 'constant', { path: PATH }),
       ...(kinds.includes('miss')
@@ -59,12 +60,21 @@ export async function requests(directory: string, kinds: readonly Request[]): Pr
         : []),
       ...(go === undefined ? [] : await goRequests(go, kinds)),
       ...kinds.flatMap((kind) => own[kind]),
-    ])
+    ]
+    // Those that are asked in the same way stand together, so that what disturbs one disturbs the other.
+    const rows = await compare(
+      directory,
+      WAYS.flatMap((way) => contestants.filter((one) => isOfWay(one, way))),
+    )
     return [...rows, ...absent('Go net/http', go), ...absent('nginx', others.at(-1))]
   } finally {
     for (const server of [...constant, relay, ...(go === undefined ? [] : [go]), agent])
       await server.stop()
   }
+}
+
+function isOfWay(one: Contestant, way: Way): boolean {
+  return one.connections === way.connections && one.isNewEach === way.isNewEach
 }
 
 function inEachWay(servers: readonly Server[], question: string, asked: Asked): Contestant[] {
