@@ -13,9 +13,14 @@ export interface Row {
 export interface Contestant {
   readonly server: Server
   readonly question: string
-  readonly ask: Omit<Load, 'socket' | 'connections' | 'isNewEach' | 'seconds' | 'directory'>
+  readonly ask: Omit<
+    Load,
+    'socket' | 'connections' | 'isNewEach' | 'seconds' | 'requests' | 'directory'
+  >
   readonly connections: number
   readonly isNewEach?: boolean
+  /** So many and no more. */
+  readonly requests?: number
   /** Compared with those of the same name only. */
   readonly among?: string
 }
@@ -59,11 +64,12 @@ function wayOf({ connections, isNewEach }: Contestant): string {
 }
 
 async function measure(contestant: Contestant, directory: string): Promise<Round> {
-  const { server, ask, connections, isNewEach = false } = contestant
+  const { server, ask, connections, isNewEach = false, requests } = contestant
   const before = cpuSeconds(server.pids)
   const loaded = await load({
     ...ask,
-    ...{ socket: server.socket, connections, isNewEach, seconds: SECONDS, directory },
+    ...{ socket: server.socket, connections, isNewEach, directory },
+    ...(requests === undefined ? { seconds: SECONDS } : { requests }),
   })
   const used = cpuSeconds(server.pids) - before
   return { loaded, cpuUs: (used / loaded.requests) * 1e6 }

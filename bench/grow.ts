@@ -6,8 +6,9 @@ import { type BenchAgent, NO_LIMITS, startAgent, TOKEN_HEADER, TTL_HEADER } from
 import type { Curve } from './chart.ts'
 import { type Row, round } from './compare.ts'
 import { heldConnection } from './held.ts'
-import { type Load, load } from './load.ts'
+import { load } from './load.ts'
 import { cpuSeconds, median, residentMib } from './process.ts'
+import { bareNode, type Server } from './servers.ts'
 
 /** How the CPU of a cached read changes with how much of something there is. */
 
@@ -30,61 +31,65 @@ const TOKEN_STEPS = [
   Number(process.env.BENCH_TOKENS ?? 1_000_000),
 ]
 
-interface Point {
-  readonly agent: BenchAgent
-  readonly ask: Partial<Load>
-}
-
-type Axis = (directory: string) => AsyncGenerator<readonly [amount: number, point: Point]>
+type Axis = (directory: string) => AsyncGenerator<readonly [amount: number, agent: BenchAgent]>
 
 export async function grow(directory: string): Promise<Row[]> {
-  const rows: Row[] = await auditRows(directory)
-  for (const [name, axis] of Object.entries(AXES)) {
-    const home = join(directory, name.replaceAll(' ', '-'))
-    mkdirSync(home)
-    for await (const [amount, { agent, ask }] of axis(home)) {
-      const cpuUs = await costOf(agent, ask, home)
-      const values = { amount, 'CPU µs': round(cpuUs), 'RSS MiB': round(residentMib(agent.pid)) }
-      rows.push({ question: 'grow', subject: name, values })
+  const bare = await bareNode(directory, Buffer.from('i-0123456789abcdef0'))
+  try {
+    const rows = await auditRows(directory, bare)
+    for (const [subject, axis] of Object.entries(AXES)) {
+      const home = join(directory, subject.replaceAll(' ', '-'))
+      mkdirSync(home)
+      for await (const [amount, agent] of axis(home)) {
+        const cost = await costOf(agent, bare, home)
+        const values = { amount, 'x bare': cost, 'RSS MiB': round(residentMib(agent.pid)) }
+        rows.push({ question: 'grow', subject, values })
+      }
     }
+    return rows
+  } finally {
+    await bare.stop()
   }
-  return rows
 }
 
-/** A curve for each of the axes, in terms of its first point. */
+/** A curve for each of the axes. */
 export function curvesOf(rows: readonly Row[]): Curve[] {
   const numbers = rows
     .filter(({ question }) => question === 'grow')
     .map(({ subject, values }) => ({
       subject,
       x: Number(values.amount),
-      y: Number(values['CPU µs']),
+      y: Number(values['x bare']),
     }))
   return [...Map.groupBy(numbers, ({ subject }) => subject)].map(([name, points]) => ({
     name,
-    points: points.map(({ x, y }) => [x, round(y / (points[0]?.y ?? Number.NaN))] as const),
+    points: points.map(({ x, y }) => [x, y] as const),
   }))
 }
 
-async function costOf(agent: BenchAgent, ask: Partial<Load>, directory: string): Promise<number> {
+/** In turn with the bare server, so that what disturbs the machine disturbs both. */
+async function costOf(agent: BenchAgent, bare: Server, directory: string): Promise<number> {
   const headers = { [TOKEN_HEADER]: await agent.token() }
   const costs: number[] = []
   for (let turn = 0; turn <= TURNS; turn += 1) {
-    const before = cpuSeconds([agent.pid])
-    const asked = {
-      socket: agent.socket,
-      path: PATH,
-      headers,
-      connections: 16,
-      seconds: 1,
-      directory,
-      ...ask,
-    }
-    const { requests, statuses } = await load(asked)
-    if (statuses['2xx'] !== requests) throw new Error(`refused: ${JSON.stringify(statuses)}`)
-    if (turn > 0) costs.push(((cpuSeconds([agent.pid]) - before) / requests) * 1e6)
+    const other = await cpuUsOf(bare, headers, directory)
+    const own = await cpuUsOf(agent, headers, directory)
+    // The first turn only warms up.
+    if (turn > 0) costs.push(own / other)
   }
-  return median(costs)
+  return round(median(costs))
+}
+
+async function cpuUsOf(
+  { socket, pids }: Server,
+  headers: Readonly<Record<string, string>>,
+  directory: string,
+): Promise<number> {
+  const before = cpuSeconds(pids)
+  const asked = { socket, path: PATH, headers, connections: 16, seconds: 1, directory }
+  const { requests, statuses } = await load(asked)
+  if (statuses['2xx'] !== requests) throw new Error(`refused: ${JSON.stringify(statuses)}`)
+  return ((cpuSeconds(pids) - before) / requests) * 1e6
 }
 
 const AXES: Readonly<Record<string, Axis>> = {
@@ -94,7 +99,7 @@ const AXES: Readonly<Record<string, Axis>> = {
     const held: Socket[] = []
     for (const amount of CONNECTION_STEPS) {
       while (held.length < amount) held.push(await heldConnection(agent.socket))
-      yield [amount, { agent, ask: {} }]
+      yield [amount, agent]
     }
     for (const socket of held) socket.destroy()
     await agent.stop()
@@ -106,7 +111,7 @@ const AXES: Readonly<Record<string, Axis>> = {
       const file = join(home, 'policy.toml')
       writeFileSync(file, policyOf(amount), { mode: 0o644 })
       const agent = await startAgent(home, `${NO_LIMITS}[policy]\nfile = ${JSON.stringify(file)}\n`)
-      yield [amount, { agent, ask: {} }]
+      yield [amount, agent]
       await agent.stop()
     }
   },
@@ -119,7 +124,7 @@ const AXES: Readonly<Record<string, Axis>> = {
       const file = { generation: '0'.repeat(32), tokens }
       writeFileSync(join(home, 'run/revocations'), JSON.stringify(file), { mode: 0o600 })
       const agent = await startAgent(home, NO_LIMITS)
-      yield [amount, { agent, ask: {} }]
+      yield [amount, agent]
       await agent.stop()
     }
   },
@@ -129,14 +134,14 @@ const AXES: Readonly<Record<string, Axis>> = {
     for (const amount of TOKEN_STEPS) {
       await mint(agent, amount - made, directory)
       made = amount
-      yield [amount, { agent, ask: {} }]
+      yield [amount, agent]
     }
     await agent.stop()
   },
 }
 
 /** Audit records cannot be left out; they go to the log, to a chain of records, or to both. */
-async function auditRows(directory: string): Promise<Row[]> {
+async function auditRows(directory: string, bare: Server): Promise<Row[]> {
   const rows: Row[] = []
   for (const where of ['log', 'chain', 'log and chain']) {
     const home = join(directory, where.replaceAll(' ', '-'))
@@ -144,7 +149,7 @@ async function auditRows(directory: string): Promise<Row[]> {
     const file = `[audit]\nfile = ${JSON.stringify(join(home, 'audit'))}\n`
     const journal = where.includes('log') ? '' : 'journal = false\n'
     const agent = await startAgent(home, `${NO_LIMITS}${where === 'log' ? '' : file + journal}`)
-    const values = { 'CPU µs': round(await costOf(agent, {}, home)) }
+    const values = { 'x bare': await costOf(agent, bare, home) }
     rows.push({ question: 'audit', subject: `to the ${where}`, values })
     await agent.stop()
   }

@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+// Beyond what any of them is run for.
+const SECONDS_MAX = 60
+const REQUESTS_MAX = 10_000_000
 const NEW_CONNECTIONS = fileURLToPath(new URL('./new-connections.ts', import.meta.url))
 
 /** What a server is asked: HTTP/1.1 on a Unix socket. */
@@ -60,10 +63,16 @@ export async function load(what: Load): Promise<Loaded> {
 }
 
 async function loadByNewConnections(what: Load): Promise<Loaded> {
-  const { method = 'GET', path = '/', headers = {}, seconds = 1 } = what
+  const { method = 'GET', path = '/', headers = {} } = what
+  const { seconds = SECONDS_MAX, requests = REQUESTS_MAX } = what
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   const text = `${method} ${path} HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\n${lines.join('')}\r\n`
-  const args = [NEW_CONNECTIONS, what.socket, text, String(what.connections), String(seconds)]
+  const args = [
+    NEW_CONNECTIONS,
+    what.socket,
+    text,
+    ...[what.connections, seconds, requests].map(String),
+  ]
   const { stdout } = await run(process.execPath, args)
   return JSON.parse(stdout) as Loaded
 }

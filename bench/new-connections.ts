@@ -1,9 +1,11 @@
 import { connect } from 'node:net'
 import type { Loaded } from './load.ts'
 
-/** `SOCKET REQUEST CONNECTIONS SECONDS`: a new connection for each request, so many at a time. Prints a Loaded. */
-const [socket = '', text = '', atOnce = '1', seconds = '1'] = process.argv.slice(2)
-const endAtMs = performance.now() + Number(seconds) * 1000
+/** `SOCKET REQUEST CONNECTIONS SECONDS REQUESTS`: a new connection for each, so many at a time. Prints a Loaded. */
+const [socket = '', text = '', atOnce = '1', seconds = '1', most = '1'] = process.argv.slice(2)
+const startAtMs = performance.now()
+const endAtMs = startAtMs + Number(seconds) * 1000
+let left = Number(most)
 const durationsMs: number[] = []
 const statuses: Record<string, number> = {}
 
@@ -28,7 +30,10 @@ function once(): Promise<void> {
 }
 
 async function again(): Promise<void> {
-  while (performance.now() < endAtMs) await once()
+  while (performance.now() < endAtMs && left > 0) {
+    left -= 1
+    await once()
+  }
 }
 
 await Promise.all(Array.from({ length: Number(atOnce) }, again))
@@ -37,7 +42,7 @@ const quantile = (part: number) => durationsMs[Math.floor(durationsMs.length * p
 const loaded: Loaded = {
   requests: durationsMs.length,
   statuses,
-  perSecond: durationsMs.length / Number(seconds),
+  perSecond: durationsMs.length / ((performance.now() - startAtMs) / 1000),
   p50Ms: quantile(0.5),
   p99Ms: quantile(0.99),
 }

@@ -21,6 +21,9 @@ const TTL = { [TTL_HEADER]: '60' }
 // and concurrent reads of one path would share one miss.
 const MISSES = Array.from({ length: 100_000 }, (_, at) => `/latest/meta-data/absent-${at}`)
 
+// A user who is refused more than two hundred times, and then fifty times a second, is made to wait.
+const REFUSALS = 150
+
 type Asked = Contestant['ask']
 
 /** How many connections at once; a new one for each request. */
@@ -89,7 +92,9 @@ function ownRequests(
   return {
     'cached-read': each('cached-read', { path: PATH, headers }),
     minting: each('minting', { path: TOKEN_PATH, method: 'PUT', headers: TTL }),
-    refused: each('refused', { path: PATH }),
+    refused: each('refused', { path: PATH })
+      .filter(({ connections, isNewEach }) => connections === 1 || isNewEach)
+      .map((one) => ({ ...one, requests: REFUSALS })),
     miss: [
       {
         server: agent,

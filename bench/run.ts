@@ -82,6 +82,6 @@ function requestsChart(): string {
 }
 
 function growthChart(): string {
-  const title = 'CPU of a cached read, in that of the first point of its curve'
+  const title = 'CPU of a cached read, in that of node:http answering a string'
   return curveChart(title, 'how many there are', curvesOf(rows))
 }
