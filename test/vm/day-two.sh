@@ -174,9 +174,12 @@ no_tpm() {
 
 read_only() {
   holds 'the root is read-only' sh -c '! touch /etc/x'
-  serves 'the agent becomes ready with a read-only root'
+  cloud "$instance_id"
+  until_true 180 metabind status
   said 'read-only root'
-  journalctl -u metabindd -n 8 --no-pager -o cat | cut -c1-300 | while read -r line; do note "| $line"; done
+  shown
+  journalctl -u metabindd -n 12 --no-pager -o cat | cut -c1-300 | while read -r line; do note "| $line"; done
+  serves 'the agent becomes ready with a read-only root'
 }
 
 step "$phase"
