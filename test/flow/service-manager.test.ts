@@ -5,6 +5,7 @@ import { inheritedSockets } from '../../src/agent/socket-activation.ts'
 import { type AgentProcess, startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { listenForNotify, type NotifySocket } from '../harness/notify-socket.ts'
+import { requireRootHere } from '../harness/root.ts'
 
 const UNTOLD = 'systemd could not be told'
 const INSTANCE_ID = 'i-notify00000000000000'
@@ -86,6 +87,25 @@ test.each([
   expect(agent.child.exitCode).toBeNull()
   // Who has mended it need not wait.
   expect(await agent.stop()).toBe(1)
+})
+
+test('systemd is told that the state directory is on a file system that cannot be written', async () => {
+  requireRootHere('a mount')
+  const directory = await mkdtemp('/tmp/metabind-notify-')
+  const [path, state] = [join(directory, 'notify'), join(directory, 'state')]
+  const systemd = await listenForNotify(path)
+  onTestFinished(async () => {
+    systemd.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+  await startInstance(directory).then((instance) => instance.stop())
+  const mounts = `mount --bind ${state} ${state} && mount -o remount,ro,bind ${state} && exec "$@"`
+  const through = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', mounts, 'sh']
+  const agent = { env: { NOTIFY_SOCKET: path }, through }
+  await expect(startInstance(directory, { agent })).rejects.toThrow('EROFS')
+  expect(systemd.messages.at(-1)).toMatch(
+    /^STATUS=cannot go on: A file of the agent cannot be read or written\. \S+\/state\/instance\.json: EROFS/,
+  )
 })
 
 test('systemd that does not read keeps nobody waiting, and is told what it missed', async () => {
