@@ -175,11 +175,10 @@ no_tpm() {
 read_only() {
   holds 'the root is read-only' sh -c '! touch /etc/x'
   cloud "$instance_id"
-  until_true 180 metabind status
-  said 'read-only root'
+  says 'with a read-only root the status says so' 'read-only file system'
   shown
-  journalctl -u metabindd -n 12 --no-pager -o cat | cut -c1-300 | while read -r line; do note "| $line"; done
-  serves 'the agent becomes ready with a read-only root'
+  mount -t tmpfs -o mode=0700,uid="$(id -u metabind)",gid="$(id -g metabind)" none /var/lib/metabind
+  serves 'with a tmpfs for its state the agent becomes ready, without being asked to'
 }
 
 step "$phase"
