@@ -1,8 +1,7 @@
-import { connect } from 'node:net'
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
 import { roleErrorIn } from './dialect/role-code.ts'
 import { ERRORS } from './error-table.ts'
 import { type ErrorCode, MetabindError, nodeErrorCode } from './errors.ts'
-import { type PlainAnswer, readAnswer } from './plain-answer.ts'
 
 /** One request to a socket of the agent, as every client of it sends them. */
 
@@ -13,7 +12,10 @@ export interface Sockets {
 }
 
 /** An answer of the agent. */
-export type AgentAnswer = Omit<PlainAnswer, 'status'>
+export interface AgentAnswer {
+  readonly headers: Readonly<IncomingHttpHeaders>
+  readonly body: Buffer
+}
 
 /** What an agent is asked. */
 export interface Asked {
@@ -31,34 +33,44 @@ const IN_HEADER = /^[\x20-\x7e]+$/
 
 /** Asks, and takes a 200 for an answer. @throws MetabindError what the agent refuses with, SOCKET_… */
 export async function ask(socketPath: string, asked: Asked): Promise<AgentAnswer> {
-  const text = requestText(asked)
-  const { status, headers, body } = await exchange(socketPath, text, asked.timeoutMs)
-  if (status !== 200) throw refusal(status, body)
-  return { headers, body }
-}
-
-/** @throws MetabindError SOCKET_… */
-async function exchange(path: string, text: string, timeoutMs = TIMEOUT_MS): Promise<PlainAnswer> {
-  const socket = connect(path)
-  socket.setTimeout(timeoutMs, () => socket.destroy(new Error('no answer')))
-  socket.write(text)
+  requireOneLine(asked)
   try {
-    return await readAnswer(socket, ANSWER_BYTES_MAX)
+    const answer = await answerOf(socketPath, asked)
+    const body = await bodyOf(answer)
+    if (answer.statusCode !== 200) throw refusal(answer.statusCode ?? 0, body)
+    return { headers: answer.headers, body }
   } catch (error) {
-    throw connectionError(path, error)
-  } finally {
-    socket.destroy()
+    throw error instanceof MetabindError ? error : connectionError(socketPath, error)
   }
 }
 
-/** A request that ends its connection. @throws MetabindError for what would not stay in its line */
-function requestText({ method, path, headers = {}, body = '' }: Asked): string {
+/** @throws MetabindError for what would not stay in its line */
+function requireOneLine({ path, headers = {} }: Asked): void {
   if (!IN_PATH.test(path)) throw new MetabindError('REQUEST_PATH')
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  if (!lines.every((line) => IN_HEADER.test(line))) throw new MetabindError('REQUEST_HEADERS')
-  const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`]
-  const head = [`${method} ${path} HTTP/1.1`, 'Host: localhost', 'Connection: close']
-  return `${[...head, ...lines, ...length].join('\r\n')}\r\n\r\n${body}`
+  const values = Object.values(headers)
+  if (!values.every((value) => IN_HEADER.test(value))) throw new MetabindError('REQUEST_HEADERS')
+}
+
+/** Sends a request that ends its connection. */
+function answerOf(socketPath: string, asked: Asked): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const { method, path, headers, timeoutMs: timeout = TIMEOUT_MS } = asked
+    const sent = request({ socketPath, method, path, headers, timeout, agent: false }, resolve)
+    sent.on('timeout', () => sent.destroy(new Error('no answer')))
+    sent.on('error', reject)
+    sent.end(asked.body)
+  })
+}
+
+async function bodyOf(answer: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of answer) {
+    bytes += chunk.length
+    if (bytes > ANSWER_BYTES_MAX) throw new Error('the answer is too large')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }
 
 /** The agent's refusal, by the code that its body begins with. */

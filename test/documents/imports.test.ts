@@ -123,10 +123,9 @@ const RULES: readonly Rule[] = [
     ],
   },
   { of: 'src/admin-api.ts', may: ['src/format/', ...ERROR_CODES, 'zod'] },
-  { of: 'src/plain-answer.ts', may: ['node:net'] },
   {
     of: 'src/agent-socket.ts',
-    may: ['src/plain-answer.ts', 'src/dialect/', 'node:net', ...ERROR_CODES],
+    may: ['src/dialect/', 'node:http', ...ERROR_CODES],
   },
   {
     of: 'src/admin-client.ts',

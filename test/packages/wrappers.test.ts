@@ -264,8 +264,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 describe('what SDKs and scripts run each time loads little', () => {
   const BYTES_MAX = 131_072
-  // What Node itself loads by and by, and what it takes to speak over a socket, is not here.
-  const SLOW_PARTS = ['http', 'crypto', 'perf_hooks', 'url', 'worker_threads', 'inspector']
+  // What Node itself loads by and by, and what it takes to speak HTTP, is not here.
+  const SLOW_PARTS = ['crypto', 'worker_threads', 'inspector']
   const probe = `
 const parts = new Set(process.moduleLoadList)
 process.on('exit', () => {
