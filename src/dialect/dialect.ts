@@ -11,9 +11,9 @@ export interface Dialect {
   /** Where PUT makes a session token. */
   readonly tokenPath: string
   /** Header that carries a token on reads, in lower case. */
-  readonly tokenHeader: string
+  readonly tokenHeader: Lowercase<string>
   /** Header that carries a token's lifetime in seconds, in lower case. */
-  readonly ttlHeader: string
+  readonly ttlHeader: Lowercase<string>
   /** What names the instance. */
   readonly instanceIdPath: string
   /** Paths that take the query `audience=VALUE`; every other query is refused. */

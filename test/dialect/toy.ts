@@ -9,7 +9,7 @@ export const toy: Dialect = {
   versions: ['v9'],
   tokenPath: '/v9/session',
   tokenHeader: 'x-toy-session',
-  ttlHeader: 'X-Toy-Session-Seconds',
+  ttlHeader: 'x-toy-session-seconds',
   instanceIdPath: '/v9/machine/id',
   audiencePaths: ['/v9/machine/proof'],
   secretPaths: ['/*/machine/roles/*/**'],
