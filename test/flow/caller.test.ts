@@ -173,6 +173,10 @@ describe.skipIf(hierarchies.length === 0)(`bound to the unit as well [${NEEDS_RO
 })
 
 describe.skipIf(!isRoot)(`an agent in namespaces of its own [${NEEDS_ROOT}]`, () => {
+  const configIn = (where: string) =>
+    `[listen]\nadmin_socket = "${where}/admin.sock"\n` +
+    `[directories]\nruntime = "${where}"\nstate = "${where}"\n`
+
   test('that cannot see a caller in its PID namespace refuses it', async () => {
     await startIn('', { through: ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'] })
     expect(await tokenAs({}, instance.metadataSocket)).toEqual({
@@ -210,11 +214,7 @@ describe.skipIf(!isRoot)(`an agent in namespaces of its own [${NEEDS_ROOT}]`, ()
     const where = await mkdtemp('/tmp/flow-proc-')
     await chmod(where, 0o777)
     const config = join(where, 'a.toml')
-    await writeFile(
-      config,
-      `[listen]\nadmin_socket = "${where}/admin.sock"\n` +
-        `[directories]\nruntime = "${where}"\nstate = "${where}"\n`,
-    )
+    await writeFile(config, configIn(where))
     const drop = 'setpriv --reuid 1001 --regid 1001 --groups 1002 "$@"'
     const enter = `mount -t proc -o hidepid=2,gid=1002 proc /proc && exec ${drop}`
     const agent = startAgentProcess([config], {
@@ -243,7 +243,7 @@ describe.skipIf(!isRoot)(`an agent in namespaces of its own [${NEEDS_ROOT}]`, ()
     const where = await mkdtemp('/tmp/flow-proc-')
     await chmod(where, 0o777)
     const config = join(where, 'a.toml')
-    await writeFile(config, `[listen]\nadmin_socket = "${where}/admin.sock"\n`)
+    await writeFile(config, configIn(where))
     const agent = startAgentProcess([config], { through: command })
     await expect(agent.ready()).rejects.toThrow(
       'The agent cannot see in /proc who its callers are.',
