@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type IncomingHttpHeaders, request } from 'node:http'
+import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 
 export interface Answered {
@@ -14,11 +14,12 @@ export async function send(
   method: string,
   path: string,
   headers: readonly string[] = [],
+  agent: Agent | false = false,
 ): Promise<Answered> {
   const { hostname, port, protocol } = new URL(base)
   const where = protocol === 'unix:' ? { socketPath: base.slice(5) } : { host: hostname, port }
   const host = ['Host', 'metadata.example']
-  const outgoing = request({ ...where, method, path, headers: [...host, ...headers], agent: false })
+  const outgoing = request({ ...where, method, path, headers: [...host, ...headers], agent })
   outgoing.end()
   const [incoming] = await once(outgoing, 'response')
   const body = await buffer(incoming)
@@ -37,6 +38,7 @@ export function putToken(base: string, headers: readonly string[]): Promise<Answ
   return send(base, 'PUT', '/latest/api/token', headers)
 }
 
-export function get(base: string, path: string, token?: string): Promise<Answered> {
-  return send(base, 'GET', path, token === undefined ? [] : ['X-aliyun-ecs-metadata-token', token])
+export function get(base: string, path: string, token?: string, agent?: Agent): Promise<Answered> {
+  const headers = token === undefined ? [] : ['X-aliyun-ecs-metadata-token', token]
+  return send(base, 'GET', path, headers, agent)
 }
