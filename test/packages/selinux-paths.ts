@@ -14,7 +14,7 @@ const EXPECTED: readonly (readonly [path: RegExp, type: string])[] = [
   [/^\/usr\/lib\/metabind\/bin\/node$/, 'metabind_exec_t'],
   [/^\/usr\/lib\/metabind\/bin$/, 'bin_t'],
   // Mapped and read as every library is, by the agent and by whoever uses the command line.
-  [/^\/usr\/lib\/metabind(\/[\w-]+\.(cjs|node))?$/, 'lib_t'],
+  [/^\/usr\/lib\/metabind(\/parts)?(\/[\w-]+\.(cjs|node))?$/, 'lib_t'],
   [/^\/usr\/s?bin\/metabindd?$/, 'bin_t'],
   [/^\/etc\/metabind(\/.*)?$/, 'metabind_etc_t'],
   [/^\/etc\/logrotate\.d(\/metabind)?$/, 'etc_t'],
