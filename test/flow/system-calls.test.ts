@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startInstance } from '../harness/instance.ts'
 import { ask, newToken, scratch, TOKEN_HEADER } from '../harness/metabind.ts'
+import { traced } from '../harness/strace.ts'
 
 /** What a read that the cache answers costs, counted by the kernel and not by a clock. */
 
@@ -25,23 +23,12 @@ test('a read that is cached is one read and one write', async (context) => {
   const read = () => ask(instance.metadataSocket, 'GET', PATH, headers, keptAlive)
   expect((await read()).status).toBe(200)
 
-  const counts = join(path, 'strace')
-  const pid = String(instance.agent.child.pid)
-  const calls = 'trace=read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg'
-  const strace = spawn('strace', ['-o', counts, '-e', calls, '-p', pid])
-  const said: string[] = []
-  strace.stderr.on('data', (text) => said.push(String(text)))
-  const ended = Promise.withResolvers<unknown>()
-  strace.once('error', ended.resolve).once('close', ended.resolve)
-  const isAttached = () => said.join('').includes('attached')
-  while (!isAttached() && strace.exitCode === null && strace.pid !== undefined) await sleep(10)
-  if (!isAttached()) return context.skip(`strace cannot be used: ${said.join('')}`)
-
-  for (let reads = 0; reads < READS; reads += 1) await read()
-  strace.kill('SIGINT')
-  await ended.promise
-
-  const lines = (await readFile(counts, 'utf8')).split('\n')
+  const calls = 'read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg'
+  const pid = instance.agent.child.pid ?? 0
+  const lines = await traced(pid, calls, join(path, 'strace'), async () => {
+    for (let reads = 0; reads < READS; reads += 1) await read()
+  })
+  if (lines === undefined) return context.skip('strace cannot be used')
   const of = (names: RegExp) => lines.filter((line) => names.test(line)).length
   expect(of(/^write\(\d+, "HTTP/)).toBe(READS)
   expect(of(/^(writev|sendto|sendmsg)\(\d+, .*HTTP/)).toBe(0)
