@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LogRecord } from '../harness/agent.ts'
 import {
   call,
+  connectionsOpen,
   INSTANCE_ID_PATH,
   makeToken,
   putToken,
@@ -52,10 +53,7 @@ function get(lines: readonly string[], path = WHOAMI, version = 'HTTP/1.1'): str
   return [`GET ${path} ${version}`, tokened, ...lines, '', ''].join('\r\n')
 }
 
-async function connectionsOpen(): Promise<number> {
-  const { body } = await call(instance.adminSocket, { path: '/metabind/v1/metrics' })
-  return Number(/^metabind_connections (\d+)$/m.exec(body)?.[1])
-}
+const admitted = () => connectionsOpen(instance.adminSocket)
 
 const statusAndClosed = async (bytes: string | Buffer) => {
   const { status, closed } = await sendRaw(socket, bytes)
@@ -132,7 +130,7 @@ describe('what is not a plain request is refused, and the connection ends', () =
       expect((await peer.answer()).status).toBe(405)
       peer.write('and more')
     }
-    await expect.poll(connectionsOpen).toBe(0)
+    await expect.poll(admitted).toBe(0)
     for (const peer of peers) peer.destroy()
   })
 

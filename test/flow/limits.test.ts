@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { canBecomeNobody, curlAs, NOBODY } from '../harness/as-uid.ts'
-import { call } from '../harness/http.ts'
+import { connectionsOpen } from '../harness/http.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 import { get, openSession, putToken } from '../simulate/request.ts'
@@ -34,11 +34,6 @@ afterAll(async () => {
   await instance?.stop()
   await scratch?.[Symbol.asyncDispose]()
 })
-
-async function connectionsOpen(): Promise<number> {
-  const { body } = await call(instance.adminSocket, { path: '/metabind/v1/metrics' })
-  return Number(/^metabind_connections (\d+)$/m.exec(body)?.[1])
-}
 
 const auditOf = (code: string) =>
   instance.agent.until((record) => record.audit === true && record.code === code)
@@ -137,7 +132,7 @@ describe('answers', () => {
     expect(absent.statuses).toEqual([404])
     expect(absent.fastestMs).toBeLessThan(PAUSE_MS)
     agent.destroy()
-    await expect.poll(connectionsOpen).toBe(0)
+    await expect.poll(() => connectionsOpen(instance.adminSocket)).toBe(0)
   })
 })
 

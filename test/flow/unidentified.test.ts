@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, type TestContext, test } from 'vitest'
 import { curlAs } from '../harness/as-uid.ts'
 import { type HandedOn, handOn } from '../harness/handed-on.ts'
+import { connectionsOpen } from '../harness/http.ts'
 import { type Packaged, startPackaged } from '../harness/packaged.ts'
 import { endPeer, startPeer } from '../harness/peer.ts'
 import { get, openSession } from '../simulate/request.ts'
@@ -40,11 +41,7 @@ async function takeAs(uid: number, count: number): Promise<HandedOn> {
   return taken
 }
 
-/** Connections that the agent has admitted. */
-async function admitted(): Promise<number> {
-  const { body } = await get(`unix:${packaged.instance.adminSocket}`, '/metabind/v1/metrics')
-  return Number(/^metabind_connections (\d+)$/m.exec(body)?.[1])
-}
+const admitted = () => connectionsOpen(packaged.instance.adminSocket)
 
 async function rootReads(): Promise<void> {
   const base = `unix:${socketPath()}`

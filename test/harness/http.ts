@@ -79,3 +79,9 @@ export function readFresh(socketPath: string, path: string, token: string): Prom
 export function refusal(answered: { readonly status: number; readonly body: string }): string {
   return `${answered.status} ${answered.body.split(':', 1)[0]}`
 }
+
+/** How many connections an agent has admitted to its metadata socket. */
+export async function connectionsOpen(adminSocket: string): Promise<number> {
+  const { body } = await call(adminSocket, { path: '/metabind/v1/metrics' })
+  return Number(/^metabind_connections (\d+)$/m.exec(body)?.[1])
+}
