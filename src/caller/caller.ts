@@ -10,7 +10,7 @@ import {
   processAlive,
   socketFd,
 } from 'metabind-linux'
-import { MetabindError } from '../errors.ts'
+import { causeChain, MetabindError } from '../errors.ts'
 import { ratePerUid } from '../rate-limit.ts'
 import {
   effectiveUidOf,
@@ -87,7 +87,7 @@ export function peerOf(socket: Socket, deps: Partial<CallerDeps>): Peer {
     if (!isUnmappedUser(credentials.uid)) uid = credentials.uid
     return { uid, caller: callerAt(fd, credentials, { ...KERNEL, ...deps }) }
   } catch (error) {
-    return { uid, caller: unknownBecause(error) }
+    return { uid, caller: unknownBecause('its process cannot be looked at', error) }
   }
 }
 
@@ -147,9 +147,12 @@ function gone(): MetabindError {
   return new MetabindError('CALLER_UNKNOWN', 'its process is gone')
 }
 
-/** Whatever failed, the caller is not known; the cause is for the log. */
-function unknownBecause(error: unknown): MetabindError {
+/**
+ * Whatever failed, the caller is not known. The record of each refusal has the detail: what was not possible,
+ * and of an error of the system also which call on which file it refused.
+ */
+export function unknownBecause(what: string, error: unknown): MetabindError {
   return error instanceof MetabindError && error.code === 'CALLER_UNKNOWN'
     ? error
-    : new MetabindError('CALLER_UNKNOWN', 'its process cannot be looked at', error)
+    : new MetabindError('CALLER_UNKNOWN', `${what}: ${causeChain(error)}`)
 }

@@ -61,6 +61,11 @@ export function rememberCaller(socket: Socket, caller: Caller): void {
   rememberUid(socket, caller.uid)
 }
 
+/** Remembers why nobody is named on the other end: the record of each refusal says it. */
+export function rememberUnknown(socket: Socket, why: MetabindError): void {
+  connectionOf(socket).caller = why
+}
+
 /** Remembers the user of a caller that may not be identified: whatever it does is counted for that user. */
 export function rememberUid(socket: Socket, uid: number): void {
   connectionOf(socket).uid = uid

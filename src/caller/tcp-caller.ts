@@ -2,10 +2,10 @@ import type { Socket } from 'node:net'
 import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'metabind-linux'
 import { parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError } from '../errors.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, unknownBecause } from './caller.ts'
 import type { CgroupPlace } from './cgroup-place.ts'
 import type { Cgroups } from './cgroup-tree.ts'
-import { rememberCaller, rememberUid } from './connection.ts'
+import { rememberCaller, rememberUid, rememberUnknown } from './connection.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
 import { NO_GID } from './no-group.ts'
@@ -36,11 +36,17 @@ export function identifyRedirected(
   onRedirected: () => void,
 ): (socket: Socket) => void {
   return (socket) => {
-    if (!wasGoingTo(socket, destination)) return
+    if (!wasGoingTo(socket, destination)) {
+      return rememberUnknown(socket, unknown('no rule of the firewall brought it here'))
+    }
     onRedirected()
-    const owner = socketOwner(socket, destination)
-    // The agent's own connections are not redirected: whoever seems to be the agent is not.
-    if (owner?.uid !== process.getuid?.()) remember(socket, owner, places)
+    const peer = tcpPeer(socket, destination, places)
+    if (peer.uid !== process.getuid?.()) return remember(socket, peer)
+    // Whoever seems to be the agent is not.
+    rememberUnknown(
+      socket,
+      unknown('it seems to be the agent, whose connections no rule redirects'),
+    )
   }
 }
 
@@ -59,7 +65,8 @@ export function identifyContained(
     if (!mayStay(socket)) return void socket.destroy()
     onRedirected()
     const contained = await containedOf(socket, destination, networks)
-    if (contained !== undefined) rememberCaller(socket, callerInContainer(contained))
+    if (contained === undefined) rememberUnknown(socket, unknown('no container has its connection'))
+    else rememberCaller(socket, callerInContainer(contained))
   }
 }
 
@@ -77,20 +84,14 @@ export async function containedOf(
 export function identifyLoopback(places: Cgroups): (socket: Socket) => void {
   return (socket) => {
     const { localAddress = '', localPort = 0 } = socket
-    remember(socket, socketOwner(socket, { address: localAddress, port: localPort }), places)
+    remember(socket, tcpPeer(socket, { address: localAddress, port: localPort }, places))
   }
 }
 
-/**
- * A caller whose cgroup is out of sight is refused: nobody could say whether it is in a container,
- * where uid 0 is not the root that a rule means.
- */
-function remember(socket: Socket, owner: SocketOwner | undefined, places: Cgroups): void {
-  if (owner === undefined) return
-  rememberUid(socket, owner.uid)
-  const place = placeOfSocket(owner, places)
-  if (place === undefined) return
-  rememberCaller(socket, callerFor(owner, place))
+function remember(socket: Socket, { uid, place }: TcpPeer): void {
+  if (uid !== undefined) rememberUid(socket, uid)
+  if (place instanceof MetabindError) rememberUnknown(socket, place)
+  else if (uid !== undefined) rememberCaller(socket, callerFor(uid, place))
 }
 
 /** Whether a connection was going to `destination` when a rule redirected it. */
@@ -116,31 +117,58 @@ export function destinationOf(endpoint: string): Destination {
   throw new MetabindError('LISTEN_FAILED', `transparent needs an IPv4 address, not ${host}.`)
 }
 
+/** Who made the other end of a TCP connection, and where that stands or why nobody can tell. */
+export interface TcpPeer {
+  /** Undefined if the kernel names none. */
+  readonly uid: number | undefined
+  readonly place: CgroupPlace | MetabindError
+}
+
 /**
- * Who made the other end of a connection; undefined if that cannot be told. The other end as its
- * owner sees it: the same ports, and the address that it connected to.
+ * Asks the kernel. What fails is the answer: nothing is thrown. A caller whose cgroup is out of sight is
+ * refused: nobody could say whether it is in a container, where uid 0 is not the root that a rule means.
  */
-export function socketOwner(socket: Socket, connectedTo: Destination): SocketOwner | undefined {
-  const { remoteAddress = '', remotePort = 0 } = socket
+export function tcpPeer(socket: Socket, connectedTo: Destination, places: Cgroups): TcpPeer {
+  let uid: number | undefined
   try {
-    return tcpSocketOwner({
-      localAddress: remoteAddress,
-      localPort: remotePort,
-      remoteAddress: connectedTo.address,
-      remotePort: connectedTo.port,
-    })
-  } catch {
-    // No kernel to ask, or no IPv4: nobody is named, and each request is refused by callerOf.
-    return undefined
+    const owner = socketOwner(socket, connectedTo)
+    uid = owner.uid
+    const place = placeOfSocket(owner, places)
+    return { uid, place: place ?? unknown('its control group is out of sight, or not one') }
+  } catch (error) {
+    const what = uid === undefined ? 'its socket' : 'its control group'
+    return { uid, place: unknownBecause(`${what} cannot be looked up`, error) }
   }
+}
+
+/**
+ * The other end as its owner sees it: the same ports, and the address that it connected to.
+ *
+ * @throws MetabindError CALLER_UNKNOWN if the kernel knows none
+ * @throws LinuxError if the kernel cannot be asked
+ */
+function socketOwner(socket: Socket, connectedTo: Destination): SocketOwner {
+  const { remoteAddress = '', remotePort = 0 } = socket
+  const owner = tcpSocketOwner({
+    localAddress: remoteAddress,
+    localPort: remotePort,
+    remoteAddress: connectedTo.address,
+    remotePort: connectedTo.port,
+  })
+  if (owner === undefined) throw unknown('the kernel knows no open socket at its end')
+  return owner
+}
+
+function unknown(why: string): MetabindError {
+  return new MetabindError('CALLER_UNKNOWN', why)
 }
 
 /**
  * The kernel names no process here, so its groups, its namespaces and what it runs are not known: no
  * rule that names groups or executables speaks of it.
  */
-function callerFor(owner: SocketOwner, place: CgroupPlace): Caller {
-  return { pid: NO_PID, uid: owner.uid, gid: NO_GID, groups: [], namespaces: [], ...place }
+function callerFor(uid: number, place: CgroupPlace): Caller {
+  return { pid: NO_PID, uid, gid: NO_GID, groups: [], namespaces: [], ...place }
 }
 
 /** Of root in a container too: a network of its own is enough to be no root that a rule means. */

@@ -5,14 +5,14 @@ import type { Cgroups } from '../caller/cgroup-tree.ts'
 import { rememberUid } from '../caller/connection.ts'
 import { connectionsPerAddress } from '../caller/connections-per-address.ts'
 import type { ContainerNetworks } from '../caller/container-networks.ts'
-import { placeOfSocket } from '../caller/socket-place.ts'
 import {
   CONTAINED_CONNECTIONS_MAX,
   containedOf,
   type Destination,
-  socketOwner,
+  tcpPeer,
   wasGoingTo,
 } from '../caller/tcp-caller.ts'
+import { MetabindError } from '../errors.ts'
 import { guardConnections } from '../http/admission.ts'
 import { guardRequests } from '../http/pipelining.ts'
 import { HEADERS_READ_MAX, hasTooManyHeaders } from '../http/request-order.ts'
@@ -137,10 +137,10 @@ function isHostRoot({ uid, container, network, isPlaced }: Who): boolean {
 
 function whoIs(socket: Socket, deps: ObserverDeps): Who | undefined {
   if (!wasGoingTo(socket, deps.destination)) return undefined
-  const owner = socketOwner(socket, deps.destination)
-  const place = owner && placeOfSocket(owner, deps.cgroups)
-  const { unit, container } = place ?? {}
-  return { uid: owner?.uid, unit, container, network: 'host', isPlaced: place !== undefined }
+  const { uid, place } = tcpPeer(socket, deps.destination, deps.cgroups)
+  const isPlaced = !(place instanceof MetabindError)
+  const { unit, container } = isPlaced ? place : {}
+  return { uid, unit, container, network: 'host', isPlaced }
 }
 
 /** Nobody if no container has the connection: nothing is passed on for what may be another machine. */

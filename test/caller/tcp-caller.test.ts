@@ -31,6 +31,8 @@ const OTHER = 61_003
 /** No process and no group: these two fit nobody. */
 const NOBODYS = { pid: 0, gid: 0xffff_ffff, groups: [] }
 const CONTAINER = 'c'.repeat(64)
+const UNPLACED = 'its control group is out of sight, or not one'
+const UNCONTAINED = 'no container has its connection'
 /** Where sock_diag finds cgroups: in version 2. */
 const [cgroup2] = isRoot ? systemdHierarchies().slice(-1) : []
 /** And that of version 1 beside it, if this machine has both. */
@@ -39,6 +41,8 @@ const [cgroup1] = isRoot ? systemdHierarchies().slice(0, -1) : []
 interface Seen {
   readonly caller?: Readonly<Record<string, unknown>>
   readonly uid?: number
+  /** Why there is no caller, as the log will say. */
+  readonly why?: string
   readonly isRedirected: boolean
   readonly isOpen: boolean
 }
@@ -76,9 +80,10 @@ async function listen(
   port: number,
   to = SERVICE,
   toPort = 80,
+  through: readonly string[] = [],
 ): Promise<Listener> {
   const args = [process.execPath, LISTENER, how, address, String(port), to, String(toPort)]
-  const [file = '', ...rest] = [...networks.hostPrefix, ...asUser(AGENT), ...args]
+  const [file = '', ...rest] = [...networks.hostPrefix, ...through, ...asUser(AGENT), ...args]
   const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
   started.push(child)
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
@@ -138,12 +143,14 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
     ])('are not those who were going to %s', async (_what, address, port) => {
       const listener = await redirected()
       const [seen] = await listener.seenOf(from(APP), address, port)
-      expect(seen).toEqual({ isRedirected: false, isOpen: true })
+      const why = 'no rule of the firewall brought it here'
+      expect(seen).toEqual({ why, isRedirected: false, isOpen: true })
     })
 
     test('are not the agent itself, whose connections no rule brings here', async () => {
       const [seen] = await (await redirected()).seenOf(from(AGENT), SERVICE, 80)
-      expect(seen).toEqual({ isRedirected: true, isOpen: true })
+      const why = 'it seems to be the agent, whose connections no rule redirects'
+      expect(seen).toEqual({ why, isRedirected: true, isOpen: true })
     })
 
     test('are nobody, and not root, once they have closed', async () => {
@@ -152,6 +159,8 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
       const onConnected = () => listener.child.kill('SIGCONT')
       const options = { after: 's.close()', onConnected }
       const [one] = await listener.seenOf(from(APP), SERVICE, 80, options)
+      const why = 'the kernel knows no open socket at its end'
+      expect(one).toMatchObject({ why, isRedirected: true })
       expect(one).not.toHaveProperty('caller')
       expect(one).not.toHaveProperty('uid')
     })
@@ -163,12 +172,29 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
         cgroups = makeCgroups()
         const cgroup = cgroups.make(`system.slice/metabind-new-${process.pid}.service`, cgroup2)
         const [seen] = await blind.seenOf(from(APP), SERVICE, 80, { cgroup })
-        expect(seen).toEqual({ uid: APP, isRedirected: true, isOpen: true })
+        expect(seen).toEqual({ uid: APP, why: UNPLACED, isRedirected: true, isOpen: true })
         // It is looked for when another user is in it.
         const [other] = await blind.seenOf(from(OTHER), SERVICE, 80, { cgroup })
         expect(other?.caller).toMatchObject({ uid: OTHER })
       },
     )
+
+    test('are refused where the agent may not read cgroups, and the record has what it may not', async () => {
+      const seal = 'mount -t tmpfs -o mode=000 none /sys/fs/cgroup && exec "$@"'
+      const through = ['unshare', '--mount', 'sh', '-c', seal, 'sh']
+      const sealed = await listen('redirected', '127.0.0.1', PORT, SERVICE, 80, through)
+      for (let round = 0; round < 2; round += 1) {
+        const [seen] = await sealed.seenOf(from(APP), SERVICE, 80)
+        expect(seen).toEqual({
+          uid: APP,
+          why: expect.stringMatching(
+            /^its control group cannot be looked up: EACCES: .*'\/sys\/fs\/cgroup\//,
+          ),
+          isRedirected: true,
+          isOpen: true,
+        })
+      }
+    })
 
     test.skipIf(cgroup2 === undefined)(
       'are in the unit and container of their cgroup',
@@ -197,7 +223,7 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
         expect(before?.caller).toMatchObject({ uid: 0, slice: 'system.slice' })
         const moved = `${scope}/cgroup.procs; echo $$ > ${unit}`
         const [root] = await listener.seenOf(from(0), SERVICE, 80, { cgroup: moved })
-        expect(root).toEqual({ uid: 0, isRedirected: true, isOpen: true })
+        expect(root).toEqual({ uid: 0, why: UNPLACED, isRedirected: true, isOpen: true })
         // Nobody could say which of the two has the socket.
         const [after] = await listener.seenOf(from(0), SERVICE, 80, { cgroup: unit })
         expect(after).not.toHaveProperty('caller')
@@ -258,18 +284,18 @@ describe.skipIf(!isRoot)(`callers over TCP [${NEEDS_ROOT}]`, () => {
       const listener = await contained()
       const cgroup = container(CONTAINER, `user.slice/user-${APP}.slice/user@${APP}.service`)
       const [seen] = await listener.seenOf(inPod(APP), bridge, 8080, { cgroup })
-      expect(seen).toEqual({ isRedirected: true, isOpen: true })
+      expect(seen).toEqual({ why: UNCONTAINED, isRedirected: true, isOpen: true })
     })
 
     test('are nobody in a container that is in the network of the host', async () => {
       const listener = await contained()
       const [seen] = await listener.seenOf(from(APP), bridge, 8080, { cgroup: container() })
-      expect(seen).toEqual({ isRedirected: true, isOpen: true })
+      expect(seen).toEqual({ why: UNCONTAINED, isRedirected: true, isOpen: true })
     })
 
     test('are nobody where no container has the connection, as another machine', async () => {
       const [seen] = await (await contained()).seenOf(inPod(APP), bridge, 8080)
-      expect(seen).toEqual({ isRedirected: true, isOpen: true })
+      expect(seen).toEqual({ why: UNCONTAINED, isRedirected: true, isOpen: true })
     })
 
     test('are closed unheard beyond so many from one address', async () => {

@@ -8,10 +8,11 @@ import {
   identifyLoopback,
   identifyRedirected,
 } from '../../src/caller/tcp-caller.ts'
+import { MetabindError } from '../../src/errors.ts'
 
 /**
  * `HOW ADDRESS PORT SERVICE_ADDRESS SERVICE_PORT`: listens, and prints a line of JSON for each
- * connection: for whom it is counted, who its caller is. HOW is `loopback`, `redirected`, `blind` (the
+ * connection: for whom it is counted, who its caller is, or why nobody is named. HOW is `loopback`, `redirected`, `blind` (the
  * same if cgroups are out of sight) or `contained`. SIGTERM ends it.
  */
 const [how = '', address = '', port = '', serviceAddress = '', servicePort = ''] =
@@ -40,8 +41,8 @@ if (identify === undefined) throw new Error(`no such way: ${how}`)
 function nameOf(socket: Socket) {
   try {
     return { caller: callerOf(socket) }
-  } catch {
-    return {}
+  } catch (error) {
+    return { why: error instanceof MetabindError ? error.detail : undefined }
   }
 }
 

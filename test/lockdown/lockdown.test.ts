@@ -181,6 +181,8 @@ for line in sys.stdin: ask()`
   test('the listener refuses connections that nobody redirected', async () => {
     const direct = 'http://127.0.0.1:9180/latest/api/token'
     expect(await guarded.curl(APP, ...PUT, direct)).toMatch(/^CALLER_UNKNOWN: /)
+    const record = await guarded.instance.agent.until(({ code }) => code === 'CALLER_UNKNOWN')
+    expect(record.detail).toBe('no rule of the firewall brought it here')
     await guarded.lockdown('on')
     expect(await guarded.curl(undefined, ...PUT, direct)).toMatch(/^CALLER_UNKNOWN: /)
     await expect(guarded.curl(APP, ...PUT, direct)).rejects.toThrow(CUT)

@@ -17,5 +17,5 @@ export {
 } from './peer.ts'
 export { openPidfd, processAlive } from './pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './process.ts'
-export { type SocketOwner, type TcpEnds, tcpSocketOwner } from './sockdiag.ts'
+export { knowsTcpSockets, type SocketOwner, type TcpEnds, tcpSocketOwner } from './sockdiag.ts'
 export { setReceiveBuffer, setSendBuffer, shutDownReading, unsentBytes } from './socket.ts'

@@ -18,7 +18,9 @@ const MSG_DONTWAIT = 0x40
 const NETLINK_SOCK_DIAG = 4
 const SOCK_DIAG_BY_FAMILY = 20
 const NLM_F_REQUEST = 1
+const NLM_F_DUMP = 0x300
 const NLMSG_ERROR = 2
+const NLMSG_DONE = 3
 const IPPROTO_TCP = 6
 const TCP_ESTABLISHED = 1
 /** The second and third are those of a socket that was shut for writing and still reads. */
@@ -29,8 +31,10 @@ const ENOENT = 2
 /** struct nlmsghdr; struct inet_diag_req_v2 after it; struct inet_diag_msg in the answer. */
 const HEADER_BYTES = 16
 const REQUEST_BYTES = HEADER_BYTES + 56
-const ANSWER_BYTES = HEADER_BYTES + 72
+const MESSAGE_BYTES = HEADER_BYTES + 72
 const ANSWER_BYTES_MAX = 4096
+/** What has to be there of an answer of each type: the message, or how a list ended. */
+const ANSWER_BYTES = { [SOCK_DIAG_BY_FAMILY]: MESSAGE_BYTES, [NLMSG_DONE]: HEADER_BYTES + 4 }
 /** Where struct inet_diag_sockid begins in the request and in the answer. */
 const REQUEST_ID = HEADER_BYTES + 8
 const ANSWER_ID = HEADER_BYTES + 4
@@ -70,8 +74,20 @@ export interface SocketOwner {
  */
 export function tcpSocketOwner(ends: TcpEnds): SocketOwner | undefined {
   const id = socketId(ends)
-  const answer = exchange(requestFor(id))
+  const answer = exchange(requestFor(id), SOCK_DIAG_BY_FAMILY)
   return answer === undefined ? undefined : ownerIn(answer, id)
+}
+
+/**
+ * Whether the kernel knows TCP sockets here. What answers may be a module of it (tcp_diag), which is loaded
+ * when it is first asked; if it cannot be, every socket is one that the kernel does not know.
+ *
+ * @throws LinuxError if the kernel cannot be asked
+ */
+export function knowsTcpSockets(): boolean {
+  // A list of the sockets that are in no state. It ends with a zero, or with what was lacking.
+  const answer = exchange(requestFor(Buffer.alloc(48), NLM_F_DUMP, 0), NLMSG_DONE)
+  return answer !== undefined && nativeView(answer).getInt32(HEADER_BYTES, LITTLE) === 0
 }
 
 /** struct inet_diag_sockid: ports and addresses in network order; any interface, any cookie. */
@@ -90,21 +106,21 @@ function ipv4Bytes(address: string): Buffer {
   return Buffer.from(address.split('.').map(Number))
 }
 
-function requestFor(id: Buffer): Buffer {
+function requestFor(id: Buffer, flags = 0, states = 1 << TCP_ESTABLISHED): Buffer {
   const request = Buffer.alloc(REQUEST_BYTES)
   const native = nativeView(request)
   native.setUint32(0, REQUEST_BYTES, LITTLE)
   native.setUint16(4, SOCK_DIAG_BY_FAMILY, LITTLE)
-  native.setUint16(6, NLM_F_REQUEST, LITTLE)
+  native.setUint16(6, NLM_F_REQUEST | flags, LITTLE)
   request[HEADER_BYTES] = AF_INET
   request[HEADER_BYTES + 1] = IPPROTO_TCP
-  native.setUint32(HEADER_BYTES + 4, 1 << TCP_ESTABLISHED, LITTLE)
+  native.setUint32(HEADER_BYTES + 4, states, LITTLE)
   id.copy(request, REQUEST_ID)
   return request
 }
 
 /** One question, one answer, on a socket of its own: no answer to an older question can be in it. */
-function exchange(request: Buffer): Buffer | undefined {
+function exchange(request: Buffer, wanted: keyof typeof ANSWER_BYTES): Buffer | undefined {
   const fd: number = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
   if (fd < 0) throw lastError('socket NETLINK_SOCK_DIAG')
   try {
@@ -113,14 +129,14 @@ function exchange(request: Buffer): Buffer | undefined {
     // The kernel has answered before send returns, so there is nothing to wait for.
     const bytes = Number(recv(fd, answer, answer.length, MSG_DONTWAIT))
     if (bytes < HEADER_BYTES) throw lastError('recv sock_diag')
-    return messageIn(answer.subarray(0, bytes))
+    return messageIn(answer.subarray(0, bytes), wanted)
   } finally {
     closeSync(fd)
   }
 }
 
 /** @returns the message, or undefined if the kernel knows no such socket */
-function messageIn(answer: Buffer): Buffer | undefined {
+function messageIn(answer: Buffer, wanted: keyof typeof ANSWER_BYTES): Buffer | undefined {
   const native = nativeView(answer)
   const type = native.getUint16(4, LITTLE)
   if (type === NLMSG_ERROR && answer.length >= HEADER_BYTES + 4) {
@@ -128,7 +144,7 @@ function messageIn(answer: Buffer): Buffer | undefined {
     if (errno === ENOENT) return undefined
     throw new LinuxError('sock_diag', `errno ${errno}`)
   }
-  if (type !== SOCK_DIAG_BY_FAMILY || answer.length < ANSWER_BYTES) {
+  if (type !== wanted || answer.length < ANSWER_BYTES[wanted]) {
     throw new LinuxError('sock_diag', 'EBADMSG')
   }
   return answer
@@ -162,7 +178,7 @@ function hasEnds(answer: Buffer, id: Buffer): boolean {
 /** struct nlattr after the message: length with header, type, value, padded to four bytes. */
 function cgroupIdIn(answer: Buffer): bigint | undefined {
   const native = nativeView(answer)
-  for (let at = ANSWER_BYTES; at + 4 <= answer.length; ) {
+  for (let at = MESSAGE_BYTES; at + 4 <= answer.length; ) {
     const bytes = native.getUint16(at, LITTLE)
     const type = native.getUint16(at + 2, LITTLE)
     if (bytes < 4 || at + bytes > answer.length) return undefined

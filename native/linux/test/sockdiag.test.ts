@@ -6,7 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { originalDestination, socketFd, type TcpEnds, tcpSocketOwner } from '../src/linux.ts'
+import {
+  knowsTcpSockets,
+  originalDestination,
+  socketFd,
+  type TcpEnds,
+  tcpSocketOwner,
+} from '../src/linux.ts'
 
 const run = promisify(execFile)
 const LINUX = fileURLToPath(new URL('../src/linux.ts', import.meta.url))
@@ -53,6 +59,10 @@ time.sleep(60)`
   socket.resume()
   return socket
 }
+
+test('the kernel says that it knows TCP sockets', () => {
+  expect(knowsTcpSockets()).toBe(true)
+})
 
 describe('the owner of the other end of a connection', () => {
   test('is the user that made the socket, with its inode', async () => {
