@@ -153,6 +153,16 @@ describe.skipIf(!CAN_COMPILE)(`the SELinux module [${NEEDS}]`, () => {
     expect(may('netlink_route_socket', 'nlmsg_write')).toEqual([])
   })
 
+  test('it may have the kernel load the module that knows whose a TCP connection is', () => {
+    const asked = may('system', 'module_request')
+    expect(named(asked)).toEqual(['kernel_t'])
+    expect(asked.map(({ permissions, condition }) => [permissions, condition])).toEqual([
+      [['module_request'], undefined],
+    ])
+    // It asks, and loads nothing itself.
+    expect(may('system', 'module_load')).toEqual([])
+  })
+
   test('every domain may ask for metadata while a boolean is on, and none if it is off', async () => {
     const options = ['-t', 'metabind_run_t', '-c', 'sock_file', '-p', 'write']
     const rules = await policy.allowed('-s', 'httpd_t', ...options)
