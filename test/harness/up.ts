@@ -5,8 +5,8 @@ import { parseArgs } from 'node:util'
 import { type Instance, startInstance } from './instance.ts'
 
 /**
- * `./dev up NAME`: one instance in the foreground. Another terminal tells it to restart its agent or
- * to reboot (tell.ts) over the socket `up.sock` in its directory.
+ * `./dev up NAME`: one instance in the foreground. Another terminal tells it to reload or restart its
+ * agent or to reboot (tell.ts) over the socket `up.sock` in its directory.
  */
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
@@ -37,7 +37,7 @@ function readArguments(args: readonly string[]): Asked {
 }
 
 /**
- * Carries out `restart` and `reboot`, one at a time. The socket of a killed run is replaced.
+ * Carries out `reload`, `restart` and `reboot`, one at a time. The socket of a killed run is replaced.
  *
  * @returns ends the listening when the order under way is carried out
  */
@@ -51,7 +51,8 @@ async function listenForOrders(path: string, instance: Instance): Promise<() => 
         .then(() => obey(order.toString(), instance))
         .then(
           () => void socket.end('done'),
-          (error: unknown) => void socket.end(String(error)),
+          (error: unknown) =>
+            void socket.end(error instanceof Error ? error.message : String(error)),
         )
     })
   })
@@ -75,9 +76,20 @@ async function requireAlone(path: string): Promise<void> {
 }
 
 async function obey(order: string, instance: Instance): Promise<void> {
-  if (order === 'restart') await instance.restartAgent()
+  if (order === 'reload') await reloadAgent(instance)
+  else if (order === 'restart') await instance.restartAgent()
   else if (order === 'reboot') await instance.reboot()
   else throw new Error(`unknown order ${JSON.stringify(order)}`)
+}
+
+/** @throws with the agent's reason if it keeps what it had */
+async function reloadAgent({ agent }: Instance): Promise<void> {
+  const before = new Set(agent.records)
+  agent.child.kill('SIGHUP')
+  const said = await agent.until(
+    (record) => !before.has(record) && /^configuration (?:not )?reloaded/.test(record.msg ?? ''),
+  )
+  if (said.cause !== undefined) throw new Error(`${said.msg}: ${said.cause}`)
 }
 
 async function main(): Promise<void> {
