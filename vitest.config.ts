@@ -30,7 +30,7 @@ export default defineConfig({
           ...bounds,
           name: 'whole',
           include: [
-            'test/{flow,cli,simulate,packages,sdk,clients,lockdown}/**/*.test.ts',
+            'test/{flow,cli,simulate,packages,pages,sdk,clients,lockdown}/**/*.test.ts',
             'native/*/test/**/*.test.ts',
           ],
         },

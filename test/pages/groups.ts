@@ -1,0 +1,12 @@
+import { PAGES } from './block.ts'
+
+/** Pages by the test file that runs them, so that two run at a time. */
+const NAMED = {
+  first: ['README.md', 'CONTRIBUTING.md'],
+  elsewhere: ['docs/identity.md', 'docs/simulate.md', 'docs/verify.md'],
+}
+
+export const GROUPS = {
+  ...NAMED,
+  others: PAGES.filter((page) => !Object.values(NAMED).flat().includes(page)),
+}
