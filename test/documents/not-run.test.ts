@@ -4,7 +4,7 @@ import { blocksOf, isTyped, PAGES } from '../pages/block.ts'
 /** Which console blocks no test runs: a number for each page, so that none is left out unseen. */
 
 const NOT_RUN: Readonly<Record<string, number>> = {
-  'README.md': 2,
+  'README.md': 3,
   'CONTRIBUTING.md': 1,
   'docs/install.md': 3,
   'docs/lockdown.md': 3,
