@@ -62,7 +62,7 @@ async function expectForeign(instance: Instance): Promise<void> {
     audit: true,
     code: 'TOKEN_FOREIGN',
     detail: `made where the iid begins ${iid.slice(0, 16)}`,
-    caller: { pid: process.pid, uid: 0, gid: 0 },
+    caller: { pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() },
     path: '/latest/meta-data/instance-id',
   })
 
