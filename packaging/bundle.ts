@@ -11,9 +11,11 @@ export interface Bundle {
 
 const require = createRequire(import.meta.url)
 
+const PARTS = 'parts'
 const SHIM = `
+const { basename, dirname, join } = require('node:path')
 const shim = { exports: {} }
-process.dlopen(shim, require('node:path').join(__dirname, 'koffi.node'))
+process.dlopen(shim, join(basename(__dirname) === '${PARTS}' ? dirname(__dirname) : __dirname, 'koffi.node'))
 module.exports = shim.exports
 `
 
@@ -65,7 +67,7 @@ export async function bundle(directory: string): Promise<Bundle> {
     outdir: directory,
     format: 'esm',
     splitting: true,
-    chunkNames: 'parts/[name]-[hash]',
+    chunkNames: `${PARTS}/[name]-[hash]`,
   })
   for (const { path, text } of daemon.outputFiles) put(path, text)
   for (const { path, text } of command.outputFiles) put(path, await asCommonJs(text))

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'metabind-linux'
 import type { RunningAgent } from '../admin/admin.ts'
 import type { Observed } from '../admin-api.ts'
+import { whyNoSockets } from '../caller/socket-diag.ts'
 import { whyNoPlaces } from '../caller/socket-place.ts'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
@@ -126,7 +127,7 @@ function urlsOf(ready: ReadyState, tokens: TokenAuthority, deps: ServingDeps) {
 
 /** No SDK is sent to a URL where it would be refused: `metabind exec` says so before its command runs. */
 function urlOf(urls: CredentialsUrls): CredentialsUrls['urlOf'] {
-  const why = whyNoPlaces()
+  const why = whyNoPlaces() ?? whyNoSockets()
   if (why === undefined) return urls.urlOf
   return () => {
     throw new MetabindError('LISTEN_URI_UNNAMED', why)

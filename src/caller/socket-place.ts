@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { knowsTcpSockets, type SocketOwner } from 'metabind-linux'
-import { causeChain } from '../errors.ts'
+import type { SocketOwner } from 'metabind-linux'
 import { type CgroupPlace, parseCgroup } from './cgroup-place.ts'
 import { type Cgroups, cgroupRoot } from './cgroup-tree.ts'
 import { kernelHas } from './kernel-features.ts'
@@ -40,19 +39,13 @@ export function whyNoPlaces(kernel?: string): string | undefined {
   if (!kernelHas('socketCgroup', kernel)) {
     return 'Before Linux 5.8 the kernel does not say which cgroup a TCP socket is from.'
   }
-  if (cgroupRoot() === undefined) {
-    return 'Control groups of version 2 are not mounted, neither at /sys/fs/cgroup nor below it at unified.'
-  }
-  return whyNoSockets()
+  if (cgroupRoot() !== undefined) return undefined
+  return 'Control groups of version 2 are not mounted, neither at /sys/fs/cgroup nor below it at unified.'
 }
 
-/** Also loads the module of the kernel that answers, by whoever asks first: the agent may not be let. */
-function whyNoSockets(): string | undefined {
-  try {
-    return knowsTcpSockets() ? undefined : 'The kernel has no module tcp_diag, or may not load it.'
-  } catch (error) {
-    return `The kernel cannot be asked who has a TCP socket (${causeChain(error)}).`
-  }
+/** The same, and the kernel is asked. What that takes is loaded only then: most commands never ask. */
+export async function whyNobodyNamed(): Promise<string | undefined> {
+  return whyNoPlaces() ?? (await import('./socket-diag.ts')).whyNoSockets()
 }
 
 function hasVersion1(): boolean {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
-import { whyNoPlaces } from '../caller/socket-place.ts'
+import { whyNobodyNamed } from '../caller/socket-place.ts'
 import type { Config } from '../config.ts'
 import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
@@ -21,7 +21,7 @@ export async function checkLockdown(installation: Installation): Promise<Finding
   const config = configOf(installation)
   if (!installation.isRoot || config === undefined) return []
   const { enabled } = config.transparent
-  const unplaced = unplacedFindings(config)
+  const unplaced = await unplacedFindings(config)
   if (unplaced.length > 0) return unplaced
   let state: LockdownState | undefined
   try {
@@ -39,10 +39,10 @@ export async function checkLockdown(installation: Installation): Promise<Finding
 }
 
 /** Whoever calls over TCP is refused, with rules and without: nothing else about lockdown matters then. */
-function unplacedFindings({ transparent, credentials_uri }: Config): Finding[] {
-  const why = whyNoPlaces()
-  if (why === undefined || !(transparent.enabled || credentials_uri.enabled || isUnitOn()))
-    return []
+async function unplacedFindings({ transparent, credentials_uri }: Config): Promise<Finding[]> {
+  if (!(transparent.enabled || credentials_uri.enabled || isUnitOn())) return []
+  const why = await whyNobodyNamed()
+  if (why === undefined) return []
   const { remedy } = ERRORS.LOCKDOWN_NOBODY_NAMED
   const says = `The agent can name no caller over TCP, so lockdown and credentials URLs are refused. ${why}`
   return [{ id: 'lockdown-nobody-named', weight: 'broken', says, remedy }]

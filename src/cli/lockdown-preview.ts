@@ -1,7 +1,7 @@
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import type { Sockets } from '../agent-socket.ts'
-import { whyNoPlaces } from '../caller/socket-place.ts'
+import { whyNobodyNamed } from '../caller/socket-place.ts'
 import { MetabindError } from '../errors.ts'
 import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
 import type { Lockdown } from '../lockdown/rules.ts'
@@ -29,7 +29,7 @@ export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean)
     before.push({ ...row, verdict: shownVerdict(await verdictOfObserved(row, plan, ask)) })
   }
   const agentAnswers = rows !== undefined
-  const refusesAll = whyNoPlaces()
+  const refusesAll = await whyNobodyNamed()
   const said = { address: plan.address, agentAnswers, refusesAll, now, before }
   if (json) return `${jsonLine(said)}\n`
   return `${tableOfNow(now)}

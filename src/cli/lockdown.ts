@@ -90,7 +90,7 @@ async function turnOn(flags: Flags): Promise<number> {
   else if (flags.preview) {
     print(await previewOf(plan, socketsOf(flags), flags.json === true))
   } else {
-    requirePlaces(plan)
+    await requirePlaces(plan)
     if (!flags['before-agent']) requireListeners(plan)
     makeRules(plan)
     const { mode, containers, forSeconds } = plan

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { LOCKDOWN_SECONDS_MAX } from '../admin-api.ts'
 import { listenersOn } from '../caller/proc-net-tcp.ts'
-import { whyNoPlaces } from '../caller/socket-place.ts'
+import { whyNobodyNamed } from '../caller/socket-place.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
 import { type Endpoint, endpointOf, parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError, UsageError } from '../errors.ts'
@@ -45,8 +45,8 @@ export function planLockdown(flags: LockdownFlags): Lockdown {
  *
  * @throws MetabindError LOCKDOWN_NOBODY_NAMED
  */
-export function requirePlaces({ mode }: Pick<Lockdown, 'mode'>): void {
-  const why = mode === 'enforce' ? whyNoPlaces() : undefined
+export async function requirePlaces({ mode }: Pick<Lockdown, 'mode'>): Promise<void> {
+  const why = mode === 'enforce' ? await whyNobodyNamed() : undefined
   if (why !== undefined) throw new MetabindError('LOCKDOWN_NOBODY_NAMED', why)
 }
 

@@ -237,6 +237,7 @@ os.execv(sys.argv[1], sys.argv[1:])
   const tried = await run(['python3', '-c', denied, process.execPath, '--version'])
   if (tried.code === 99) context.skip('the kernel does not know PR_SET_MDWE: it is before 6.3')
   const nonce = 'ab'.repeat(32)
+  writeFileSync(at('lockdown.toml'), '[transparent]\nenabled = true\n')
   for (const [args, code] of [
     [['get', 'instance-id'], 0],
     [['token'], 0],
@@ -250,6 +251,8 @@ os.execv(sys.argv[1], sys.argv[1:])
     [['evidence', '--nonce', nonce, '--out', at('evidence')], 0],
     [['explain', 'root', 'instance-id'], 0],
     [['observe'], 0],
+    // It loads the native module, to ask the kernel.
+    [['lockdown', 'on', '--preview', '--user', 'nobody', '--config', at('lockdown.toml')], 0],
     [['verify', at('evidence'), '--nonce', nonce], 1],
     [['config', 'check', '/dev/null'], 0],
     [['policy', 'check', at('policy.toml')], 1],
