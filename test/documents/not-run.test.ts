@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest'
-import { blocksOf, isTyped, PAGES } from '../pages/block.ts'
+import { blocksOf, isTyped, PAGES, textOf } from '../pages/block.ts'
 
 /** Which console blocks no test runs: a number for each page, so that none is left out unseen. */
 
 const NOT_RUN: Readonly<Record<string, number>> = {
   'README.md': 3,
   'CONTRIBUTING.md': 1,
+  'docs/audit.md': 1,
   'docs/install.md': 3,
   'docs/lockdown.md': 3,
   'docs/metrics.md': 2,
@@ -31,6 +32,13 @@ test('what is typed into a shell says so', () => {
     /^(?:[$#] |(?:sudo|metabind|\.\/dev|curl) )/.test(lines[0] ?? ''),
   )
   expect(typed.map(({ place }) => place)).toEqual([])
+})
+
+test('every block has fences', () => {
+  for (const page of PAGES) {
+    const outside = textOf(page).replace(/^( *)```[\s\S]*?^\1```$/gm, '')
+    expect(/\n\n {4}\S.*/.exec(outside)?.[0], page).toBeUndefined()
+  }
 })
 
 test('another shell than sh is named by none', () => {

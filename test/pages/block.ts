@@ -14,6 +14,8 @@ export const PAGES: readonly string[] = [
     .map((name) => `docs/${name}`),
 ]
 
+export const textOf = (page: string): string => readFileSync(`${ROOT}${page}`, 'utf8')
+
 /** What the comment above a block says. */
 type Mark =
   | { readonly kind: 'run' }
@@ -34,7 +36,7 @@ const COMMENT = /^ *<!-- (not run|another terminal|file)(?:: (.+))? -->$/
 
 /** @throws if a fence is not closed or a comment is none of those */
 export function blocksOf(page: string): Block[] {
-  const lines = readFileSync(`${ROOT}${page}`, 'utf8').split('\n')
+  const lines = textOf(page).split('\n')
   const blocks: Block[] = []
   for (let at = 0; at < lines.length; at++) {
     const [, indent = '', language = ''] = FENCE.exec(lines[at] ?? '') ?? []
