@@ -42,6 +42,17 @@ const CGROUPS: Readonly<Record<string, string>> = {
   v2: 'systemd.unified_cgroup_hierarchy=1',
 }
 
+// Each is a boot of its own; all but the first find what that one has installed.
+const DAY_TWO: Readonly<Record<string, Hardware>> = {
+  first: {},
+  hidepid: {},
+  late_tpm: {},
+  soft_reboot: {},
+  kexec_reboot: {},
+  no_tpm: { tpm: false },
+  read_only: { kernelArguments: 'ro' },
+}
+
 /** Built once for each release of Debian and each state of the files that it is made from. */
 function theImage({ suite, cgroup }: Settings): Image {
   const hash = createHash('sha256')
@@ -105,6 +116,8 @@ interface Settings {
   readonly suite: string
   readonly cgroup: string
   readonly dayTwo: boolean
+  /** Which phases of the second day, beside the first. */
+  readonly only: readonly string[]
 }
 
 function settings(): Settings {
@@ -113,23 +126,27 @@ function settings(): Settings {
     'day-two': { type: 'boolean', default: false },
     suite: { type: 'string', default: 'bookworm' },
     cgroup: { type: 'string', default: 'v2' },
+    only: { type: 'string', default: Object.keys(DAY_TWO).join(',') },
   } as const
-  const { short, suite, cgroup, 'day-two': dayTwo } = parseArgs({ options }).values
+  const { short, suite, cgroup, 'day-two': dayTwo, only } = parseArgs({ options }).values
   if (!Object.hasOwn(SUITES, suite))
     throw new Error(`--suite takes one of ${Object.keys(SUITES).join(', ')}`)
   if (!Object.hasOwn(CGROUPS, cgroup)) throw new Error('--cgroup takes v1 or v2')
-  return { short: short ? 'yes' : '', suite, cgroup, dayTwo }
+  const phases = only.split(',')
+  if (!phases.every((phase) => Object.hasOwn(DAY_TWO, phase)))
+    throw new Error(`--only takes some of ${Object.keys(DAY_TWO).join(',')}`)
+  return { short: short ? 'yes' : '', suite, cgroup, dayTwo, only: phases }
 }
 
 /** A row for the table of results in docs/install.md. */
-function result({ suite, cgroup, short, dayTwo }: Settings): string {
+function result({ suite, cgroup, short, dayTwo, only }: Settings): string {
   const git = (...args: string[]) =>
     execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim()
   const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' and changes'
   const columns = [
     suite,
     cgroup,
-    dayTwo ? 'day two' : short === '' ? 'full' : 'short',
+    dayTwo ? `day two: ${only.join(', ')}` : short === '' ? 'full' : 'short',
     new Date().toISOString().slice(0, 10),
     `${git('rev-parse', '--short=9', 'HEAD')}${changed}`,
     String(counted().passed),
@@ -185,20 +202,14 @@ async function twoGuests(
   await boots(a, 'A once more', payload('third-boot.sh', { instance_id: A, ...about }, atBoot))
 }
 
-// Each is a boot of its own; all but the first find what that one has installed.
-const DAY_TWO: Readonly<Record<string, Hardware>> = {
-  first: {},
-  hidepid: {},
-  late_tpm: {},
-  soft_reboot: {},
-  kexec_reboot: {},
-  no_tpm: { tpm: false },
-  read_only: { kernelArguments: 'ro' },
-}
-
 /** One guest, in which the machine changes. */
-async function dayTwo(guest: Guest, { suite, cgroup }: Settings, debs: Payload): Promise<void> {
+async function dayTwo(
+  guest: Guest,
+  { suite, cgroup, only }: Settings,
+  debs: Payload,
+): Promise<void> {
   for (const [phase, hardware] of Object.entries(DAY_TWO)) {
+    if (phase !== 'first' && !only.includes(phase)) continue
     const about = { instance_id: A, suite, cgroup, short: '', phase }
     await boots(guest, phase, payload('day-two.sh', about, debs), hardware)
   }
