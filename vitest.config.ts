@@ -12,7 +12,7 @@ const bounds = {
 // TPMs and clouds as processes. Two cores are enough for two files at a time.
 // Tests of the single rooms of src/, and of what stands beside them. Those of lockdown need networks.
 const ROOMS =
-  'agent,audit,caller,dialect,format,http,identity,metadata,policy,relay,storage,token,verify'
+  'admin,agent,audit,caller,dialect,format,http,identity,metadata,page,policy,relay,storage,token,verify'
 
 export default defineConfig({
   test: {

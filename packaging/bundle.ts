@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
-import { type BuildOptions, build, type Metafile, type Plugin, transform } from 'esbuild'
+import { type BuildOptions, build, type Plugin, transform } from 'esbuild'
+import { type PageFiles, pageFiles } from '../src/admin/page-files.ts'
 
 /** The programs, readable, and beside them the one native module, koffi.node. */
 export interface Bundle {
@@ -36,6 +37,16 @@ const koffiBeside: Plugin = {
   },
 }
 
+/** The status page as texts in the agent: there it reads no file for it, and has no bundler. */
+const pageInside = (files: PageFiles): Plugin => ({
+  name: 'page-inside',
+  setup(bundler) {
+    bundler.onLoad({ filter: /\/src\/admin\/page-files\.ts$/ }, () => ({
+      contents: `export const pageFiles = async () => (${JSON.stringify({ ...files, inputs: [] })})`,
+    }))
+  },
+})
+
 const OPTIONS = {
   outExtension: { '.js': '.cjs' },
   bundle: true,
@@ -45,7 +56,6 @@ const OPTIONS = {
   legalComments: 'none',
   metafile: true,
   write: false,
-  plugins: [koffiBeside],
 } as const satisfies BuildOptions
 
 /**
@@ -53,8 +63,10 @@ const OPTIONS = {
  * give the same bytes.
  */
 export async function bundle(directory: string): Promise<Bundle> {
+  const page = await pageFiles()
   const daemon = await build({
     ...OPTIONS,
+    plugins: [koffiBeside, pageInside(page)],
     entryPoints: { metabindd: 'src/daemon.ts' },
     outdir: directory,
     format: 'cjs',
@@ -63,6 +75,7 @@ export async function bundle(directory: string): Promise<Bundle> {
   // imports node:http has all of Node's fetch and WebSocket loaded.
   const command = await build({
     ...OPTIONS,
+    plugins: [koffiBeside],
     entryPoints: { metabind: 'src/cli.ts' },
     outdir: directory,
     format: 'esm',
@@ -71,8 +84,8 @@ export async function bundle(directory: string): Promise<Bundle> {
   })
   for (const { path, text } of daemon.outputFiles) put(path, text)
   for (const { path, text } of command.outputFiles) put(path, await asCommonJs(text))
-  const inputs = [daemon, command].flatMap(({ metafile }) => foldersOf(metafile))
-  return { packages: [...new Set(inputs)].sort() }
+  const built = [daemon, command].flatMap(({ metafile }) => Object.keys(metafile.inputs))
+  return { packages: [...new Set(foldersOf([...built, ...page.inputs]))].sort() }
 }
 
 /** Nobody starts these as scripts; the wrappers name the runtime. */
@@ -93,8 +106,8 @@ async function asCommonJs(text: string): Promise<string> {
   return code
 }
 
-function foldersOf({ inputs }: Metafile): string[] {
-  return Object.keys(inputs)
+function foldersOf(inputs: readonly string[]): string[] {
+  return inputs
     .map((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0])
     .filter((folder) => folder !== undefined)
 }

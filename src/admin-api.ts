@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { ERRORS } from './error-table.ts'
 import type { ErrorCode } from './errors.ts'
 import { NONCE_BYTES_MAX, NONCE_BYTES_MIN } from './format/evidence.ts'
+import { snapshotParts } from './snapshot-api.ts'
 
 /**
  * The calls of the admin socket: what is asked and what is answered, for the agent and for the command
@@ -126,6 +127,21 @@ const observed = z.object({
 })
 export type Observed = Readonly<z.infer<typeof observed>>
 
+/** All that the status page shows, in one piece; nothing in it is secret. */
+const snapshot = z.object({
+  /** Of this shape: another number when members mean something else. */
+  snapshot: z.number(),
+  at: time,
+  status: agentStatus,
+  ...snapshotParts,
+  /** Who asks the metadata service directly, as observed. */
+  direct: z.array(observed).readonly(),
+  directMore: z.number(),
+  /** Of all of them, those that read without a token. */
+  directTokenless: z.number(),
+})
+export type Snapshot = z.infer<typeof snapshot>
+
 // Of a file that holds no token, the command sends the beginning, and learns that it is none.
 const TEXT_CHARACTERS_MAX = 8192
 const tokenRequest = z.strictObject({ token: z.string().max(TEXT_CHARACTERS_MAX) })
@@ -223,4 +239,10 @@ export const ADMIN_CALLS = {
   activate: call('activate', z.strictObject({ challenge: z.string().max(16_384) }), carried),
   explain: call('explain', explainRequest, explanation),
   lockdown: call('lockdown', lockdownChange, lockdownKnown),
+  snapshot: read('snapshot', snapshot),
+  acknowledge: call(
+    'acknowledge',
+    z.strictObject({ alarm: z.int().min(1) }),
+    z.object({ acknowledged: z.boolean() }),
+  ),
 }

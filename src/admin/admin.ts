@@ -10,28 +10,29 @@ import {
   type LockdownKnown,
   type Observed,
 } from '../admin-api.ts'
+import type { Alarms } from '../audit/alarms.ts'
 import type { Audit } from '../audit/audit.ts'
 import { callerOf } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
 import { type HttpBounds, httpServer } from '../http/server.ts'
 import { explain } from '../policy/explain.ts'
-import type { Policy } from '../policy/policy.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
+import { isOfBrowser } from '../relay/request-rules.ts'
 import { auditForeign, type InspectionDeps, inspectToken } from '../token/inspection.ts'
 import type { Metrics } from './prometheus.ts'
 import { answerRefusals } from './refusals.ts'
+import { type StatusPageDeps, serveStatusPage } from './status-page.ts'
 
 /** What the admin socket can do. Who may connect is decided by the mode and group of the socket. */
-export interface AdminDeps {
+export interface AdminDeps extends StatusPageDeps {
   readonly bounds: HttpBounds
   readonly status: () => AgentStatus
   /** The running agent, or undefined before it is ready. */
   readonly running: () => RunningAgent | undefined
-  /** The policy in force. */
-  readonly policy: () => Policy
   /** Who asked the metadata service directly while lockdown was observing. */
   readonly observed: () => readonly Observed[]
   readonly lockdown: LockdownRecord
+  readonly alarms: Alarms
   readonly audit: Audit
   readonly metrics: Metrics
   readonly logFault: (error: MetabindError) => void
@@ -60,6 +61,11 @@ export const ADMIN_CONNECTIONS_MAX = 64
 export function admin(deps: AdminDeps): FastifyInstance {
   const own = { connections: ADMIN_CONNECTIONS_MAX, bodyBytesMax: BODY_BYTES_MAX }
   const app = httpServer({ ...deps.bounds, ...own }, 'json')
+  // A web page would reach it through a forwarded port: browsers go to `metabind ui`, which is made for them.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (isOfBrowser(request.raw.rawHeaders)) throw new MetabindError('REQUEST_BROWSER')
+    done()
+  })
   answers(app, ADMIN_CALLS.status, () => deps.status())
   answers(app, ADMIN_CALLS.observed, () => deps.observed())
   answers(app, ADMIN_CALLS.inspect, (request) => inspect(deps, request))
@@ -68,6 +74,9 @@ export function admin(deps: AdminDeps): FastifyInstance {
   answers(app, ADMIN_CALLS.activate, (request, reply) => activate(deps, request, reply))
   answers(app, ADMIN_CALLS.explain, (request) => explainToAdmin(deps, request))
   answers(app, ADMIN_CALLS.lockdown, (request) => lockdownTold(deps, request))
+  answers(app, ADMIN_CALLS.snapshot, () => deps.snapshot())
+  answers(app, ADMIN_CALLS.acknowledge, (request) => acknowledge(deps, request))
+  serveStatusPage(app, deps)
   app.get(`${ADMIN_PREFIX}healthz`, (_request, reply) => healthz(deps, reply))
   app.get(`${ADMIN_PREFIX}metrics`, async (_request, reply) =>
     reply.type(deps.metrics.contentType).send(await deps.metrics.text()),
@@ -162,6 +171,18 @@ function lockdownTold(deps: AdminDeps, request: FastifyRequest): LockdownKnown {
   const change = requestOf(ADMIN_CALLS.lockdown, request)
   deps.lockdown.told(change, callerOf(request.raw.socket))
   return deps.lockdown.known()
+}
+
+/** Who has seen an alarm is on record. */
+function acknowledge(deps: AdminDeps, request: FastifyRequest): { acknowledged: boolean } {
+  const { alarm: id } = requestOf(ADMIN_CALLS.acknowledge, request)
+  const caller = callerOf(request.raw.socket)
+  const alarm = deps.alarms.acknowledge(id, caller)
+  if (alarm === undefined) return { acknowledged: false }
+  const { uid, count, identity } = alarm
+  const detail = `${count} foreign tokens of uid ${uid ?? 'unknown'}, the last one: ${identity}`
+  deps.audit({ event: 'alarm.acknowledged', id: request.id, caller, detail })
+  return { acknowledged: true }
 }
 
 function requireRunning(deps: AdminDeps): RunningAgent {

@@ -1,5 +1,6 @@
 import { bootTimeMs } from 'metabind-linux'
 import { admin } from '../admin/admin.ts'
+import { eventStreams } from '../admin/event-stream.ts'
 import { metricsServer } from '../admin/metrics-server.ts'
 import type { AgentStatus } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
@@ -19,6 +20,7 @@ import { changeInWords } from './instance-watch.ts'
 import { type AgentParts, agentParts, problemOf, stoppedBecause } from './parts.ts'
 import { serving, servingStatus } from './serving.ts'
 import { httpBounds, socketPlace } from './settings.ts'
+import { snapshotForPage } from './snapshot.ts'
 import type { InheritedSockets } from './socket-activation.ts'
 import type { ReadyState, StartupState } from './startup.ts'
 import { startupDeps } from './startup-deps.ts'
@@ -100,6 +102,8 @@ function startupDepsOf({ state, dialect, tpm, cache, log }: AgentParts) {
 
 function serveAdmin(parts: AgentParts): Promise<void> {
   const { state, policy, lockdown } = parts
+  const snapshot = () => snapshotForPage(parts, statusOf(parts))
+  const streams = eventStreams(snapshot)
   const server = admin({
     bounds: httpBounds(state.config),
     status: () => statusOf(parts),
@@ -107,11 +111,16 @@ function serveAdmin(parts: AgentParts): Promise<void> {
     running: () => state.served?.running,
     observed: () => state.served?.observed() ?? [],
     lockdown,
+    snapshot,
+    streams,
+    readers: parts.readers,
+    alarms: parts.trail.alarms,
     audit: parts.trail.audit,
     metrics: parts.meter,
     logFault: parts.logFault,
   })
   state.adminServer = server
+  state.streams = streams
   return listenAt(server, socketPlace(state.config, 'admin', parts.inherited.admin))
 }
 
@@ -196,6 +205,7 @@ async function end(parts: AgentParts, how: Ending): Promise<void> {
 }
 
 async function closeServers({ state }: AgentParts): Promise<void> {
+  state.streams?.end()
   const own = [state.adminServer, state.metricsServer]
   const closing = own.map((server) => server && closeGracefully(server))
   await Promise.allSettled([...closing, state.served?.close()])

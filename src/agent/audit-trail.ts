@@ -1,9 +1,11 @@
 import { bootTimeMs } from 'metabind-linux'
+import { type Alarms, alarms } from '../audit/alarms.ts'
 import type { Audit, AuditRecord } from '../audit/audit.ts'
 import type { ChainHead } from '../audit/chain.ts'
 import { openChainHeadFile } from '../audit/chain-head-file.ts'
 import { type CheckpointSigner, type Checkpoints, startCheckpoints } from '../audit/checkpoint.ts'
 import { openAuditFile } from '../audit/file.ts'
+import { type TokenRates, tokenRates } from '../audit/token-rates.ts'
 import { auditWriter } from '../audit/writer.ts'
 import type { Config } from '../config.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
@@ -20,6 +22,10 @@ export interface AuditTrail {
   readonly audit: Audit
   /** The end of the chain in the file. */
   head(): ChainHead | undefined
+  /** The last checkpoint that this process has made. */
+  lastCheckpoint(): { readonly of: ChainHead; readonly atMs: number } | undefined
+  readonly alarms: Alarms
+  readonly tokenRates: TokenRates
   /** Goes on in a new file. */
   rotate(): void
   /** From here on the end of the chain is signed at intervals. */
@@ -53,11 +59,22 @@ export function openAuditTrail(config: Config, log: Log, counters: Counters): Au
       counters.auditSuppressed += 1
     },
   })
-  const { audit } = writer
+  const watched = { alarms: alarms(Date.now), tokenRates: tokenRates(bootTimeMs) }
+  let lastCheckpoint: ReturnType<AuditTrail['lastCheckpoint']>
+  const audit: Audit = (record) => {
+    watched.alarms.note(record)
+    watched.tokenRates.note(record)
+    if (record.checkpoint !== undefined) {
+      lastCheckpoint = { of: record.checkpoint.of, atMs: Date.now() }
+    }
+    writer.audit(record)
+  }
   let checkpoints: Checkpoints | undefined
   return {
     audit,
+    ...watched,
     head: () => file?.head(),
+    lastCheckpoint: () => lastCheckpoint,
     rotate: () => file?.rotate(),
     signWith: (signer, sk) => {
       if (file === undefined) return

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { bootTimeMs } from 'metabind-linux'
+import type { EventStreams } from '../admin/event-stream.ts'
 import { type Metrics, metrics } from '../admin/prometheus.ts'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
@@ -8,8 +9,10 @@ import { endpointOf } from '../dialect/endpoint.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
 import { type InstanceTpm, instanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
-import { openSource, type Source } from '../metadata/source.ts'
+import { openSource } from '../metadata/source.ts'
+import { type WatchedSource, watchedSource } from '../metadata/watched-source.ts'
 import { type PolicyInForce, policyInForce } from '../policy/current.ts'
+import { type Readers, readers } from '../policy/readers.ts'
 import type { Counters } from '../relay/counters.ts'
 import { type LockdownRecord, lockdownRecord } from '../relay/lockdown-record.ts'
 import type { ParsedTrust } from '../verify/trust.ts'
@@ -31,12 +34,13 @@ export interface AgentParts {
   readonly endpoint: string
   readonly startup: StartupLoop
   readonly meter: Metrics
-  readonly source: Source
+  readonly source: WatchedSource
   readonly tpm: InstanceTpm
   readonly trail: AuditTrail
   readonly lockdown: LockdownRecord
   readonly cache: MetadataCache
   readonly policy: PolicyInForce
+  readonly readers: Readers
   readonly log: Log
   readonly logFault: (error: MetabindError) => void
   readonly supervisor: Supervisor
@@ -54,6 +58,8 @@ export interface AgentState {
   config: Config
   trust: ParsedTrust
   adminServer: FastifyInstance | undefined
+  /** To those who look at the status page. */
+  streams: EventStreams | undefined
   metricsServer: FastifyInstance | undefined
   /** Undefined until the agent is ready. */
   served: Serving | undefined
@@ -73,6 +79,7 @@ export function agentParts(
     config,
     trust: readTrust(config),
     adminServer: undefined,
+    streams: undefined,
     metricsServer: undefined,
     served: undefined,
     otherInstance: undefined,
@@ -87,7 +94,8 @@ export function agentParts(
     isReady: () => startup.state.at === 'ready' && problemOf({ startup, state }) === undefined,
     epochKeysHeld: () => (startup.state.at === 'ready' ? startup.state.tokenKeys.count : 0),
   })
-  const source = meter.watch(openSource(dialect, endpoint, sourceBounds(config), bootTimeMs))
+  const opened = openSource(dialect, endpoint, sourceBounds(config), bootTimeMs)
+  const source = watchedSource(meter.watch(opened), Date.now)
   const { tcti, command_timeout_ms } = config.tpm
   const tpm = instanceTpm(tcti, command_timeout_ms, meter.observeTpm, failed.reject)
   const trail = openAuditTrail(config, log, counters)
@@ -96,6 +104,7 @@ export function agentParts(
     lockdown: lockdownRecord(trail.audit, Date.now),
     cache: metadataCache(config, dialect, source, log),
     policy: policyInForce(dialect.secretPaths, trail.audit),
+    readers: readers(Date.now),
     ...{ log, supervisor, counters, inherited, ending, failed },
     logFault: (error) => log.error({ cause: causeChain(error) }, error.code),
   }

@@ -16,6 +16,7 @@ import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
 import type { PolicyInForce } from '../policy/current.ts'
+import type { Readers } from '../policy/readers.ts'
 import type { Counters } from '../relay/counters.ts'
 import { type CredentialsUrls, credentialsUrls } from '../relay/credentials-url.ts'
 import { identityTokens } from '../relay/identity-token.ts'
@@ -48,6 +49,7 @@ export interface ServingDeps {
   readonly trail: AuditTrail
   readonly metadata: Metadata
   readonly policy: PolicyInForce
+  readonly readers: Readers
   readonly counters: Counters
   readonly lockdown: LockdownRecord
   readonly supervisor: Supervisor
@@ -159,6 +161,7 @@ function relayDepsOf(
       inspectOwnToken({ iid: tokenKeys.iid, tokens, bootTimeMs }, token, caller),
     ttlSecondsMax: () => Math.min(deps.config().token.max_ttl_seconds, deps.dialect.ttlSecondsMax),
     policy: () => deps.policy.current().policy,
+    readers: deps.readers,
     requireRunning: deps.requireRunning,
     logFault: deps.logFault,
   }

@@ -34,6 +34,7 @@ export const EVENTS = {
   'lockdown.off': ['done', 'warn'],
   'self-test.passed': ['allowed', 'notice'],
   'self-test.failed': ['refused', 'error'],
+  'alarm.acknowledged': ['done', 'notice'],
   'audit.suppressed': ['done', 'warn'],
   'chain.checkpoint': ['done', 'notice'],
 } as const satisfies Record<string, readonly [Verdict, Level]>

@@ -1,7 +1,7 @@
 import { boundedCache, type CacheBounds } from './cache.ts'
 import { type Answered, cachedReads, type ReadHow } from './cached-reads.ts'
 import { firstSeen } from './first-seen.ts'
-import { CREDENTIALS_RANK, conditionOf, type Entry } from './freshness.ts'
+import { type Condition, CREDENTIALS_RANK, conditionOf, type Entry } from './freshness.ts'
 import { roleListOf } from './held-roles.ts'
 import { type MetadataSnapshot, restoreInto, snapshotOf } from './snapshot.ts'
 import { ofPath, type Target } from './target.ts'
@@ -24,6 +24,16 @@ export interface Metadata {
   /** Takes over a snapshot, for paths that nothing is known of yet. */
   restore(snapshot: MetadataSnapshot): void
   readonly state: MetadataState
+  /** What is missed most if it is lost, without its values: credentials and what holds for the boot. */
+  held(): readonly HeldItem[]
+}
+
+/** An answer of the source that is cached. */
+interface HeldItem {
+  readonly path: string
+  readonly condition: Condition
+  /** In boot time. */
+  readonly fetchedAtMs: number
 }
 
 /** Counted since the start, or as it is now. */
@@ -74,6 +84,12 @@ export function metadataFrom({ bounds, ...given }: MetadataDeps): Metadata {
     },
     snapshot: () => snapshotOf(store, deps),
     restore: (snapshot) => restoreInto(store, snapshot, deps),
+    held: () =>
+      store.entries(CREDENTIALS_RANK).map(([path, entry]) => ({
+        path,
+        condition: conditionOf(entry, clocks),
+        fetchedAtMs: entry.fetchedAtMs,
+      })),
     get state() {
       return { ...reads.counted, ...upstream.state, entries: store.count, bytes: store.bytes }
     },

@@ -2,6 +2,7 @@ import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
 import { MetabindError } from '../errors.ts'
 import { type Decision, decide, isSecret, type Policy } from './policy.ts'
+import type { Readers, Sighting } from './readers.ts'
 
 /** Stands between callers and what they ask for. */
 export interface Gate {
@@ -27,27 +28,31 @@ interface Verdict {
   readonly path: string
   readonly decision: Decision
   readonly isSecret: boolean
+  /** Where reads of it are counted. */
+  readonly sighting: Sighting
 }
 // Longer ones are found again each time: what is remembered of all connections has to fit the memory.
 const REMEMBERED_CHARACTERS_MAX = 256
 
 /** @param policy the one in force; asked at each request, so that a reload counts at once */
-export function gate(policy: () => Policy, audit: Audit): Gate {
+export function gate(policy: () => Policy, audit: Audit, readers: Readers): Gate {
   let seenUnder: Policy | undefined
   const seen = new Set<string>()
   const last = new WeakMap<Caller, Verdict>()
   const verdict = (caller: Caller, path: string): Verdict => {
     const known = last.get(caller)
     if (known?.policy === policy() && known.path === path) return known
-    const found = find(policy(), caller, path)
+    const found = find(policy(), caller, path, readers)
     if (path.length <= REMEMBERED_CHARACTERS_MAX) last.set(caller, found)
     return found
   }
   return {
     permit: (caller, path) => {
-      const { allowed, rule, why } = verdict(caller, path).decision
-      if (allowed) return
+      const { decision, sighting } = verdict(caller, path)
+      const { allowed, rule, why } = decision
+      if (allowed) return readers.count(sighting, 'allowed')
       const enforced = policy().mode === 'enforce'
+      readers.count(sighting, enforced ? 'refused' : 'would-refuse')
       const event = enforced ? 'policy.refused' : 'policy.would-refuse'
       audit({ event, code: 'POLICY_DENIED', caller, path, rule, detail: why })
       if (enforced) throw new MetabindError('POLICY_DENIED', why)
@@ -65,7 +70,9 @@ export function gate(policy: () => Policy, audit: Audit): Gate {
   }
 }
 
-function find(policy: Policy, caller: Caller, path: string): Verdict {
+function find(policy: Policy, caller: Caller, path: string, readers: Readers): Verdict {
   const decision = decide(policy, caller, path)
-  return { policy, path, decision, isSecret: isSecret(policy, path) }
+  const secret = isSecret(policy, path)
+  const sighting = readers.sighting(caller, path, secret)
+  return { policy, path, decision, isSecret: secret, sighting }
 }

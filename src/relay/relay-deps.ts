@@ -6,6 +6,7 @@ import type { Identify } from '../http/admission.ts'
 import type { HttpBounds } from '../http/server.ts'
 import type { Metadata } from '../metadata/metadata.ts'
 import type { Policy } from '../policy/policy.ts'
+import type { Readers } from '../policy/readers.ts'
 import type { TokenAuthority } from '../token/authority.ts'
 import type { Counters } from './counters.ts'
 import type { IdentityTokens } from './identity-token.ts'
@@ -24,6 +25,8 @@ export interface RelayDeps extends JudgeDeps {
   readonly ttlSecondsMax: () => number
   /** The policy in force. */
   readonly policy: () => Policy
+  /** Told of what each caller reads. */
+  readonly readers: Readers
   /** @throws MetabindError AGENT_STOPPED while tokens are neither issued nor accepted */
   readonly requireRunning: () => void
   /** A fault of our own, once, with its cause. */

@@ -27,7 +27,7 @@ const OF_EVERY_FETCH = 'sec-fetch-mode'
  * @throws MetabindError REQUEST_FORWARDED before all else, then REQUEST_BROWSER, REQUEST_HEADERS, TOKEN_TTL
  */
 export function judgeHeaders(rawHeaders: readonly string[], dialect: Dialect): RequestHeaders {
-  let isOfBrowser = false
+  let isOfPage = false
   let repeated: string | undefined
   let host: string | undefined
   let token: string | undefined
@@ -45,11 +45,16 @@ export function judgeHeaders(rawHeaders: readonly string[], dialect: Dialect): R
     } else if (name === dialect.ttlHeader) {
       if (ttl !== undefined) repeated = name
       ttl = value
-    } else isOfBrowser ||= isBrowser(name)
+    } else isOfPage ||= isBrowser(name)
   }
-  if (isOfBrowser) throw new MetabindError('REQUEST_BROWSER')
+  if (isOfPage) throw new MetabindError('REQUEST_BROWSER')
   if (repeated !== undefined) throw new MetabindError('REQUEST_HEADERS', repeated)
   return { token, ttl }
+}
+
+/** Whether a request carries what only a browser sends. @param rawHeaders name, value, name, value… */
+export function isOfBrowser(rawHeaders: readonly string[]): boolean {
+  return rawHeaders.some((name, at) => at % 2 === 0 && isBrowser(name.toLowerCase()))
 }
 
 function isForwarding(name: string): boolean {

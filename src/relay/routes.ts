@@ -41,7 +41,7 @@ const READ = ['GET', 'HEAD']
 
 /** Every path that the relay answers. Of those that end in a slash the first that fits is taken. */
 export function routes(deps: RelayDeps): readonly Route[] {
-  const gated = { ...deps, gate: gate(deps.policy, deps.audit) }
+  const gated = { ...deps, gate: gate(deps.policy, deps.audit, deps.readers) }
   // Each of these asks for what the one above it does.
   const anyone = () => undefined
   const withToken = ({ headers: { token } }: JudgedRequest): string => {

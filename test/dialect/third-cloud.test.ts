@@ -11,6 +11,7 @@ import { lifetimesBy } from '../../src/metadata/lifetimes.ts'
 import { type Metadata, metadataFrom } from '../../src/metadata/metadata.ts'
 import { openSource } from '../../src/metadata/source.ts'
 import { policyInForce } from '../../src/policy/current.ts'
+import { readers } from '../../src/policy/readers.ts'
 import { newCounters } from '../../src/relay/counters.ts'
 import { limits } from '../../src/relay/limits.ts'
 import { relay } from '../../src/relay/relay.ts'
@@ -68,6 +69,7 @@ beforeAll(async () => {
     counters: newCounters(),
     ttlSecondsMax: () => toy.ttlSecondsMax,
     policy: () => policy.current().policy,
+    readers: readers(() => 0),
     requireRunning: nothing,
     logFault: refuse,
     identify: (peer) =>

@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Per room: the tests that cover what has none of its name, and why it has none. */
 const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: string[]]>> = {
-  admin: ['answers for a running agent', 'flow/metrics', 'flow/policy'],
+  admin: ['answers for a running agent', 'flow/metrics', 'flow/policy', 'flow/status-page'],
   agent: [
     'puts a process together, and only a process shows it',
     ...['flow/endings', 'flow/service-manager', 'flow/tpm-faults', 'flow/lifetimes'],
@@ -34,6 +34,7 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   lockdown: ['rules of a real kernel', 'lockdown/lockdown', 'lockdown/preview', 'lockdown/doctor'],
   metadata: ['parts of the cache and the source', 'metadata/metadata', 'metadata/source'],
   policy: ['asked through the agent', 'policy/policy', 'flow/policy'],
+  page: ['what a browser runs', 'page/page'],
   relay: [
     'answers for a running agent',
     ...['flow/conformance-read', 'flow/identity', 'flow/ec2', 'lockdown/observe'],
@@ -71,6 +72,7 @@ const ROOMS = readdirSync(join(ROOT, 'src'), { withFileTypes: true })
 /** The files of a room that have no test of their name. */
 const withoutTest = (room: string) =>
   readdirSync(join(ROOT, 'src', room))
+    .filter((file) => file.endsWith('.ts'))
     .filter((file) => !isThere(`test/${room}/${file.replace(/\.ts$/, '.test.ts')}`))
     .map((file) => `src/${room}/${file}`)
 

@@ -74,6 +74,7 @@ const RULES: readonly Rule[] = [
       'policy',
       'relay',
       'token',
+      'src/ui-paths.ts',
       'fastify',
       'prom-client',
     ],
@@ -122,7 +123,13 @@ const RULES: readonly Rule[] = [
       'src/format/dialect-name.ts',
     ],
   },
-  { of: 'src/admin-api.ts', may: ['src/format/', ...ERROR_CODES, 'zod'] },
+  { of: 'src/admin-api.ts', may: ['src/format/', 'src/snapshot-api.ts', ...ERROR_CODES, 'zod'] },
+  { of: 'src/snapshot-api.ts', may: ['zod'] },
+  { of: 'src/ui-paths.ts', may: [] },
+  // What a browser runs: of the agent only the shape of what it sends.
+  { of: 'src/page/', may: ['src/page/', ADMIN_API, 'src/ui-paths.ts', 'preact'] },
+  // Of the sources only: in a package another module is in its place.
+  { of: 'src/admin/page-files.ts', may: ['node:*', 'esbuild'] },
   {
     of: 'src/agent-socket.ts',
     may: ['src/dialect/', 'node:http', ...ERROR_CODES],

@@ -3,6 +3,7 @@ import type { Caller } from '../../src/caller/caller.ts'
 import { gate } from '../../src/policy/gate.ts'
 import { parsePolicy } from '../../src/policy/parse.ts'
 import type { Policy } from '../../src/policy/policy.ts'
+import { readers } from '../../src/policy/readers.ts'
 
 const SECRET = '/latest/user-data'
 const OPEN = '/latest/meta-data/mac'
@@ -24,6 +25,7 @@ async function gateOf(text: string) {
     ...gate(
       () => inForce.policy,
       () => undefined,
+      readers(() => 0),
     ),
   }
 }

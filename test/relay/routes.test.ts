@@ -8,6 +8,7 @@ import { lifetimesBy } from '../../src/metadata/lifetimes.ts'
 import { metadataFrom } from '../../src/metadata/metadata.ts'
 import { openSource } from '../../src/metadata/source.ts'
 import { policyInForce } from '../../src/policy/current.ts'
+import { readers } from '../../src/policy/readers.ts'
 import { newCounters } from '../../src/relay/counters.ts'
 import type { JudgedRequest } from '../../src/relay/judged-request.ts'
 import { limits } from '../../src/relay/limits.ts'
@@ -60,6 +61,7 @@ beforeAll(async () => {
     counters: newCounters(),
     ttlSecondsMax: () => dialect.ttlSecondsMax,
     policy: () => policy.current().policy,
+    readers: readers(() => 0),
     requireRunning: nothing,
     logFault: refuse,
     inspect: refuse,

@@ -1,0 +1,107 @@
+import type { Caller } from '../caller/caller.ts'
+
+/** Kinds of path, by what is at stake. */
+export type PathKind = 'metadata' | 'credentials' | 'user-data' | 'identity'
+/** What became of a read; `would-refuse`: allowed, since the policy only records. */
+type ReadVerdict = 'allowed' | 'would-refuse' | 'refused'
+
+/** What one user's processes, of one unit or container, asked for of one kind of path. */
+export interface ReaderRow {
+  readonly id: number
+  readonly kind: PathKind
+  readonly counts: Record<ReadVerdict, number>
+  /** As it was last seen. A copy: what else is remembered for a connection's caller ends with the connection. */
+  caller: Caller
+  path: string
+  lastVerdict: ReadVerdict
+  /** Of the wall clock. */
+  lastAtMs: number
+  /** Whether the table has it, or another took its place. */
+  isHeld: boolean
+}
+
+/** A caller and a path that it asked for. Both are the same for many requests. */
+export interface Sighting {
+  readonly row: ReaderRow
+  readonly caller: Caller
+  readonly path: string
+}
+
+/** Who reads what, for whoever looks. Bounded; the one that was quiet for longest makes room. */
+export interface Readers {
+  /** Where reads of this path by this caller are counted: looked up once for many. */
+  sighting(caller: Caller, path: string, isSecret: boolean): Sighting
+  count(sighting: Sighting, verdict: ReadVerdict): void
+  /** Most recent first. */
+  rows(): readonly ReaderRow[]
+}
+
+export const READERS_MAX = 256
+const PATH_CHARACTERS_MAX = 256
+// More are not kept of any caller: what is said of such a one counts for its user and its first groups.
+const GROUPS_KEPT_MAX = 1024
+
+/** @param wallTimeMs for people who read it; nothing is decided by it */
+export function readers(wallTimeMs: () => number): Readers {
+  const held = new Map<string, ReaderRow>()
+  let rowsMade = 0
+  const hold = (key: string, row: ReaderRow): ReaderRow => {
+    if (held.size >= READERS_MAX) dropQuietest(held)
+    row.isHeld = true
+    held.set(key, row)
+    return row
+  }
+  const newRow = (kind: PathKind, seen: Pick<ReaderRow, 'caller' | 'path'>): ReaderRow => {
+    rowsMade += 1
+    const counts = { allowed: 0, 'would-refuse': 0, refused: 0 }
+    const lastAtMs = wallTimeMs()
+    return { id: rowsMade, kind, counts, ...seen, lastVerdict: 'allowed', lastAtMs, isHeld: false }
+  }
+  return {
+    sighting: (caller, path, isSecret) => {
+      const kind = kindOf(path, isSecret)
+      const key = keyOf(caller, kind)
+      const seen = { caller: copyOf(caller), path: path.slice(0, PATH_CHARACTERS_MAX) }
+      return { row: held.get(key) ?? hold(key, newRow(kind, seen)), ...seen }
+    },
+    count: ({ row: known, caller, path }, verdict) => {
+      // It may have made room for others since; and somebody like this one may have come back before.
+      const key = known.isHeld ? '' : keyOf(caller, known.kind)
+      const row = known.isHeld ? known : (held.get(key) ?? hold(key, known))
+      row.counts[verdict] += 1
+      row.caller = caller
+      row.path = path
+      row.lastVerdict = verdict
+      row.lastAtMs = wallTimeMs()
+    },
+    rows: () => [...held.values()].sort((one, other) => other.lastAtMs - one.lastAtMs),
+  }
+}
+
+function copyOf(caller: Caller): Caller {
+  const { groups } = caller
+  const isMany = groups.length > GROUPS_KEPT_MAX
+  return { ...caller, groups: isMany ? groups.slice(0, GROUPS_KEPT_MAX) : groups }
+}
+
+function keyOf({ uid, unit, container, namespaces }: Caller, kind: PathKind): string {
+  return `${uid} ${unit} ${container} ${namespaces} ${kind}`
+}
+
+function dropQuietest(held: Map<string, ReaderRow>): void {
+  let quietest: [string, ReaderRow] | undefined
+  for (const entry of held) {
+    if (quietest === undefined || entry[1].lastAtMs < quietest[1].lastAtMs) quietest = entry
+  }
+  if (quietest === undefined) return
+  quietest[1].isHeld = false
+  held.delete(quietest[0])
+}
+
+/** @param isSecret whether only root reads it if no rule says otherwise */
+export function kindOf(path: string, isSecret: boolean): PathKind {
+  if (!isSecret) return 'metadata'
+  const [, first, second] = path.split('/')
+  if (first === 'metabind' || path.includes('/instance-identity/')) return 'identity'
+  return second === 'user-data' || second === 'vendor-data' ? 'user-data' : 'credentials'
+}

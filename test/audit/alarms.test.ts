@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import { ALARMS_MAX, alarms } from '../../src/audit/alarms.ts'
+import type { Caller } from '../../src/caller/caller.ts'
+
+const caller = (uid: number, pid = 1): Caller => ({
+  ...{ pid, uid, gid: uid, groups: [], namespaces: [] },
+})
+const foreign = (uid: number, detail = 'aa') =>
+  ({ event: 'token.foreign', caller: caller(uid), detail }) as const
+
+test('a user that presents any number of foreign tokens is one alarm', () => {
+  let nowMs = 0
+  const kept = alarms(() => nowMs)
+  for (nowMs = 1; nowMs <= 100; nowMs += 1) kept.note(foreign(1, `identity ${nowMs}`))
+  kept.note({ event: 'token.refused', caller: caller(2) })
+  expect(kept.list()).toMatchObject([
+    { uid: 1, count: 100, identity: 'identity 100', firstAtMs: 1, lastAtMs: 100 },
+  ])
+})
+
+test('one that was acknowledged says by whom, until another token comes', () => {
+  const kept = alarms(() => 5)
+  kept.note(foreign(1))
+  const [alarm] = kept.list()
+  expect(kept.acknowledge(alarm?.id ?? 0, caller(0))).toMatchObject({
+    acknowledged: { atMs: 5, uid: 0 },
+  })
+  kept.note(foreign(1))
+  expect(kept.list()).toMatchObject([{ count: 2, acknowledged: undefined }])
+})
+
+test('there is none of another number', () => {
+  expect(alarms(() => 0).acknowledge(1, caller(0))).toBeUndefined()
+})
+
+test('they are bounded: acknowledged ones go first, then the oldest, never the newest', () => {
+  let nowMs = 0
+  const kept = alarms(() => nowMs)
+  for (let uid = 1; uid <= ALARMS_MAX; uid += 1) {
+    nowMs += 1
+    kept.note(foreign(uid))
+  }
+  const seen = kept.list().find(({ uid }) => uid === ALARMS_MAX)
+  kept.acknowledge(seen?.id ?? 0, caller(0))
+  nowMs += 1
+  kept.note(foreign(1000))
+  kept.note(foreign(1001))
+  const uids = kept.list().map(({ uid }) => uid)
+  expect(uids).toHaveLength(ALARMS_MAX)
+  expect([ALARMS_MAX, 1, 2, 1000, 1001].map((uid) => uids.includes(uid))).toEqual([
+    ...[false, false, true, true, true],
+  ])
+})
+
+test('a caller that nobody can name is an alarm all the same', () => {
+  const kept = alarms(() => 0)
+  kept.note({ event: 'token.foreign', uid: 7, detail: 'x'.repeat(5000) })
+  expect(kept.list()).toMatchObject([{ uid: 7, caller: undefined, count: 1 }])
+  expect(kept.list()[0]?.identity.length).toBeLessThanOrEqual(256)
+})
