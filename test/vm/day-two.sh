@@ -41,6 +41,7 @@ comes_back() {
 }
 
 first() {
+  patient
   cloud "$instance_id"
   configure
   holds 'apt installs the DEB' install_deb ./metabind.deb
@@ -122,6 +123,7 @@ hidepid() {
 
 late_tpm() {
   serves 'the agent becomes ready'
+  impatient
   numbers=$(stat -c '%Hr %Lr' /dev/tpmrm0 2>/dev/null)
   case "$numbers" in [0-9]*) ;; *) numbers=$(stat -c '0x%t 0x%T' /dev/tpmrm0) ;; esac
   rm /dev/tpmrm0
@@ -163,6 +165,7 @@ kexec_reboot() {
 }
 
 no_tpm() {
+  impatient
   cloud "$instance_id"
   says 'without a TPM the status says so' 'There is no TPM'
   until_true 300 sh -c '[ "$(systemctl show -p NRestarts --value metabindd.service)" -ge 1 ]'

@@ -4,6 +4,7 @@
 . ./settings.sh
 
 useradd -m alice
+patient
 files >/root/files.before
 cloud "$instance_id"
 

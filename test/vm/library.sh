@@ -78,6 +78,18 @@ configure() {
   mkdir -p /etc/metabind
   printf '[source]\nidentity_document = "ignore"\n' >/etc/metabind/metabind.toml
 }
+# patient: systemd gives the agent more time than 90 s to become ready. A busy machine gives an emulated one a tenth of a
+# processor, and the agent would be ended and begin anew for ever.
+slow=/usr/local/lib/systemd/system/metabindd.service.d
+patient() {
+  mkdir -p "$slow"
+  printf '[Service]\nTimeoutStartSec=%s\n' "$patience" >"$slow/slow.conf"
+}
+# impatient: as it is installed, for what comes with the next start
+impatient() {
+  rm -rf "$slow"
+  timeout "$patience" systemctl daemon-reload
+}
 install_deb() {
   timeout "$patience" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q -o Dpkg::Options::=--force-confold "$1"

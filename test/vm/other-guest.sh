@@ -5,6 +5,7 @@
 
 foreign=$(cat foreign-token)
 cloud "$instance_id"
+patient
 configure
 holds 'apt installs the DEB' install_deb ./metabind.deb
 holds 'the agent becomes ready' ready
