@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,8 +11,13 @@ const pagesIn = (folder: string) =>
   readdirSync(join(ROOT, folder))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name))
-// Not packaging/npm/README.md: it links to the docs that are packed beside it.
-const PAGES = ['.', 'docs', 'native/tpm2-js', 'native/linux'].flatMap(pagesIn)
+const FOLDERS = [
+  ...['.', '.github', 'docs', 'native/tpm2-js', 'native/linux'],
+  ...['packaging/npm', 'packaging/licences'],
+]
+const PAGES = FOLDERS.flatMap(pagesIn)
+// Its links are to the docs that are packed beside it.
+const ELSEWHERE: Readonly<Record<string, string>> = { 'packaging/npm/README.md': 'README.md' }
 const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8')
 
 interface Link {
@@ -19,25 +25,46 @@ interface Link {
   readonly anchor: string | undefined
 }
 
-/** Where the links of a page lead within the project. */
+/** Where the links and pictures of a page lead within the project; what stands in its examples is none of it. */
 function linksOf(page: string): Link[] {
-  return [...textOf(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)].map(
-    ([, path = '', anchor]) => ({
-      page: path === '' ? page : normalize(join(dirname(page), path)),
-      anchor,
-    }),
-  )
+  const text = withoutExamples(textOf(page))
+  const links = [
+    ...text.matchAll(/\]\((?!\w+:)([^)#]*)(?:#([^)]+))?\)/g),
+    ...text.matchAll(/\b(?:href|src|srcset)="(?!\w+:)([^"#]*)(?:#([^"]+))?"/g),
+  ]
+  const from = dirname(ELSEWHERE[page] ?? page)
+  return links.map(([, path = '', anchor]) => ({
+    page: path === '' ? page : normalize(join(from, path)),
+    anchor,
+  }))
 }
 
-/** The anchors of a page's headings, as GitHub makes them. */
+function withoutExamples(text: string): string {
+  return text.replace(/^( *)```[\s\S]*?^\1```$/gm, '').replace(/`[^`\n]*`/g, '')
+}
+
+/** The anchors of a page's headings, as GitHub makes them: of those that are alike, the later ones have a number. */
 function anchorsOf(page: string): string[] {
-  return [...textOf(page).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
-    heading
+  const text = textOf(page).replace(/^( *)```[\s\S]*?^\1```$/gm, '')
+  const seen = new Map<string, number>()
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => {
+    const anchor = heading
       .toLowerCase()
       .replace(/[^\w\- ]/g, '')
-      .replaceAll(' ', '-'),
-  )
+      .replaceAll(' ', '-')
+    const before = seen.get(anchor) ?? 0
+    seen.set(anchor, before + 1)
+    return before === 0 ? anchor : `${anchor}-${before}`
+  })
 }
+
+test.skipIf(!existsSync(join(ROOT, '.git')))(
+  'every markdown file of the project is looked at',
+  () => {
+    const tracked = execFileSync('git', ['ls-files', '*.md'], { cwd: ROOT, encoding: 'utf8' })
+    expect(tracked.split('\n').filter((page) => page !== '' && !PAGES.includes(page))).toEqual([])
+  },
+)
 
 test.each(PAGES)('the links of %s lead somewhere', (page) => {
   for (const link of linksOf(page)) {
@@ -53,9 +80,10 @@ test.each(PAGES)('the sources and tests that %s names are there', (page) => {
   expect([...named].map(([, path = '']) => path).filter((path) => !isThere(path))).toEqual([])
 })
 
-test('README.md leads to every page of docs/', () => {
-  const pages = PAGES.filter((page) => page.startsWith('docs/'))
-  const linked = linksOf('README.md').map(({ page }) => page)
+test('docs/README.md leads to every page of docs/, and README.md to it', () => {
+  const pages = PAGES.filter((page) => page.startsWith('docs/') && page !== 'docs/README.md')
+  const linked = linksOf('docs/README.md').map(({ page }) => page)
   expect(pages).toContain('docs/install.md')
   expect(pages.filter((page) => !linked.includes(page))).toEqual([])
+  expect(linksOf('README.md').map(({ page }) => page)).toContain('docs/README.md')
 })
