@@ -6,14 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { metabind, scratch } from '../harness/metabind.ts'
 import { installTarballs, packNpm } from '../packages/installed.ts'
-import { blocksOf, ROOT } from '../pages/block.ts'
-import { openProductEndpoint, type ProductEndpoint } from './product-endpoint.ts'
+import { ROOT } from '../pages/block.ts'
+import { openProductEndpoint, PRODUCTS, type ProductEndpoint } from './product-endpoint.ts'
+import { recipe } from './recipe.ts'
 
 /** The recipes of docs/sdks.md for the client of a product, as they stand there but for two addresses. */
 
 const run = promisify(execFile)
 const MODULES = join(ROOT, 'test/clients/product/node_modules')
-const ENDPOINT = "endpoint: 'ecs.cn-hangzhou.aliyuncs.com'"
 const OPTIONS = {
   target: 'es2022',
   module: 'nodenext',
@@ -37,7 +37,7 @@ describe.skipIf(!existsSync(MODULES))(
       instance = await startInstance(join(path, 'instance'))
       stack.defer(() => instance.stop())
       const { stdout } = await metabind(instance, ['get', 'ram/security-credentials/demo-role'])
-      endpoint = await openProductEndpoint(JSON.parse(stdout))
+      endpoint = await openProductEndpoint(PRODUCTS.ecs, JSON.parse(stdout))
       stack.defer(() => endpoint.close())
       application = await install(path)
     })
@@ -52,25 +52,18 @@ describe.skipIf(!existsSync(MODULES))(
       const folder = join(path, 'stranger/application')
       mkdirSync(folder)
       symlinkSync(MODULES, join(folder, 'node_modules'))
-      for (const kind of ['mts', 'cts']) writeFileSync(join(folder, `ecs.${kind}`), recipe(kind))
+      const addresses = {
+        "endpoint: 'ecs.cn-hangzhou.aliyuncs.com'": `endpoint: '${endpoint.address}', protocol: 'http'`,
+        'openClient()': `openClient({ socket: '${instance.metadataSocket}' })`,
+      }
+      for (const kind of ['mts', 'cts'])
+        writeFileSync(join(folder, `ecs.${kind}`), recipe(`ecs.${kind}`, addresses))
       const project = { compilerOptions: OPTIONS, include: ['*.mts', '*.cts'] }
       writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(project))
       await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', folder]).catch((error) => {
         throw new Error(error.stdout, { cause: error })
       })
       return folder
-    }
-
-    function recipe(kind: string): string {
-      const block = blocksOf('docs/sdks.md').find(
-        ({ mark }) => mark.kind === 'file' && mark.name === `ecs.${kind}`,
-      )
-      const text = block?.lines.join('\n') ?? ''
-      expect(text).toContain(ENDPOINT)
-      expect(text).toContain('openClient()')
-      return text
-        .replace(ENDPOINT, `endpoint: '${endpoint.address}', protocol: 'http'`)
-        .replace('openClient()', `openClient({ socket: '${instance.metadataSocket}' })`)
     }
 
     test('the stand-in refuses others', async () => {
@@ -82,9 +75,9 @@ describe.skipIf(!existsSync(MODULES))(
       ['an ES module', 'ecs.mjs'],
       ['CommonJS', 'ecs.cjs'],
     ])('as %s signs with the credentials that the agent has', async (_what, program) => {
-      const before = endpoint.answers.length
+      const before = endpoint.found.length
       const { stdout } = await run(process.execPath, [join(application, program)])
-      expect(endpoint.answers.slice(before)).toEqual(['good'])
+      expect(endpoint.found.slice(before)).toEqual(['good'])
       expect(stdout).toBe('cn-hangzhou\ncn-beijing\n')
     })
   },
