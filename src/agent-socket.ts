@@ -1,4 +1,6 @@
+import { type Stats, statSync } from 'node:fs'
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
 import { roleErrorIn } from './dialect/role-code.ts'
 import { ERRORS } from './error-table.ts'
 import { type ErrorCode, MetabindError, nodeErrorCode } from './errors.ts'
@@ -51,6 +53,17 @@ function requireOneLine({ path, headers = {} }: Asked): void {
   if (!values.every((value) => IN_HEADER.test(value))) throw new MetabindError('REQUEST_HEADERS')
 }
 
+/** Whether anybody listens on a socket; nothing is asked. @throws MetabindError SOCKET_… */
+export function requireListener(path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve()
+    })
+    socket.on('error', (error) => reject(connectionError(path, error)))
+  })
+}
+
 /** Sends a request that ends its connection. */
 function answerOf(socketPath: string, asked: Asked): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
@@ -89,13 +102,30 @@ export function knownCode(text: string): ErrorCode | undefined {
   return Object.hasOwn(ERRORS, text) ? (text as ErrorCode) : undefined
 }
 
+const NO_LISTENER = ['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'ENAMETOOLONG', 'ELOOP']
+
 function connectionError(path: string, error: unknown): MetabindError {
   const errno = nodeErrorCode(error)
   const code =
-    errno === 'ENOENT' || errno === 'ECONNREFUSED'
+    errno !== undefined && NO_LISTENER.includes(errno)
       ? 'SOCKET_ABSENT'
       : errno === 'EACCES' || errno === 'EPERM'
         ? 'SOCKET_NOT_PERMITTED'
         : 'SOCKET_BROKEN'
-  return new MetabindError(code, path, error)
+  return new MetabindError(code, `${path}${otherKind(path)}`, error)
+}
+
+function statIfAny(path: string): Stats | undefined {
+  try {
+    return statSync(path)
+  } catch {
+    return undefined
+  }
+}
+
+/** What is said of something that is there and is no socket. */
+function otherKind(path: string): string {
+  const stat = statIfAny(path)
+  if (stat === undefined || stat.isSocket()) return ''
+  return stat.isDirectory() ? ' is a directory, not a socket.' : ' is not a socket.'
 }

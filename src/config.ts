@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { MetabindError } from './errors.ts'
+import { MetabindError, systemReason } from './errors.ts'
 import { DIALECT_NAMES } from './format/dialect-name.ts'
+import { issueInWords } from './format/schema-issue.ts'
 import { readFileAtMost } from './storage/read-at-most.ts'
 import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './token/claims.ts'
 import { type KeyPath, parseToml, type TomlDocument } from './toml.ts'
@@ -224,7 +225,7 @@ export function parseConfig(files: readonly ConfigFile[]): Config {
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
   const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(keyPart)
   const at = holderOf(documents, path)
-  const reason = unknown === undefined ? issue.message : 'unknown key'
+  const reason = issueInWords(issue)
   const place = `${at?.file}:${at?.lineOf(path) ?? 1}`
   throw new MetabindError('CONFIG_INVALID', `${place}: ${path.join('.')}: ${reason}.`)
 }
@@ -252,7 +253,8 @@ function readOne(file: string): ConfigFile {
   try {
     bytes = readFileAtMost(file, CONFIG_BYTES_MAX + 1)
   } catch (error) {
-    throw new MetabindError('CONFIG_UNREADABLE', file, error)
+    const reason = systemReason(error)
+    throw new MetabindError('CONFIG_UNREADABLE', reason ? `${file}: ${reason}.` : file, error)
   }
   if (bytes.length > CONFIG_BYTES_MAX) {
     throw new MetabindError('CONFIG_INVALID', `${file}: longer than ${CONFIG_BYTES_MAX} bytes.`)

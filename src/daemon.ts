@@ -12,22 +12,24 @@ import {
 import { inheritedSockets } from './agent/socket-activation.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { ERRORS } from './error-table.ts'
-import { causeChain, MetabindError, nodeErrorCode } from './errors.ts'
+import { causeChain, MetabindError, nodeErrorCode, systemReason } from './errors.ts'
 import { closeLog, type Log, openLog } from './log.ts'
 import { type Counters, newCounters } from './relay/counters.ts'
 import { VERSION } from './version.ts'
 
 const HELP = `Usage: metabindd [--config FILE]...
 
-The metabind agent: session tokens bound to this instance's TPM, and its metadata on a Unix socket.
+The metabind agent: session tokens bound to this instance's TPM, and its
+metadata on a Unix socket.
 
-  --config FILE  the configuration (default ${CONFIG_FILE}, if there is one); given more than once,
-                 a key in a later file replaces that of an earlier one
-  --version      print the version
-  --help         print this text
+  --config FILE  the configuration (default ${CONFIG_FILE}, if
+                 there is one); given more than once, a key in a later file
+                 replaces that of an earlier one
+  -V, --version  print the version
+  -h, --help     print this text
 
-Signals: SIGHUP reads the configuration again, SIGUSR1 goes on in a new audit file, SIGTERM and
-SIGINT end the agent.
+Signals: SIGHUP reads the configuration again, SIGUSR1 goes on in a new audit
+file, SIGTERM and SIGINT end the agent.
 `
 
 /** Reads the command line. @returns the configuration files, or undefined if all has been said */
@@ -35,8 +37,8 @@ function readArguments(): readonly string[] | undefined {
   const { values } = parseArgs({
     options: {
       config: { type: 'string', multiple: true },
-      version: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
+      version: { type: 'boolean', short: 'V', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   })
   if (values.help) say(HELP)
@@ -49,8 +51,9 @@ function say(text: string): void {
   try {
     writeSync(1, text)
   } catch (error) {
-    // Whoever has closed the pipe has seen enough.
-    if (nodeErrorCode(error) !== 'EPIPE') process.stderr.write(`metabindd: ${causeChain(error)}\n`)
+    // Whoever has closed the pipe has seen enough: as of a process that SIGPIPE has ended.
+    if (nodeErrorCode(error) === 'EPIPE') exitAtOnce(141)
+    process.stderr.write(`metabindd: the output could not be written: ${systemReason(error)}\n`)
     exitAtOnce(1)
   }
 }
@@ -130,10 +133,17 @@ function reloadOnHangup(
   })
 }
 
+/** The chain of causes for people: in words of the system, not by names of its errors. */
+function withoutErrno(error: unknown): string {
+  // What of a configuration file is wrong is in its own message.
+  if (error instanceof MetabindError && error.code.startsWith('CONFIG_')) return error.message
+  return causeChain(error).replaceAll(/\bE[A-Z0-9]{3,}:? /g, '')
+}
+
 /** @param mayStay whether systemd gets time to show why, as nobody is served any less for it */
 function fail(error: unknown, mayStay = true): void {
   const remedy = error instanceof MetabindError ? ` ${ERRORS[error.code].remedy}` : ''
-  const reason = `${causeChain(error)}${remedy}`
+  const reason = `${withoutErrno(error)}${remedy}`
   process.stderr.write(`metabindd: ${reason}\n`)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.removeAllListeners(signal).on(signal, () => exitAtOnce(1))
@@ -184,7 +194,8 @@ function main(): void {
   try {
     files = readArguments()
   } catch (error) {
-    process.stderr.write(`metabindd: ${causeChain(error)} (try metabindd --help)\n`)
+    const [said = ''] = causeChain(error).split('. To specify a positional argument', 1)
+    process.stderr.write(`metabindd: ${said.replaceAll('\n', ' ')} (try metabindd --help)\n`)
     process.exit(2)
   }
   if (files === undefined) return

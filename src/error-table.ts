@@ -150,7 +150,7 @@ export const ERRORS = {
     },
     POLICY_UNREADABLE: {
       sentence: 'The policy file cannot be read.',
-      remedy: 'Check policy.file in the configuration, and the permissions of the file.',
+      remedy: 'Check its path (policy.file in the configuration) and permissions.',
     },
     POLICY_UNSAFE: {
       sentence: 'The policy file can be changed by others.',
@@ -243,7 +243,7 @@ export const ERRORS = {
   ...family(500, {
     CONFIG_UNREADABLE: {
       sentence: 'The configuration file cannot be read.',
-      remedy: 'Check the path given with --config and its permissions.',
+      remedy: 'Check its path and permissions.',
     },
     CONFIG_INVALID: {
       sentence: 'The configuration is not valid.',
@@ -299,6 +299,11 @@ export const ERRORS = {
       remedy: 'Check the socket path, its directory and that no other agent runs.',
     },
   }),
+  LISTEN_SIMULATOR: {
+    status: 500,
+    sentence: 'The simulator cannot listen there.',
+    remedy: 'Take another --port, --host or --socket; without --port it takes a free port.',
+  },
   PROC_HIDDEN: {
     status: 500,
     sentence: 'The agent cannot see in /proc who its callers are.',
@@ -367,7 +372,8 @@ export const ERRORS = {
   ...family(503, {
     SOCKET_ABSENT: {
       sentence: 'No agent listens on the socket.',
-      remedy: 'Start the agent (systemctl start metabindd), or name its socket with --socket.',
+      remedy:
+        'Start the agent (systemctl start metabindd), or name its socket with --socket or --admin-socket.',
     },
     SOCKET_NOT_PERMITTED: {
       sentence: 'You may not use the socket.',
@@ -378,6 +384,16 @@ export const ERRORS = {
       remedy: 'Try again; see the log of the agent.',
     },
   }),
+  ROLE_ABSENT: {
+    status: 404,
+    sentence: 'The instance has no such role.',
+    remedy: 'Leave the role out to take the one that there is, or attach it to the instance.',
+  },
+  ACCOUNT_ABSENT: {
+    status: 404,
+    sentence: 'There is no such user on this machine.',
+    remedy: 'Take a name that getent passwd knows, or a uid.',
+  },
   LOCKDOWN_UNPREPARED: {
     status: 500,
     sentence: 'Lockdown cannot be turned on as things are.',
@@ -387,6 +403,11 @@ export const ERRORS = {
     status: 500,
     sentence: 'Lockdown would refuse every caller of this host, as nobody could say who they are.',
     remedy: 'Boot Linux 5.8 or later with systemd.unified_cgroup_hierarchy=1, or use the socket.',
+  },
+  LOCKDOWN_UNCONFIRMED: {
+    status: 500,
+    sentence: 'There is nothing to confirm: no lockdown is in force.',
+    remedy: 'Turn it on first: metabind lockdown on --for 10m.',
   },
   FIREWALL_FAILED: {
     status: 500,

@@ -68,3 +68,25 @@ export function causeChain(error: unknown): string {
 export function nodeErrorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined
 }
+
+// In words of what was named on a command line: the system's own are of calls and functions.
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'it is not there',
+  EACCES: 'this user may not use it',
+  EPERM: 'this user may not use it',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of its path is no directory',
+  ELOOP: 'it is a symbolic link',
+  ENOSPC: 'no space is left',
+  EROFS: 'the file system is read-only',
+  EADDRINUSE: 'something listens there already',
+  EADDRNOTAVAIL: 'this machine has no such address',
+}
+
+/** Why the system refused something, without the name of its error; undefined if it was not the system. */
+export function systemReason(error: unknown): string | undefined {
+  const code = nodeErrorCode(error)
+  if (!(error instanceof Error) || !('syscall' in error) || code === undefined) return undefined
+  const rest = error.message.replace(/^.*?\bE[A-Z0-9]+:? ?/, '').replace(/, \w+(?: '.*)?$/s, '')
+  return REASONS[code] ?? rest
+}

@@ -1,13 +1,13 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, readSync } from 'node:fs'
 import { ADMIN_CALLS } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import { LINE_READ_BYTES_MAX } from '../audit/chain.ts'
 import { type ChainVerdict, type Expected, verifyAudit } from '../audit/verify.ts'
 import { MetabindError, UsageError } from '../errors.ts'
-import { readSmallFile } from './files.ts'
-import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { print, printJson } from './output.ts'
+import { openReadable, readSmallFile } from './files.ts'
+import { actionOf, parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_BROKEN = 1
@@ -19,20 +19,23 @@ const HEX_HASH = /^[0-9a-f]{64}$/
 
 export const audit: Verb = {
   summary: 'check that audit files are whole',
-  help: `Usage: metabind audit verify FILE... [--key FILE] [--head HASH | --running] [--json]
+  help: `Usage: metabind audit verify FILE... [--key FILE] [--head HASH | --running]
+                             [--json]
 
-Checks the hash chain of audit files, given in the order in which they were written (the oldest
-first), and the signatures of its checkpoints.
+Checks the hash chain of audit files, given in the order in which they were
+written (the oldest first), and the signatures of its checkpoints.
 
-  --key FILE           the public key, in PEM, that checkpoints must be signed with; then one must be
-                       there, and records at the end that none signs are reported. Without it the
-                       key that they name themselves is printed
+  --key FILE           the public key, in PEM, that checkpoints must be signed
+                       with; then one must be there, and records at the end that
+                       none signs are reported. Without it the key that they
+                       name themselves is printed
   --head HASH          the hash that the last record must have
-  --running            ask the running agent where its chain ends, and look for that record
+  --running            ask the running agent where its chain ends, and look for
+                       that record
   --json               print the result as JSON
 ${SOCKET_HELP}
-Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed), 2 wrong usage, 3 whole,
-but with --key: the last records are not signed.
+Exit codes: 0 whole, 1 broken (the line and what is wrong with it are printed),
+2 wrong usage, 3 whole, but with --key: the last records are not signed.
 `,
   run: async (args) => {
     const options = {
@@ -44,14 +47,14 @@ but with --key: the last records are not signed.
     } as const
     const { values, positionals } = parseVerb(args, options, FILES_MAX)
     const [word, ...files] = positionals
-    if (word !== 'verify') throw new UsageError('the word verify is missing')
-    if (files.length === 0) throw new UsageError('no file is named')
+    actionOf('audit', ['verify'], word)
+    if (files.length === 0) throw new UsageError('FILE is missing')
     const expected = await expectedOf(values)
     const found = verifyAudit(
       files.map((name) => ({ name, lines: linesOf(name) })),
       expected,
     )
-    if (values.json) printJson(found)
+    if (values.json) printAnswer('audit-verify', found)
     else print(inWords(found, expected.key !== undefined))
     if (found.broken !== undefined) return EXIT_BROKEN
     return expected.key !== undefined && found.unsigned > 0 ? EXIT_UNSIGNED : 0
@@ -103,7 +106,7 @@ async function readKey(file: string): Promise<KeyObject> {
 
 /** The lines of a file of any size. What follows the last line end counts as a line too. */
 function* linesOf(path: string): Generator<string> {
-  const descriptor = openRegular(path)
+  const descriptor = openReadable(path)
   try {
     const chunk = Buffer.alloc(CHUNK_BYTES)
     let rest = Buffer.alloc(0)
@@ -122,17 +125,6 @@ function* linesOf(path: string): Generator<string> {
   } finally {
     closeSync(descriptor)
   }
-}
-
-function openRegular(path: string): number {
-  try {
-    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    if (fstatSync(descriptor).isFile()) return descriptor
-    closeSync(descriptor)
-  } catch (error) {
-    throw new MetabindError('FILE_UNUSABLE', path, error)
-  }
-  throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
 }
 
 function inWords(found: ChainVerdict, keyWasGiven: boolean): string {

@@ -1,7 +1,7 @@
 import { DOCTOR_CHECKS } from './doctor-checks.ts'
 import type { Finding, Installation } from './doctor-finding.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { oneLine, print, printJson } from './output.ts'
+import { oneLine, print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const OPTIONS = {
@@ -16,9 +16,10 @@ export const doctor: Verb = {
   summary: 'say what is wrong with this installation',
   help: `Usage: metabind doctor [--json] [--config FILE]...
 
-Looks at the agent, its sockets, files, firewall rules and at the SDK configurations of users, and
-says what is wrong with each and what to do. Changes nothing. As root it sees more.
-Exits with 0 where nothing is broken or at risk, with 1 otherwise.
+Looks at the agent, its sockets, files, firewall rules and at the SDK
+configurations of users, and says what is wrong with each and what to do.
+Changes nothing. As root it sees more. Exits with 0 where nothing is broken or
+at risk, with 1 otherwise.
 
   --config FILE        the agent's configuration
   --json               print the findings as JSON
@@ -32,7 +33,7 @@ ${SOCKET_HELP}`,
       isRoot: process.getuid?.() === 0,
     }
     const findings = await examine(installation)
-    if (values.json) printJson({ findings })
+    if (values.json) printAnswer('doctor', { findings })
     else print(inWords(findings))
     return findings.some(({ weight }) => weight !== 'hint') ? EXIT_FOUND : 0
   },

@@ -2,7 +2,7 @@ import { DIALECTS } from '../dialect/dialects.ts'
 import { revealAs } from '../dialect/role-credentials.ts'
 import { MetabindError } from '../errors.ts'
 import type { Client } from '../sdk/client.ts'
-import { credentialsUrl } from './credentials-url.ts'
+import { credentialsOf, credentialsUrl } from './role.ts'
 
 /** What a command's environment gets; undefined: taken out of it. */
 export type Environment = Record<string, string | undefined>
@@ -28,7 +28,7 @@ export async function environmentOf(
     const url = await credentialsUrl(client, role)
     return { ...common, ...withoutProxy(hostOf(url), from), [variables.url]: url }
   }
-  return { ...common, ...revealAs(variables.names, await client.credentials(role)) }
+  return { ...common, ...revealAs(variables.names, await credentialsOf(client, role)) }
 }
 
 /** HTTP clients send what is for loopback to a proxy too, and the URL with its secret, unless told not to. */

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path'
 import { MetabindError, UsageError } from '../errors.ts'
 import { openClient } from '../sdk/client.ts'
 import { type Environment, environmentOf } from './exec-environment.ts'
-import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { choiceOf, parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
 import { complain, printBytes } from './output.ts'
 import type { Verb } from './verb.ts'
 
@@ -22,17 +22,19 @@ export const exec: Verb = {
   summary: 'run a command with the environment that SDKs know',
   help: `Usage: metabind exec [--role ROLE] [--with uri|env] [--] COMMAND [ARGUMENTS]
 
-Runs COMMAND in place of this process, so that the SDKs of Alibaba Cloud, or on an instance of EC2
-those of AWS, get the role's credentials from the agent. Settings of other credentials are taken out
-of its environment.
+Runs COMMAND in place of this process, so that the SDKs of Alibaba Cloud, or on
+an instance of EC2 those of AWS, get the role's credentials from the agent.
+Settings of other credentials are taken out of its environment.
 
   --role ROLE          the role (default: the role of the instance)
-  --with uri           a credentials URL, which stays good as credentials are renewed (default), and
-                       is added to no_proxy; needs credentials_uri.enabled = true in the agent's
-                       configuration
-  --with env           the credentials themselves, for a command that ends before they do
+  --with uri|env       uri: a credentials URL, which stays good as credentials
+                       are renewed (default), and is added to no_proxy; needs
+                       credentials_uri.enabled = true in the agent's
+                       configuration. env: the credentials themselves, for a
+                       command that ends before they do
 ${SOCKET_HELP}
-Exit codes: those of COMMAND; 126 where it cannot be executed, 127 where it is not there.
+Exit codes: those of COMMAND; 126 where it cannot be executed, 127 where it is
+not there.
 `,
   run: async (args) => {
     // How the wrapper of the packages asks; see there.
@@ -41,10 +43,10 @@ Exit codes: those of COMMAND; 126 where it cannot be executed, 127 where it is n
     const { values } = parseVerb(options, OPTIONS, 0)
     const [name] = command
     if (name === undefined) throw new UsageError('COMMAND is missing')
+    const how = choiceOf('--with', ['uri', 'env'], values.with ?? 'uri')
     const file = executableOf(name)
     if (typeof file === 'number') return file
     const socket = socketsOf(values).metadata
-    const how = wayOf(values.with ?? 'uri')
     const client = openClient({ socket, ttlSeconds: TTL_SECONDS })
     const environment = {
       ...(await environmentOf(client, how, process.env, values.role)),
@@ -70,11 +72,6 @@ function become(file: string, command: readonly string[], environment: Environme
   if (process.execve === undefined) throw new MetabindError('INTERNAL', 'there is no execve')
   process.execve(file, [...command], definedOf({ ...process.env, ...environment }))
   throw new MetabindError('INTERNAL', 'execve returned')
-}
-
-function wayOf(text: string): 'uri' | 'env' {
-  if (text === 'uri' || text === 'env') return text
-  throw new UsageError(`--with takes uri or env, not '${text}'`)
 }
 
 /** The options of this verb, and the command, which may have options of its own. */
@@ -105,12 +102,20 @@ function executableOf(name: string): string | number {
   const found = paths.find(isExecutable)
   if (found !== undefined) return found
   const isThere = paths.some((path) => (isPath ? existsSync(path) : isFile(path)))
-  complain(isThere ? `'${name}' cannot be executed` : `there is no command '${name}'`)
+  complain(
+    isThere
+      ? `'${name}' cannot be executed${isFolder(paths) ? ': it is a directory' : ''}`
+      : `there is no command '${name}'`,
+  )
   return isThere ? EXIT_NOT_EXECUTABLE : EXIT_NOT_FOUND
 }
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
+}
+
+function isFolder(paths: readonly string[]): boolean {
+  return paths.some((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false)
 }
 
 function isExecutable(path: string): boolean {

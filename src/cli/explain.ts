@@ -10,11 +10,11 @@ import { callAdmin, isNotForUs } from '../admin-client.ts'
 import type { Sockets } from '../agent-socket.ts'
 import { NO_GID } from '../caller/no-group.ts'
 import { makeToken } from '../client.ts'
-import { UsageError } from '../errors.ts'
+import { MetabindError, UsageError } from '../errors.ts'
 import { wholePath } from '../sdk/whole-path.ts'
 import { askOfSelf } from './ask-of-self.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { oneLine, print, printJson } from './output.ts'
+import { oneLine, print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT_REFUSED = 3
@@ -28,12 +28,15 @@ type Answer = OwnExplanation & Partial<Pick<Explanation, 'passedOver'>>
 
 export const explain: Verb = {
   summary: 'say which rule of the policy decides, and why',
-  help: `Usage: metabind explain [USER] PATH [--unit UNIT] [--executable FILE] [--container ID] [--json]
+  help: `Usage: metabind explain [USER] PATH [--unit UNIT] [--executable FILE]
+                        [--container ID] [--json]
 
-Says whether the policy in force lets USER (a name or a uid) read PATH, and which rule decides.
-Without USER it is about whoever runs the command, as the agent sees them, and anybody may ask.
-PATH is absolute (/latest/user-data) or short: user-data, vendor-data and dynamic/... are below /latest/,
-all others (instance-id) below /latest/meta-data/. A path where nothing is, is said to be unknown.
+Says whether the policy in force lets USER (a name or a uid) read PATH, and
+which rule decides. Without USER it is about whoever runs the command, as the
+agent sees them, and anybody may ask. PATH is absolute (/latest/user-data) or
+short: user-data, vendor-data and dynamic/... are below /latest/, all others
+(instance-id) below /latest/meta-data/. A path where nothing is, is said to be
+unknown.
 
   --unit UNIT          as a process of this systemd unit
   --executable FILE    as a process that runs this file
@@ -50,7 +53,7 @@ Exit codes: 0 allowed, 3 refused.
     const { unit, executable, container } = values
     const of = { path: wholePath(path), unit, executable, container }
     const found = await ask(socketsOf(values), user, of)
-    if (values.json) printJson(found)
+    if (values.json) printAnswer('explain', found)
     else print(inWords(found))
     return found.allowed ? 0 : EXIT_REFUSED
   },
@@ -107,7 +110,7 @@ async function idsOf(user: string): Promise<{ uid: number; gid: number; groups: 
     ]
     return { uid, gid, groups }
   } catch {
-    if (!/^\d{1,10}$/.test(user)) throw new UsageError(`there is no user '${user}' here`)
+    if (!/^\d{1,10}$/.test(user)) throw new MetabindError('ACCOUNT_ABSENT', `'${user}' is none.`)
     // A uid without an account.
     return { uid: Number(user), gid: NO_GID, groups: [] }
   }

@@ -6,12 +6,14 @@ import {
   lstatSync,
   openSync,
   renameSync,
+  type Stats,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { MetabindError, nodeErrorCode } from '../errors.ts'
+import { MetabindError, systemReason } from '../errors.ts'
 import { readAtMost } from '../storage/read-at-most.ts'
 
 /** Writes a file that holds a secret, for its owner only. @throws MetabindError FILE_UNUSABLE */
@@ -29,10 +31,8 @@ export function writeFile(path: string, content: string | Buffer): void {
  * symbolic link is neither followed nor replaced, whoever has planted it.
  */
 function replaceFile(path: string, content: string | Buffer, mode: number): void {
-  const stat = lstatSync(path, { throwIfNoEntry: false })
-  if (stat !== undefined && !stat.isFile()) {
-    throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
-  }
+  const stat = statOf(path)
+  if (stat !== undefined && !stat.isFile()) throw otherKind(path, stat)
   const temporary = join(dirname(path), `.metabind-${randomBytes(8).toString('hex')}`)
   try {
     writeFileSync(temporary, content, { flag: 'wx', mode, flush: true })
@@ -43,30 +43,74 @@ function replaceFile(path: string, content: string | Buffer, mode: number): void
   }
 }
 
-/** Reads a small file, or standard input if the name is `-`. Links, pipes and devices are refused. */
+/**
+ * Reads a small file or a pipe, or standard input if the name is `-`. Links and devices are refused.
+ *
+ * @returns at most `bytesMax` bytes and one: then it is too long
+ * @throws MetabindError FILE_UNUSABLE
+ */
 export async function readSmallFile(path: string, bytesMax: number): Promise<string> {
   if (path === '-') return (await text(process.stdin)).slice(0, bytesMax + 1)
-  let descriptor: number
+  const descriptor = openReadable(path)
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
-  } catch (error) {
-    throw unusable(path, error)
-  }
-  try {
-    if (!fstatSync(descriptor).isFile()) {
-      throw new MetabindError('FILE_UNUSABLE', `${path} is not a regular file.`)
-    }
     return readAtMost(descriptor, bytesMax + 1).toString('utf8')
   } finally {
     closeSync(descriptor)
   }
 }
 
-/** FILE_UNUSABLE, with the name of the system's error. */
+/** Opens a regular file, or a pipe, whoever writes into it. @throws MetabindError FILE_UNUSABLE */
+export function openReadable(path: string): number {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  // Not blocking, a pipe that nobody has opened for writing yet would be empty. The name of a descriptor
+  // of this process is a link of the kernel's, which nobody plants.
+  const flags = isPipe(path) ? O_RDONLY : O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+  let descriptor: number
+  try {
+    descriptor = openSync(path, flags)
+  } catch (error) {
+    throw unusable(path, error)
+  }
+  const stat = fstatSync(descriptor)
+  if (stat.isFile() || stat.isFIFO()) return descriptor
+  closeSync(descriptor)
+  throw otherKind(path, stat)
+}
+
+const OWN_DESCRIPTOR = /^\/(?:dev|proc\/self)\/fd\/[0-9]+$/
+
+/** Whether a name is that of a pipe: one with a name, or what a shell puts in place of `<(COMMAND)`. */
+export function isPipe(path: string): boolean {
+  const look = OWN_DESCRIPTOR.test(path) ? statSync : lstatSync
+  try {
+    return look(path).isFIFO()
+  } catch {
+    return false
+  }
+}
+
+/** FILE_UNUSABLE, with why. */
 export function unusable(path: string, error: unknown): MetabindError {
-  const errno = nodeErrorCode(error)
-  const detail = errno === undefined ? path : `${path} (${errno})`
+  const reason = systemReason(error)
+  const detail = reason === undefined ? path : `${path}: ${reason}.`
   return new MetabindError('FILE_UNUSABLE', detail, error)
+}
+
+function statOf(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw unusable(path, error)
+  }
+}
+
+function otherKind(path: string, stat: Stats): MetabindError {
+  const kind = stat.isDirectory()
+    ? 'a directory'
+    : stat.isSymbolicLink()
+      ? 'a symbolic link'
+      : 'not a regular file'
+  return new MetabindError('FILE_UNUSABLE', `${path}: it is ${kind}.`)
 }
 
 function removeQuietly(path: string): void {

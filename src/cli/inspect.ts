@@ -6,7 +6,7 @@ import { Secret } from '../secret.ts'
 import { askOfSelf } from './ask-of-self.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { oneLine, print, printJson } from './output.ts'
+import { oneLine, print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT: Readonly<Partial<Record<ErrorCode, number>>> = {
@@ -19,21 +19,22 @@ const TOKEN_FILE_BYTES_MAX = 4096
 
 export const inspect: Verb = {
   summary: 'say whether a token is good here, and if not, why',
-  help: `Usage: metabind inspect [FILE|-] [--json]
+  help: `Usage: metabind inspect [FILE | -] [--json]
 
-Says whether the token in FILE, or on standard input, is good on this instance for you.
+Says whether the token in FILE, or on standard input, is good on this instance
+for you.
 
   --json               print the answer as JSON
 ${SOCKET_HELP}
-Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed or revoked,
-6 another caller's.
+Exit codes: 0 valid, 3 expired, 4 made on another instance, 5 forged, malformed
+or revoked, 6 another caller's.
 `,
   run: async (args) => {
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values, positionals } = parseVerb(args, options, 1)
     const token = (await readSmallFile(positionals[0] ?? '-', TOKEN_FILE_BYTES_MAX)).trim()
     const found = await ask(socketsOf(values), token)
-    if (values.json) printJson(found)
+    if (values.json) printAnswer('inspect', found)
     else print(`${oneLine(inWords(found))}\n`)
     return found.valid ? 0 : (EXIT[found.code] ?? EXIT_FORGED)
   },

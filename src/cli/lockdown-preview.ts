@@ -6,7 +6,7 @@ import { MetabindError } from '../errors.ts'
 import { type DirectReader, LOOK_MS, watchReaders } from '../lockdown/direct-readers.ts'
 import type { Lockdown } from '../lockdown/rules.ts'
 import { findCredentialsPath, policyOf, verdictOf, verdictOfObserved } from '../lockdown/verdict.ts'
-import { jsonLine } from './output.ts'
+import { print, printAnswer } from './output.ts'
 import { type ShownVerdict, shownVerdict } from './shown-verdict.ts'
 import { asTable, userName } from './table.ts'
 
@@ -15,7 +15,7 @@ type Judged<Row> = Row & { readonly verdict: ShownVerdict }
 type NamedReader = { readonly user: string } & DirectReader
 
 /** Who talks to the service now, who was observed before, and what would become of each. */
-export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean): Promise<string> {
+export async function preview(plan: Lockdown, sockets: Sockets, asJson: boolean): Promise<void> {
   const ask = policyOf(sockets)
   const credentialsPath = await findCredentialsPath(sockets)
   const now: Judged<NamedReader>[] = []
@@ -31,12 +31,12 @@ export async function previewOf(plan: Lockdown, sockets: Sockets, json: boolean)
   const agentAnswers = rows !== undefined
   const refusesAll = await whyNobodyNamed()
   const said = { address: plan.address, agentAnswers, refusesAll, now, before }
-  if (json) return `${jsonLine(said)}\n`
-  return `${tableOfNow(now)}
+  if (asJson) return printAnswer('lockdown-preview', said)
+  print(`${tableOfNow(now)}
 ${now.length} seen in ${LOOK_MS / 1000} s talking to ${plan.address}.
 ${agentAnswers ? observedInWords(before) : 'The agent does not answer: what its policy says is not known.\n'}
 ${refusesAll === undefined ? '' : `It cannot be turned on here: ${refusesAll}\n`}Whoever is answered needs a session token for each read, which the agent issues to all.
-${plan.mode === 'observe' ? 'While observing nobody is refused: this is for lockdown without --observe.\n' : ''}`
+${plan.mode === 'observe' ? 'While observing nobody is refused: this is for lockdown without --observe.\n' : ''}`)
 }
 
 /** Undefined if no agent answers: a preview is of use before there is one. */

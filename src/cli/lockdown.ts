@@ -1,17 +1,17 @@
-import { UsageError } from '../errors.ts'
+import { MetabindError, UsageError } from '../errors.ts'
 import { applyRules, lockdownState } from '../lockdown/nft.ts'
 import { planLockdown, requireListeners, requirePlaces } from '../lockdown/plan.ts'
 import { leaveMarked, takeMarked, takesMarked } from '../lockdown/policy-route.ts'
 import { confirmationRules, type Lockdown, lockdownRules, removalRules } from '../lockdown/rules.ts'
-import { previewOf } from './lockdown-preview.ts'
+import { preview } from './lockdown-preview.ts'
 import { tellAgent } from './lockdown-told.ts'
-import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { print, printJson } from './output.ts'
+import { actionOf, parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
+import { print, printAnswer } from './output.ts'
 import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 
-const OPTIONS = {
-  ...SOCKET_OPTIONS,
+/** Those of `lockdown on` alone. */
+const ON_OPTIONS = {
   observe: { type: 'boolean' },
   for: { type: 'string' },
   user: { type: 'string' },
@@ -20,8 +20,8 @@ const OPTIONS = {
   preview: { type: 'boolean' },
   rules: { type: 'boolean' },
   'before-agent': { type: 'boolean' },
-  json: { type: 'boolean' },
 } as const
+const OPTIONS = { ...SOCKET_OPTIONS, ...ON_OPTIONS, json: { type: 'boolean' } } as const
 
 type Flags = ReturnType<typeof parseVerb<typeof OPTIONS>>['values']
 
@@ -30,65 +30,82 @@ export const lockdown: Verb = {
   help: `Usage: metabind lockdown on [OPTIONS]
        metabind lockdown confirm | off | status [--json]
 
-Guards the address of the metadata service with a firewall table of its own: only the agent reaches
-it, and what other local processes send there goes to the agent, which asks the kernel who they are.
-Needs root, nft, and transparent.enabled = true in the agent's configuration.
+Guards the address of the metadata service with a firewall table of its own:
+only the agent reaches it, and what other local processes send there goes to the
+agent, which asks the kernel who they are. Needs root, nft, and
+transparent.enabled = true in the agent's configuration.
 
   on                   make the table, or replace it, at once and whole
-    --observe          refuse nothing: count who reads directly, see metabind observe
-    --for DURATION     the kernel itself rolls back after it (30s, 10m, 2h) unless confirmed
-    --containers WHAT  refuse (default), leave, or redirect to the agent what containers and pods
-                       with networks of their own send to the address
-    --user USER        whom the agent runs as (default metabind)
-    --config FILE      the agent's configuration
-    --preview          change nothing: list who talks to the address now, and what would become
-                       of each under the policy in force
-    --rules            change nothing: print the rules
-    --before-agent     do not ask whether the agent listens yet; for the unit at boot
   confirm              keep what --for would roll back
   off                  remove the table
   status               say what is in force; exits with 0 only where it is
-  --json               print the answer of status or --preview as JSON
+
+With on:
+  --observe            refuse nothing: count who reads directly, see metabind
+                       observe
+  --for DURATION       the kernel itself rolls back after it (30s, 10m, 2h)
+                       unless confirmed
+  --containers refuse|leave|redirect
+                       refuse (default), leave, or redirect to the agent what
+                       containers and pods with networks of their own send to
+                       the address
+  --user USER          whom the agent runs as (default metabind)
+  --config FILE        the agent's configuration
+  --preview            change nothing: list who talks to the address now, and
+                       what would become of each under the policy in force
+  --rules              change nothing, and ask nobody: print the rules
+  --before-agent       do not ask whether the agent listens yet; for the unit at
+                       boot
+
+  --json               print the answer as JSON
 ${SOCKET_HELP}`,
   run: async (args) => {
     const { values, positionals } = parseVerb(args, OPTIONS, 1)
-    const [word = ''] = positionals
-    const action = Object.hasOwn(ACTIONS, word) ? ACTIONS[word] : undefined
-    if (action === undefined) throw new UsageError('say on, confirm, off or status')
-    return action(values)
+    const action = actionOf('lockdown', ['on', 'confirm', 'off', 'status'], positionals[0])
+    const stray = Object.keys(values).find((name) => Object.hasOwn(ON_OPTIONS, name))
+    if (action !== 'on' && stray !== undefined) {
+      throw new UsageError(`--${stray} belongs to 'lockdown on', not to 'lockdown ${action}'`)
+    }
+    return ACTIONS[action](values)
   },
 }
 
-const ACTIONS: Readonly<Record<string, (flags: Flags) => Promise<number>>> = {
+const ACTIONS = {
   on: turnOn,
-  confirm: async (flags) => {
+  confirm: async (flags: Flags) => {
     const state = lockdownState()
-    if (state?.address === undefined) throw new UsageError('there is nothing to confirm')
+    if (state?.address === undefined) throw new MetabindError('LOCKDOWN_UNCONFIRMED')
     applyRules(confirmationRules(state.address))
     await tellAgent(socketsOf(flags), { change: 'confirm' })
+    if (flags.json) printAnswer('lockdown-change', { change: 'confirm' })
     return 0
   },
-  off: async (flags) => {
+  off: async (flags: Flags) => {
     const wasOn = lockdownState() !== undefined
     applyRules(removalRules())
     leaveMarked()
     if (wasOn) await tellAgent(socketsOf(flags), { change: 'off' })
+    if (flags.json) printAnswer('lockdown-change', { change: 'off' })
     return 0
   },
-  status: async (flags) => {
+  status: async (flags: Flags) => {
     const state = lockdownState()
     const said = state ?? { state: 'off' as const }
-    if (flags.json) printJson(said)
+    if (flags.json) printAnswer('lockdown-status', said)
     else print(inWords(state))
     return said.state === 'off' || said.state === 'rolled-back' ? 1 : 0
   },
 }
 
 async function turnOn(flags: Flags): Promise<number> {
+  if (flags.rules && flags.preview) throw new UsageError('--rules and --preview exclude each other')
   const plan = planLockdown(flags)
-  if (flags.rules) print(lockdownRules(plan))
-  else if (flags.preview) {
-    print(await previewOf(plan, socketsOf(flags), flags.json === true))
+  if (flags.rules) {
+    const rules = lockdownRules(plan)
+    if (flags.json) printAnswer('lockdown-rules', { rules })
+    else print(rules)
+  } else if (flags.preview) {
+    await preview(plan, socketsOf(flags), flags.json === true)
   } else {
     await requirePlaces(plan)
     if (!flags['before-agent']) requireListeners(plan)
@@ -97,7 +114,8 @@ async function turnOn(flags: Flags): Promise<number> {
     const change = { change: 'on', mode, containers, forSeconds } as const
     // At boot the agent waits for this to end: it is not asked, and sees it by what is redirected.
     if (!flags['before-agent']) await tellAgent(socketsOf(flags), change)
-    if (plan.forSeconds !== undefined) {
+    if (flags.json) printAnswer('lockdown-change', change)
+    else if (plan.forSeconds !== undefined) {
       const call = 'metabind lockdown confirm'
       print(`rolls back in ${plan.forSeconds} s unless confirmed: ${call}\n`)
     }

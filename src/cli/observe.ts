@@ -3,7 +3,7 @@ import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import { whyNoPlaces } from '../caller/socket-place.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { clearTerminal, print, printJson } from './output.ts'
+import { clearTerminal, print, printAnswer } from './output.ts'
 import { asTable, userName } from './table.ts'
 import type { Verb } from './verb.ts'
 
@@ -20,9 +20,10 @@ export const observe: Verb = {
   summary: 'show who still reads the metadata service directly',
   help: `Usage: metabind observe [--json] [--watch]
 
-Shows which users and units spoke to the metadata service directly since the agent started, and how
-often without a token. They are seen while lockdown observes: metabind lockdown on --observe.
-Exits with 0 where everybody sends tokens, with ${EXIT_TOKENLESS} where somebody does not.
+Shows which users and units spoke to the metadata service directly since the
+agent started, and how often without a token. They are seen while lockdown
+observes: metabind lockdown on --observe. Exits with 0 where everybody sends
+tokens, with ${EXIT_TOKENLESS} where somebody does not.
 
   --json               print the list as JSON
   --watch              show it again every two seconds, until interrupted
@@ -32,7 +33,7 @@ ${SOCKET_HELP}`,
     for (;;) {
       const rows = await readAdmin(socketsOf(values), ADMIN_CALLS.observed)
       if (values.watch && !values.json) clearTerminal()
-      if (values.json) printJson(rows)
+      if (values.json) printAnswer('observe', { observed: rows })
       else print(inWords(rows))
       if (!values.watch) return rows.some(isTokenless) ? EXIT_TOKENLESS : 0
       await sleep(TURN_MS)

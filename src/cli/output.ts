@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { MetabindError, nodeErrorCode } from '../errors.ts'
+import { MetabindError, nodeErrorCode, systemReason } from '../errors.ts'
 
 /**
  * All that the command line prints goes through here. Much of it was chosen by others: by a server
@@ -34,8 +34,16 @@ export function printJson(value: unknown): void {
   write(STDOUT, `${jsonLine(value)}\n`)
 }
 
+/**
+ * Prints what a verb has to say as one line of JSON, with the name and version of its shape in front.
+ * docs/cli.md lists the members of each; another meaning of a member is another version.
+ */
+export function printAnswer(shape: string, value: object): void {
+  printJson({ schema: `metabind.${shape}/1`, ...value })
+}
+
 /** A value as JSON in which control characters are escaped: the same value, and safe to look at. */
-export function jsonLine(value: unknown): string {
+function jsonLine(value: unknown): string {
   return JSON.stringify(value).replaceAll(CONTROL, (character) =>
     character.split('').map(jsonEscape).join(''),
   )
@@ -95,7 +103,8 @@ function writeSome(descriptor: number, bytes: Buffer): number {
   } catch (error) {
     const errno = nodeErrorCode(error)
     if (errno === 'EPIPE') throw new ClosedOutput()
-    if (errno !== 'EAGAIN') throw new MetabindError('FILE_NOT_WRITTEN', `(${errno})`, error)
+    if (errno !== 'EAGAIN')
+      throw new MetabindError('FILE_NOT_WRITTEN', `(${systemReason(error)})`, error)
     // Another process has set the pipe to not blocking, and it is full.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WAIT_MS)
     return 0

@@ -11,7 +11,8 @@ export const revoke: Verb = {
   summary: 'end one token, or all of them',
   help: `Usage: metabind revoke (--all | FILE | -)
 
-Ends the token in FILE ('-': standard input), or every token that this instance has made.
+Ends the token in FILE ('-': standard input), or every token that this instance
+has made.
 
   --all                every token, at once
 ${SOCKET_HELP}`,

@@ -1,41 +1,46 @@
 import { readFile } from 'node:fs/promises'
-import { MetabindError, UsageError } from '../errors.ts'
+import { MetabindError, systemReason, UsageError } from '../errors.ts'
 import { DIALECT_NAMES } from '../format/dialect-name.ts'
-import type { Cloud } from '../simulate/cloud.ts'
+import { durationSeconds } from '../format/duration.ts'
 import { CLOUDS } from '../simulate/clouds.ts'
 import { type Fault, parseFault } from '../simulate/faults.ts'
+import { isPathName } from '../simulate/metadata-service.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulate/simulator.ts'
-import { writeFile } from './files.ts'
-import { parseVerb } from './options.ts'
-import { print, printJson } from './output.ts'
+import { unusable, writeFile } from './files.ts'
+import { choiceOf, parseVerb } from './options.ts'
+import { print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const DEFAULT_ROLE = 'EcsRamRole'
 
 const HELP = `Usage: metabind simulate [OPTIONS]
 
-An ECS instance metadata server for development and tests. It needs no TPM and no cloud; every
-value and credential it hands out is made up. It prints where it listens and runs until SIGINT or
-SIGTERM.
+An ECS instance metadata server for development and tests. It needs no TPM and
+no cloud; every value and credential it hands out is made up. It prints where it
+listens and runs until SIGINT or SIGTERM.
 
-  --cloud aliyun|ec2             whose service it plays (default aliyun)
-  --port N                       TCP port; 0 takes a free one (default 0)
-  --host ADDRESS                 address to listen on (default 127.0.0.1)
-  --socket PATH                  listen on a Unix socket instead
-  --instance-id ID               the instance that it plays (default: a random one)
-  --region ID                    its region (default cn-hangzhou, or eu-central-1)
-  --role NAME                    its RAM role (default ${DEFAULT_ROLE})
-  --no-role                      it has no RAM role
-  --tag KEY=VALUE                an instance tag; can be repeated
-  --tokens required|optional     are reads without a token refused (default required)
-  --user-data FILE               its user data (default: none, 404)
-  --vendor-data FILE             its vendor data (default: none, 404)
-  --credential-lifetime SECONDS  how long RAM credentials live (default 21600)
-  --fault JSON                   something that goes wrong, see docs/simulate.md; can be repeated
-  --control                      serve /_simulator/: faults, requests, rotate, certificate
-  --certificate-out FILE         write the certificate of the key that signs PKCS7 answers
-  --json                         print one JSON object instead of "listening on URL"
-  --help                         print this text
+  --cloud aliyun|ec2   whose service it plays (default aliyun)
+  --port N             TCP port; 0 takes a free one (default 0)
+  --host ADDRESS       address to listen on (default 127.0.0.1)
+  --socket FILE        listen on a Unix socket instead
+  --instance-id ID     the instance that it plays (default: a random one)
+  --region ID          its region (default cn-hangzhou, or eu-central-1)
+  --role NAME          its RAM role (default ${DEFAULT_ROLE})
+  --no-role            it has no RAM role
+  --tag KEY=VALUE      an instance tag; can be repeated
+  --tokens required|optional
+                       are reads without a token refused (default required)
+  --user-data FILE     its user data (default: none, 404)
+  --vendor-data FILE   its vendor data (default: none, 404)
+  --credential-lifetime DURATION
+                       how long RAM credentials live (default 6h)
+  --fault JSON         something that goes wrong, see docs/simulate.md; can be
+                       repeated
+  --control            serve /_simulator/: faults, requests, rotate, certificate
+  --certificate-out FILE
+                       write the certificate of the key that signs PKCS7 answers
+  --json               print where it listens as JSON
+  -h, --help           print this text
 `
 
 const OPTIONS = {
@@ -72,7 +77,7 @@ export const simulate: Verb = {
     if (certificateOut !== undefined) writeFile(certificateOut, simulator.certificatePem)
     // Before the line: whoever reads it may send the signal at once.
     const stopped = stopSignal()
-    if (flags.json) printJson(described(simulator))
+    if (flags.json) printAnswer('simulate', described(simulator))
     else print(`listening on ${simulator.url}\n`)
     await stopped
     return 0
@@ -83,19 +88,20 @@ async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {
   const { role = DEFAULT_ROLE, 'no-role': noRole = false } = flags
   if (noRole && flags.role !== undefined)
     throw new UsageError('--role and --no-role exclude each other')
-  const lifetime = flags['credential-lifetime'] ?? '21600'
+  for (const name of [...(flags.tag ?? []).map((tag) => tagOf(tag)[0]), role]) requireName(name)
+  const lifetime = flags['credential-lifetime'] ?? '6h'
   return {
-    cloud: cloudNamed(flags.cloud ?? 'aliyun'),
+    cloud: CLOUDS[choiceOf('--cloud', DIALECT_NAMES, flags.cloud ?? 'aliyun')],
     listen: listenOptions(flags),
     instanceId: flags['instance-id'],
     regionId: flags.region,
     role: noRole ? undefined : role,
     tags: Object.fromEntries((flags.tag ?? []).map(tagOf)),
-    tokens: tokenMode(flags.tokens ?? 'required'),
+    tokens: choiceOf('--tokens', ['required', 'optional'], flags.tokens ?? 'required'),
+    credentialLifetimeSeconds: durationSeconds('--credential-lifetime', lifetime, 43_200),
+    control: flags.control ?? false,
     userData: await readOptional(flags['user-data']),
     vendorData: await readOptional(flags['vendor-data']),
-    credentialLifetimeSeconds: wholeNumber('--credential-lifetime', lifetime, 1, 43_200),
-    control: flags.control ?? false,
   }
 }
 
@@ -110,50 +116,52 @@ function listenOptions(flags: Flags): NonNullable<SimulatorOptions['listen']> {
 
 function wholeNumber(flag: string, text: string, min: number, max: number): number {
   const value = Number(text)
-  if (/^[0-9]+$/.test(text) && value >= min && value <= max) return value
-  throw new UsageError(`${flag} wants a whole number from ${min} to ${max}, not "${text}"`)
-}
-
-function tokenMode(text: string): 'required' | 'optional' {
-  if (text === 'required' || text === 'optional') return text
-  throw new UsageError(`--tokens is required or optional, not "${text}"`)
-}
-
-function cloudNamed(text: string): Cloud {
-  const name = DIALECT_NAMES.find((one) => one === text)
-  if (name !== undefined) return CLOUDS[name]
-  throw new UsageError(`--cloud is ${DIALECT_NAMES.join(' or ')}, not "${text}"`)
+  if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value
+  throw new UsageError(`${flag} takes a whole number from ${min} to ${max}, not '${text}'`)
 }
 
 function tagOf(text: string): [string, string] {
   const end = text.indexOf('=')
-  if (end < 1) throw new UsageError(`--tag wants KEY=VALUE, not "${text}"`)
+  if (end < 1) throw new UsageError(`--tag takes KEY=VALUE, not '${text}'`)
   return [text.slice(0, end), text.slice(end + 1)]
+}
+
+function requireName(name: string): void {
+  if (!isPathName(name)) {
+    throw new UsageError(
+      `a role or tag takes letters, digits and @:_-.=, in its name, not '${name}'`,
+    )
+  }
 }
 
 function faultOf(json: string): Fault {
   try {
     return parseFault(json)
   } catch (cause) {
-    throw usageError(cause)
+    throw new UsageError(`--fault ${cause instanceof Error ? cause.message : cause}`, { cause })
   }
 }
 
 async function readOptional(path: string | undefined): Promise<Buffer | undefined> {
   if (path === undefined) return undefined
-  return await readFile(path).catch(fileError)
+  return await readFile(path).catch((error) => {
+    throw unusable(path, error)
+  })
 }
 
 async function start(options: SimulatorOptions): Promise<Simulator> {
   try {
     return await startSimulator(options)
-  } catch (cause) {
-    // The one other thing that can fail is a role or tag that is no path name.
-    const isSystemError = cause instanceof Error && 'syscall' in cause
-    throw isSystemError
-      ? new MetabindError('LISTEN_FAILED', cause.message, cause)
-      : usageError(cause)
+  } catch (error) {
+    const reason = systemReason(error)
+    if (reason === undefined) throw error
+    throw new MetabindError('LISTEN_SIMULATOR', `${placeOf(options)}: ${reason}.`, error)
   }
+}
+
+function placeOf({ listen }: SimulatorOptions): string {
+  if (listen === undefined) return ''
+  return 'path' in listen ? listen.path : `${listen.host}:${listen.port}`
 }
 
 function described({ url, instanceId, certificatePem }: Simulator): object {
@@ -165,12 +173,4 @@ function stopSignal(): Promise<void> {
   process.once('SIGINT', () => resolve())
   process.once('SIGTERM', () => resolve())
   return promise
-}
-
-function fileError(cause: Error): never {
-  throw new MetabindError('FILE_UNUSABLE', cause.message, cause)
-}
-
-function usageError(cause: unknown): UsageError {
-  return new UsageError(cause instanceof Error ? cause.message : String(cause), { cause })
 }

@@ -1,8 +1,9 @@
 import { ADMIN_CALLS, type AgentStatus, type LockdownKnown } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
+import { requireListener } from '../agent-socket.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { print, printJson } from './output.ts'
+import { print, printAnswer } from './output.ts'
 import { roleInWords } from './refused-role.ts'
 import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
@@ -13,8 +14,9 @@ export const status: Verb = {
   summary: 'say how the agent is',
   help: `Usage: metabind status [--json]
 
-Says what state the agent is in, what instance it speaks for, and what it waits for.
-Exits with 0 only when the agent is ready.
+Says what state the agent is in, what instance it speaks for, and what it waits
+for. Exits with 0 only when the agent is ready, and its metadata socket answers
+if --socket or METABIND_SOCKET names one.
 
   --json               print the answer as JSON
 ${SOCKET_HELP}`,
@@ -22,9 +24,13 @@ ${SOCKET_HELP}`,
     const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
     const { values } = parseVerb(args, options, 0)
     const found = await readAdmin(socketsOf(values), ADMIN_CALLS.status)
-    if (values.json) printJson(found)
+    if (values.json) printAnswer('status', found)
     else print(inWords(found))
-    return found.ready ? 0 : EXIT_NOT_READY
+    if (!found.ready) return EXIT_NOT_READY
+    // The agent says where its own is; what was named could be another's, or nobody's.
+    const named = values.socket ?? process.env.METABIND_SOCKET
+    if (named !== undefined) await requireListener(named)
+    return 0
   },
 }
 

@@ -10,6 +10,7 @@ import {
   type VerifyOptions,
 } from '../verify/index.ts'
 import { unusable } from './files.ts'
+import { choiceOf } from './options.ts'
 
 /** The options that say what evidence is checked against. */
 export const EVIDENCE_OPTIONS = {
@@ -23,15 +24,19 @@ export const EVIDENCE_OPTIONS = {
   'demand-document': { type: 'boolean' },
 } as const satisfies ParseArgsOptionsConfig
 
-export const EVIDENCE_HELP = `  --nonce HEX                  the nonce that you sent: 16 to 64 bytes
-  --anchors DIR                certificates that the EK certificate must lead to, PEM or DER
-                               (default: Alibaba Cloud's)
-  --pin-ek HEX                 SHA-256 of a known EK's SubjectPublicKeyInfo; may be repeated
-  --identity-certificate FILE  whose key signs identity documents (default: Alibaba Cloud's)
-  --instance-id ID             the instance that it must be
-  --ek-instance WORD           must the EK certificate name the instance: require, prefer, ignore
-  --pcr-policy FILE            values that the PCRs may have
-  --demand-document            refuse evidence without the cloud's identity document
+export const EVIDENCE_HELP = `  --nonce HEX          the nonce that you sent: 16 to 64 bytes
+  --anchors DIR        certificates that the EK certificate must lead to, PEM or
+                       DER (default: Alibaba Cloud's)
+  --pin-ek HEX         SHA-256 of a known EK's SubjectPublicKeyInfo; may be
+                       repeated
+  --identity-certificate FILE
+                       whose key signs identity documents (default: Alibaba
+                       Cloud's)
+  --instance-id ID     the instance that it must be
+  --ek-instance require|prefer|ignore
+                       must the EK certificate name the instance
+  --pcr-policy FILE    values that the PCRs may have
+  --demand-document    refuse evidence without the cloud's identity document
 `
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -51,7 +56,8 @@ interface Values {
 
 /** @throws UsageError, MetabindError FILE_UNUSABLE */
 export function verifyOptions(values: Values): VerifyOptions {
-  const { nonce = '' } = values
+  const { nonce } = values
+  if (nonce === undefined) throw new UsageError('--nonce is missing: the one that you sent, in hex')
   if (!NONCE.test(nonce)) throw new UsageError('--nonce takes 16 to 64 bytes in hex')
   return {
     nonce: Buffer.from(nonce, 'hex'),
@@ -83,8 +89,7 @@ function trustOf(values: Values): Trust {
 
 function ekInstanceOf(word: string | undefined): VerifyOptions['ekInstance'] {
   if (word === undefined) return undefined
-  if (word === 'require' || word === 'prefer' || word === 'ignore') return word
-  throw new UsageError('--ek-instance takes require, prefer or ignore')
+  return choiceOf('--ek-instance', ['require', 'prefer', 'ignore'], word)
 }
 
 function readAnchors(directory: string): Buffer[] {

@@ -13,8 +13,8 @@ import {
   verifyEvidence,
 } from '../verify/index.ts'
 import { writeFile, writeSecretFile } from './files.ts'
-import { parseVerb } from './options.ts'
-import { oneLine, print, printJson } from './output.ts'
+import { actionOf, parseVerb } from './options.ts'
+import { oneLine, print, printAnswer } from './output.ts'
 import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 import { EVIDENCE_HELP, EVIDENCE_OPTIONS, readBytes, verifyOptions } from './verify-options.ts'
@@ -22,24 +22,28 @@ import { EVIDENCE_HELP, EVIDENCE_OPTIONS, readBytes, verifyOptions } from './ver
 export const verify: Verb = {
   summary: 'verify evidence of an instance',
   help: `Usage: metabind verify FILE --nonce HEX [OPTIONS] [--json]
-       metabind verify challenge FILE --nonce HEX [OPTIONS] --out CHALLENGE --secret-out SECRET
+       metabind verify challenge FILE --nonce HEX [OPTIONS] --out CHALLENGE
+                                 --secret-out SECRET
        metabind verify finish ANSWER --secret SECRET
 
-Verifies the evidence in FILE (- for standard input). Needs no agent, no TPM and no network.
-challenge verifies it too, and makes a challenge that only the TPM with its keys can answer;
-finish compares the answer of metabind activate with the secret that was kept.
+Verifies the evidence in FILE (- for standard input). Needs no agent, no TPM and
+no network. challenge verifies it too, and makes a challenge that only the TPM
+with its keys can answer; finish compares the answer of metabind activate with
+the secret that was kept.
 
-${EVIDENCE_HELP}  --answer ANSWER              the answer to a challenge, with --secret: proves where the AK is
-  --secret SECRET              the secret that was kept with the challenge
-  --allow-provisional          exit with 0 where the result is provisional only
-  --out CHALLENGE              where the challenge goes; it is not secret
-  --secret-out SECRET          where the secret goes: mode 0600, not for the instance
-  --tools-out FILE             the challenge also as a file for tpm2_activatecredential
-  --json                       print the result as JSON
-  --help                       print this text
+${EVIDENCE_HELP}  --answer ANSWER      the answer to a challenge, with --secret: proves where
+                       the AK is
+  --secret SECRET      the secret that was kept with the challenge
+  --allow-provisional  exit with 0 where the result is provisional only
+  --out CHALLENGE      where the challenge goes; it is not secret
+  --secret-out SECRET  where the secret goes: mode 0600, not for the instance
+  --tools-out FILE     the challenge also as a file for tpm2_activatecredential
+  --json               print the result as JSON
+  -h, --help           print this text
 
-Exit codes: 0 verified, 1 refused or not readable, 2 wrong usage, 3 provisional: every check held, but
-without --answer (or a certificate of the attestation key) nothing shows that the keys are in a TPM.
+Exit codes: 0 verified, 1 refused or not readable, 2 wrong usage, 3 provisional:
+every check held, but without --answer (or a certificate of the attestation key)
+nothing shows that the keys are in a TPM.
 `,
   run: async (args) => {
     const [word, ...rest] = args
@@ -61,12 +65,14 @@ function evidence(args: readonly string[]): number {
     'allow-provisional': { type: 'boolean' },
     json: { type: 'boolean' },
   } as const
-  const { values, positionals } = parseVerb(args, options, 1)
+  const { values, positionals } = parseVerb(args, options, 2)
+  // A file has no second one behind it: then the first was meant as a word.
+  if (positionals.length > 1) actionOf('verify', ['challenge', 'finish'], positionals[0])
   const asked = verifyOptions(values)
   const activation = activationOf(values)
   const bytes = readBytes(fileOf(positionals))
   const verified = verifyEvidence(bytes, { ...asked, activation, allowProvisional: true })
-  if (values.json) printJson(verified)
+  if (values.json) printAnswer('verify', verified)
   else print(inWords(verified))
   return verified.provisional && values['allow-provisional'] !== true ? EXIT_PROVISIONAL : 0
 }
@@ -93,6 +99,7 @@ function challenge(args: readonly string[]): number {
     out: { type: 'string' },
     'secret-out': { type: 'string' },
     'tools-out': { type: 'string' },
+    json: { type: 'boolean' },
   } as const
   const { values, positionals } = parseVerb(args, options, 1)
   const { out, 'secret-out': secretOut, 'tools-out': toolsOut } = values
@@ -103,22 +110,25 @@ function challenge(args: readonly string[]): number {
   writeSecretFile(secretOut, encodeKeptSecret(made.kept))
   writeFile(out, encodeChallenge(made.challenge))
   if (toolsOut !== undefined) writeFile(toolsOut, encodeToolsCredential(made.challenge))
-  print(`challenge for AK ${made.kept.akName.toString('hex')}: ${oneLine(out)}\n`)
+  const akName = made.kept.akName.toString('hex')
+  if (values.json) printAnswer('verify-challenge', { akName, challenge: out, secret: secretOut })
+  else print(`challenge for AK ${akName}: ${oneLine(out)}\n`)
   return 0
 }
 
 function finish(args: readonly string[]): number {
-  const { values, positionals } = parseVerb(args, ANSWER_OPTIONS, 1)
+  const options = { ...ANSWER_OPTIONS, json: { type: 'boolean' } } as const
+  const { values, positionals } = parseVerb(args, options, 1)
   if (values.secret === undefined) throw new UsageError('--secret is missing')
   const done = activationOf({ answer: fileOf(positionals), secret: values.secret })
-  print(
-    `proven: AK ${done?.akName.toString('hex')} is in the TPM of EK ${done?.ekName.toString('hex')}\n`,
-  )
+  const [akName, ekName] = [done?.akName.toString('hex'), done?.ekName.toString('hex')]
+  if (values.json) printAnswer('verify-finish', { akName, ekName })
+  else print(`proven: AK ${akName} is in the TPM of EK ${ekName}\n`)
   return 0
 }
 
 function fileOf([file]: readonly string[]): string {
-  if (file === undefined) throw new UsageError('the file is missing')
+  if (file === undefined) throw new UsageError('FILE is missing')
   return file
 }
 

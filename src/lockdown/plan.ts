@@ -6,6 +6,7 @@ import { whyNobodyNamed } from '../caller/socket-place.ts'
 import { CONFIG_FILE, type Config, readConfig } from '../config.ts'
 import { type Endpoint, endpointOf, parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError, UsageError } from '../errors.ts'
+import { durationSeconds } from '../format/duration.ts'
 import type { Lockdown } from './rules.ts'
 
 /** What `metabind lockdown on` was asked to do, as far as it matters for the rules. */
@@ -15,10 +16,12 @@ export interface LockdownFlags {
   readonly user?: string | undefined
   readonly containers?: string | undefined
   readonly config?: readonly string[] | undefined
+  /** Only to print the rules, which needs no agent and changes nothing. */
+  readonly rules?: boolean | undefined
 }
 
 const AGENT_USER = 'metabind'
-const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
+const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/
 
 /**
  * Decides what the rules say, from the options and the agent's configuration.
@@ -27,15 +30,22 @@ const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 }
  * @throws MetabindError LOCKDOWN_UNPREPARED if the rules would guard nothing or break everybody
  */
 export function planLockdown(flags: LockdownFlags): Lockdown {
+  // What was typed, before anything else is looked at.
+  const containers = containersOf(flags.containers ?? 'refuse')
+  const forSeconds =
+    flags.for === undefined ? undefined : durationSeconds('--for', flags.for, LOCKDOWN_SECONDS_MAX)
+  const user = flags.user ?? AGENT_USER
+  if (!USER.test(user))
+    throw new UsageError(`--user takes the name of a user or a uid, not '${user}'`)
   const config = readConfig(flags.config ?? (existsSync(CONFIG_FILE) ? [CONFIG_FILE] : []))
-  if (!config.transparent.enabled) throw unprepared('transparent.enabled is false.')
+  if (!config.transparent.enabled && !flags.rules) throw unprepared('transparent.enabled is false.')
   const places = placesOf(config, flags.observe ? 'observe' : 'enforce')
   if (!serviceOf(config).isIpv4) throw unprepared('source.endpoint is no IPv4 address.')
   return {
     ...places,
-    agentUid: uidOf(flags.user ?? AGENT_USER),
-    containers: containersOf(flags.containers ?? 'refuse'),
-    forSeconds: flags.for === undefined ? undefined : secondsOf(flags.for),
+    agentUid: uidOf(user),
+    containers,
+    forSeconds,
   }
 }
 
@@ -103,16 +113,6 @@ function requireSystemd(table: string, { mode, address, port, listenerPort }: Li
   throw unprepared(`${unit} does not listen on ${address}:${at}.`)
 }
 
-/** A duration as `30s`, `10m` or `2h`, in seconds. */
-function secondsOf(text: string): number {
-  const [, digits = '', unit = ''] = /^([1-9][0-9]{0,5})([smh])$/.exec(text) ?? []
-  const seconds = Number(digits) * (UNIT_SECONDS[unit] ?? 0)
-  if (seconds < 1 || seconds > LOCKDOWN_SECONDS_MAX) {
-    throw new UsageError(`--for takes a duration such as 30s, 10m or 2h, up to 168h, not '${text}'`)
-  }
-  return seconds
-}
-
 function containersOf(text: string): Lockdown['containers'] {
   if (text === 'refuse' || text === 'leave' || text === 'redirect') return text
   throw new UsageError(`--containers takes refuse, leave or redirect, not '${text}'`)
@@ -120,11 +120,11 @@ function containersOf(text: string): Lockdown['containers'] {
 
 /** By id(1), which knows every user that the system does. */
 function uidOf(user: string): number {
-  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/.test(user)) throw new UsageError('--user takes a user')
   const isNumber = /^[0-9]+$/.test(user)
   const asked = isNumber ? undefined : spawnSync('id', ['-u', user], { encoding: 'utf8' })
   const text = asked === undefined ? user : asked.stdout?.trim()
-  if (!/^[0-9]{1,10}$/.test(text)) throw unprepared(`There is no user ${user}.`)
+  if (!/^[0-9]{1,10}$/.test(text))
+    throw unprepared(`There is no user ${user}; --user names the agent's.`)
   if (Number(text) === 0)
     throw unprepared('As root the agent could not be told from any other root.')
   return Number(text)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { issueInWords } from '../format/schema-issue.ts'
 import { parseToml, type TomlDocument } from '../toml.ts'
 import {
   filePattern,
@@ -139,7 +140,7 @@ function parseWritten(document: TomlDocument, file: string): Written {
   const path = [...(issue?.path ?? []), ...unknown].map((part) =>
     typeof part === 'symbol' ? String(part) : part,
   )
-  const reason = unknown.length > 0 ? 'unknown key' : issue?.message
+  const reason = issue && issueInWords(issue)
   const place = placeIn(document, file)
   throw new MetabindError('POLICY_INVALID', `${place(path)}: ${reason ?? 'no policy'}.`)
 }

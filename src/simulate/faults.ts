@@ -1,5 +1,6 @@
 /** What can be made to go wrong, and for which requests. */
 import { z } from 'zod'
+import { issueInWords } from '../format/schema-issue.ts'
 
 const where = {
   /** Applies to paths that begin with this, `//` already collapsed; absent: to all. */
@@ -91,7 +92,7 @@ export function parseFault(json: string): Fault {
   try {
     value = JSON.parse(json)
   } catch (cause) {
-    throw new Error(`fault is not JSON: ${json}`, { cause })
+    throw new Error(`is not JSON: ${json}`, { cause })
   }
   return checkFault(value)
 }
@@ -100,8 +101,12 @@ export function parseFault(json: string): Fault {
 function checkFault(value: unknown): Fault {
   const result = fault.safeParse(value)
   if (result.success) return result.data
-  const problems = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
-  throw new Error(`not a fault: ${problems.join('; ')}`)
+  const problems = result.error.issues.map((issue) => {
+    const unknown = issue.code === 'unrecognized_keys' ? issue.keys : []
+    const member = [...issue.path, ...unknown].join('.')
+    return `${member}${member === '' ? '' : ': '}${issueInWords(issue)}`
+  })
+  throw new Error(`is not a fault: ${problems.join('; ')}`)
 }
 
 /** The faults that are on, in the order in which they were set. */

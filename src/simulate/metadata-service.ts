@@ -36,7 +36,9 @@ export function metadataService(
   const zoneId = options.zoneId ?? cloud.zoneOf(regionId)
   const instance = describeInstance(instanceId, regionId, zoneId)
   for (const name of [...Object.keys(tags), ...(role === undefined ? [] : [role])]) {
-    checkName(name)
+    if (!isPathName(name)) {
+      throw new Error(`not a name for a metadata path: ${JSON.stringify(name)}`)
+    }
   }
   const equipment = {
     role:
@@ -60,8 +62,6 @@ export function metadataService(
 }
 
 /** The characters that the vendor allows in tag keys once metadata serves them; roles use fewer. */
-function checkName(name: string): void {
-  if (!/^[A-Za-z0-9@:_\-.=,]+$/.test(name) || name === '.' || name === '..') {
-    throw new Error(`not a name for a metadata path: ${JSON.stringify(name)}`)
-  }
+export function isPathName(name: string): boolean {
+  return /^[A-Za-z0-9@:_\-.=,]+$/.test(name) && name !== '.' && name !== '..'
 }

@@ -77,7 +77,7 @@ describe('metabind credential', () => {
     await expect(metabind(undefined, ['credential', 'other-role'])).rejects.toMatchObject({
       code: 1,
       stdout: '',
-      stderr: expect.stringContaining('METADATA_ABSENT'),
+      stderr: expect.stringContaining('ROLE_ABSENT'),
     })
   })
 })

@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSimulator } from '../../src/simulate/simulator.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
@@ -18,6 +19,7 @@ import {
 /** The real command against a real agent. */
 
 const VERBS = ['status', 'token', 'get', 'inspect', 'revoke', 'config', 'simulate']
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const TOKEN_LINE = /^[A-Za-z0-9_-]{86}\n$/
 // Every byte there is, and what is no UTF-8.
 const USER_DATA = Buffer.concat([
@@ -28,10 +30,14 @@ const USER_DATA = Buffer.concat([
 
 const stack = new AsyncDisposableStack()
 let instance: Instance
+let taken: string
 let directory: string
 
 beforeAll(async () => {
-  const cloud = stack.use(await startSimulator({ instanceId: 'i-cli', userData: USER_DATA }))
+  const cloud = stack.use(
+    await startSimulator({ instanceId: 'i-cli', userData: USER_DATA, role: 'app-role' }),
+  )
+  taken = cloud.url
   const { path } = stack.use(await scratch())
   instance = await startInstance(path, {
     source: cloud.url,
@@ -76,7 +82,7 @@ describe.concurrent('help', () => {
     const { code, stdout, stderr } = await run([verb, '--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(new RegExp(`^Usage: metabind ${verb}\\b`))
-    expect(stdout).toMatch(/^ +--help +print this text$/m)
+    expect(stdout).toMatch(/^ +-h, --help +print this text$/m)
     expect(stdout.endsWith('\n')).toBe(true)
   })
 
@@ -89,22 +95,69 @@ describe.concurrent('help', () => {
 
 describe.concurrent('wrong usage is exit 2', () => {
   test.each([
-    [['stat'], "there is no verb 'stat' (try metabind --help)"],
+    [['statsu'], "there is no verb 'statsu'; did you mean 'status'? (try metabind --help)"],
     [['constructor'], "there is no verb 'constructor' (try metabind --help)"],
     [['--verbose'], "there is no verb '--verbose' (try metabind --help)"],
     [['get'], 'PATH is missing (try metabind get --help)'],
-    [['status', '--jsno'], "Unknown option '--jsno' (try metabind status --help)"],
-    [['simulate', '--prot'], "Unknown option '--prot' (try metabind simulate --help)"],
-    [['config'], 'the word check is missing (try metabind config --help)'],
-    [['config', 'chekc'], 'the word check is missing (try metabind config --help)'],
+    [['help', 'polcy'], "there is no verb 'polcy'; did you mean 'policy'? (try metabind --help)"],
+    [
+      ['status', '--jsno'],
+      "there is no option '--jsno'; did you mean '--json'? (try metabind status --help)",
+    ],
+    [
+      ['simulate', '--prot', '1'],
+      "there is no option '--prot'; did you mean '--port'? (try metabind simulate --help)",
+    ],
+    [['status', '-j'], "there is no option '-j' (try metabind status --help)"],
+    [['status', '--json=1'], '--json takes no value (try metabind status --help)'],
+    [['status', '--socket'], '--socket needs a value (try metabind status --help)'],
+    [
+      ['status', '--socket', '--json'],
+      "--socket needs a value; if it is '--json', write --socket=--json (try metabind status --help)",
+    ],
+    [['token', '--ttl=1', '--ttl=2'], '--ttl is given twice (try metabind token --help)'],
+    [['config'], 'config takes a word: check (try metabind config --help)'],
+    [
+      ['policy', 'chekc'],
+      "there is no 'policy chekc'; did you mean 'policy check'? (try metabind policy --help)",
+    ],
+    [
+      ['verify', 'chalenge', 'x'],
+      "there is no 'verify chalenge'; did you mean 'verify challenge'? (try metabind verify --help)",
+    ],
+    [
+      ['lockdown', 'off', '--for', '1h'],
+      "--for belongs to 'lockdown on', not to 'lockdown off' (try metabind lockdown --help)",
+    ],
+    [
+      ['evidence'],
+      '--nonce is missing: 16 to 64 bytes in hex, which the verifier has chosen (try metabind evidence --help)',
+    ],
+    [
+      ['simulate', '--cloud', 'ec3'],
+      "--cloud takes aliyun or ec2, not 'ec3'; did you mean 'ec2'? (try metabind simulate --help)",
+    ],
     [['revoke'], 'give either --all or a FILE with a token (try metabind revoke --help)'],
     [
       ['revoke', '--all', 'f'],
       'give either --all or a FILE with a token (try metabind revoke --help)',
     ],
+    ...['0', '-5', '21601', '7h', '1.5', '1w', ''].map((ttl): [string[], string] => [
+      ['token', '--ttl', ttl],
+      `--ttl takes a duration from 1s to 6h, such as 600, 10m or 2h, not '${ttl}' (try metabind token --help)`,
+    ]),
+    // What was typed is looked at before anything else: neither file is there.
     [
-      ['token', '--ttl', '0'],
-      "--ttl takes a whole number of seconds from 1 to 21600, not '0' (try metabind token --help)",
+      ['lockdown', 'on', '--for', '1y', '--config', '/nonexistent'],
+      "--for takes a duration from 1s to 7d, such as 600, 10m or 2h, not '1y' (try metabind lockdown --help)",
+    ],
+    [
+      ['simulate', '--user-data', '/nonexistent', '--credential-lifetime', '13h'],
+      "--credential-lifetime takes a duration from 1s to 12h, such as 600, 10m or 2h, not '13h' (try metabind simulate --help)",
+    ],
+    [
+      ['exec', '--with', 'x', '/nonexistent'],
+      "--with takes uri or env, not 'x' (try metabind exec --help)",
     ],
   ])('%j', async (args, line) => {
     expectError(await run(args), 2, line)
@@ -172,6 +225,14 @@ describe('status', () => {
     expect(await run(['status'])).toMatchObject({ code: 0 })
   })
 
+  test('a metadata socket that is named and is not there is said, and is exit 1', async () => {
+    const named = { metadataSocket: '/nonexistent/m.sock', adminSocket: instance.adminSocket }
+    const { code, stdout, stderr } = await metabind(named, ['status'])
+    expect(stdout).toMatch(/^state +ready\n/)
+    expect(stderr).toMatch(/^metabind: SOCKET_ABSENT: .* \/nonexistent\/m\.sock\. /)
+    expect(code).toBe(1)
+  })
+
   test('--admin-socket wins over the environment', async () => {
     const elsewhere = { env: { METABIND_ADMIN_SOCKET: '/nonexistent/a.sock' } }
     const asked = ['status', '--admin-socket', instance.adminSocket]
@@ -202,10 +263,6 @@ describe.concurrent('errors say what to try', () => {
     expectError(await run(['get', '/latest/../x']), 1, /REQUEST_PATH: .* Use a plain absolute path/)
   })
 
-  test('a lifetime that is too long', async () => {
-    expectError(await run(['token', '--ttl', '21601']), 1, /TOKEN_TTL: .*1 to 21600/)
-  })
-
   test('a metadata socket that was removed, beside an agent that is ready', async () => {
     const removed = { metadataSocket: at('removed.sock'), adminSocket: instance.adminSocket }
     for (const args of [['get', 'mac'], ['token'], ['credential']]) {
@@ -213,11 +270,108 @@ describe.concurrent('errors say what to try', () => {
     }
   })
 
-  test('a socket that nothing accepts on', async () => {
-    const { metadataSocket } = instance
-    const stale = { metadataSocket, adminSocket: at('not-a-socket') }
-    await writeFile(stale.adminSocket, '')
-    expectError(await metabind(stale, ['status']), 1, /SOCKET_ABSENT/)
+  test('what is no socket is called what it is', async () => {
+    const { metadataSocket, adminSocket } = instance
+    await writeFile(at('not-a-socket'), '')
+    for (const [path, kind] of [
+      [at('not-a-socket'), 'is not a socket'],
+      [directory, 'is a directory, not a socket'],
+    ]) {
+      const line = new RegExp(
+        `^metabind: SOCKET_ABSENT: .* ${path} ${kind}\\. .*--admin-socket\\.\n$`,
+      )
+      expectError(await metabind({ metadataSocket, adminSocket: path ?? '' }, ['status']), 1, line)
+      expectError(await metabind({ metadataSocket: path ?? '', adminSocket }, ['token']), 1, line)
+    }
+  })
+
+  test('a folder that one may not enter is a file that cannot be used', async () => {
+    mkdirSync(at('closed'), { mode: 0o700 })
+    const line = `FILE_UNUSABLE: The file cannot be used. ${at('closed/token')}: this user may not use it. Check its path, kind and permissions.`
+    expectError(await run(['token', '--out', at('closed/token')], { uid: NOBODY }), 1, line)
+    expectError(
+      await run(['get', 'mac', '--token-file', at('closed/token')], { uid: NOBODY }),
+      1,
+      line,
+    )
+  })
+
+  test('a folder in place of a file is called one, whichever verb reads it', async () => {
+    const nonce = ['--nonce', 'ab'.repeat(16)]
+    for (const args of [
+      ['config', 'check', directory],
+      ['policy', 'check', directory],
+      ['policy', 'suggest', directory],
+      ['inspect', directory],
+      ['revoke', directory],
+      ['activate', directory],
+      ['audit', 'verify', directory],
+      ['verify', directory, ...nonce],
+      ['get', 'mac', '--token-file', directory],
+      ['token', '--out', directory],
+      ['lockdown', 'on', '--rules', '--config', directory],
+      ['simulate', '--user-data', directory],
+      ['simulate', '--certificate-out', directory],
+    ]) {
+      expectError(await run(args), 1, new RegExp(`${directory}: it is a directory\\.`))
+    }
+    expectError(await metabind(absent, ['audit', 'verify', at('none')]), 1, /it is not there\./)
+  })
+
+  test('no line has the name of an error of the system', async () => {
+    for (const args of [
+      ['config', 'check', at('none')],
+      ['policy', 'suggest', at('none')],
+      ['audit', 'verify', at('none')],
+      ['verify', at('none'), '--nonce', 'ab'.repeat(16)],
+      ['verify', at('none'), '--nonce', 'ab'.repeat(16), '--anchors', at('none')],
+      ['simulate', '--user-data', at('none')],
+      ['simulate', '--socket', at('none/socket')],
+      ['simulate', '--host', '192.0.2.1'],
+      ['simulate', '--certificate-out', at('none/file')],
+      ['token', '--out', at('none/file')],
+      ['status', '--admin-socket', `/${'x'.repeat(300)}`],
+    ]) {
+      const { stderr, code } = await run(args)
+      expect(stderr).toMatch(/^metabind: [A-Z_]+: /)
+      expect(stderr).not.toMatch(/\bE[A-Z]{4,}\b|syscall/)
+      expect(code).toBe(1)
+    }
+  })
+
+  test('a role that the instance has not: which it has', async () => {
+    expectError(
+      await run(['credential', 'nosuchrole']),
+      1,
+      "ROLE_ABSENT: The instance has no such role. It has 'app-role', not 'nosuchrole'. Leave the role out to take the one that there is, or attach it to the instance.",
+    )
+    expectError(await run(['exec', '--with', 'env', '--role', 'x', 'true']), 1, /has 'app-role'/)
+  })
+
+  test('a user that nobody knows is no wrong usage', async () => {
+    expectError(await run(['explain', 'nosuchuser', 'mac']), 1, /^metabind: ACCOUNT_ABSENT: /)
+  })
+
+  test('lockdown on --rules needs no agent, and no configuration of one', async () => {
+    const args = ['lockdown', 'on', '--rules', '--user', 'nobody', '--config', '/dev/null']
+    const { code, stdout, stderr } = await metabind(absent, args)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain('table ip metabind')
+    expectError(
+      await metabind(absent, ['lockdown', 'on', '--rules', '--user', 'nosuchuser']),
+      1,
+      /There is no user nosuchuser; --user names the agent's\./,
+    )
+  })
+
+  test('a simulator whose port is taken does not speak of the agent', async () => {
+    const { port } = new URL(taken)
+    const { stdout, stderr, code } = await run(['simulate', '--port', port])
+    expect({ stdout, stderr, code }).toEqual({
+      stdout: '',
+      stderr: `metabind: LISTEN_SIMULATOR: The simulator cannot listen there. 127.0.0.1:${port}: something listens there already. Take another --port, --host or --socket; without --port it takes a free port.\n`,
+      code: 1,
+    })
   })
 })
 
@@ -228,6 +382,7 @@ describe('token', () => {
     expect(stdout).toMatch(TOKEN_LINE)
     const inspected = await run(['inspect', '--json', '-'], { stdin: stdout })
     expect(JSON.parse(inspected.stdout)).toEqual({
+      schema: 'metabind.inspect/1',
       valid: true,
       iid: expect.stringMatching(/^[0-9a-f]{32}$/),
       uid: process.getuid?.(),
@@ -271,18 +426,18 @@ describe('token', () => {
     mkdirSync(at('refused'))
     await writeFile(at('refused/victim'), 'untouched')
     make()
-    const line = /FILE_UNUSABLE: .*token is not a regular file\. Check its path/
+    const line = /FILE_UNUSABLE: .*token: it is (a|not) [a-z ]+\. Check its path/
     expectError(await run(['token', '--out', at('refused/token')]), 1, line)
     expect(readFileSync(at('refused/victim'), 'utf8')).toBe('untouched')
     expect(readdirSync(at('refused'))).toEqual(['token', 'victim'])
   })
 
   test('--out is refused where the directory is missing', async () => {
-    expectError(await run(['token', '--out', at('none/token')]), 1, /FILE_UNUSABLE: .*ENOENT/)
+    expectError(await run(['token', '--out', at('none/token')]), 1, /FILE_UNUSABLE: .*not there/)
   })
 
   test('--out is refused where one may not write', async () => {
-    const line = /FILE_UNUSABLE: .*EACCES/
+    const line = /FILE_UNUSABLE: .*this user may not use it/
     expectError(await run(['token', '--out', at('token-of-nobody')], { uid: NOBODY }), 1, line)
   })
 })
@@ -323,7 +478,7 @@ describe('get', () => {
     const asked = ['get', 'instance-id', '--token-file', '-']
     expect(await run(asked, { stdin })).toMatchObject({ code: 0, stdout: 'i-cli' })
     expectError(await run(asked, { stdin: 'not-a-token' }), 1, /TOKEN_INVALID: .*Make a new token/)
-    expectError(await run(asked, { stdin: 'two\nlines' }), 2, /- does not hold a token/)
+    expectError(await run(asked, { stdin: 'two\nlines' }), 1, /- does not hold a token/)
   })
 
   test("refuses another user's token, and says whose", async () => {
@@ -334,12 +489,42 @@ describe('get', () => {
 
   test('a token file that is none', async () => {
     const asked = (file: string) => run(['get', 'mac', '--token-file', file])
-    expectError(await asked(at('no-such-file')), 1, /FILE_UNUSABLE: .*ENOENT/)
-    expectError(await asked(directory), 1, /FILE_UNUSABLE: .*not a regular file/)
+    expectError(await asked(at('no-such-file')), 1, /FILE_UNUSABLE: .*not there/)
     symlinkSync('get-token', at('token-link'))
-    expectError(await asked(at('token-link')), 1, /FILE_UNUSABLE: .*ELOOP/)
+    expectError(await asked(at('token-link')), 1, /FILE_UNUSABLE: .*a symbolic link/)
+    expectError(await asked('/dev/null'), 1, /FILE_UNUSABLE: .*not a regular file/)
+  })
+
+  test('a pipe is read as a file is, whichever verb reads it', async () => {
+    await tokenFile('piped')
+    await writeFile(at('piped.toml'), '[token]\nmax_ttl_seconds = 60\n')
+    await writeFile(at('piped-policy.toml'), 'mode = "audit"\n')
+    const verb = `${process.execPath} ${CLI}`
+    for (const [command, said] of [
+      [`get instance-id --token-file <(cat ${at('piped')})`, /^i-cli$/],
+      [`inspect <(cat ${at('piped')})`, /^valid: /],
+      [`config check <(cat ${at('piped.toml')})`, /^\/dev\/fd\/\d+: valid$/],
+      [`policy check <(cat ${at('piped-policy.toml')})`, /: valid, 0 rules, mode audit$/],
+      [`revoke <(cat ${at('piped')})`, /^$/],
+    ] as const) {
+      const { metadataSocket, adminSocket } = instance
+      const env = { METABIND_SOCKET: metadataSocket, METABIND_ADMIN_SOCKET: adminSocket }
+      const done = spawnSync('bash', ['-c', `${verb} ${command}`], {
+        env: { ...process.env, ...env },
+        encoding: 'utf8',
+      })
+      expect({ code: done.status, stderr: done.stderr }).toEqual({ code: 0, stderr: '' })
+      expect(done.stdout.trimEnd()).toMatch(said)
+    }
+  })
+
+  test('a pipe with a name is waited for', async () => {
     execFileSync('mkfifo', [at('token-fifo')])
-    expectError(await asked(at('token-fifo')), 1, /FILE_UNUSABLE: .*not a regular file/)
+    const token = await newToken(instance)
+    const writing = writeFile(at('token-fifo'), token)
+    const asked = await run(['get', 'instance-id', '--token-file', at('token-fifo')])
+    await writing
+    expect(asked).toMatchObject({ code: 0, stdout: 'i-cli' })
   })
 })
 
@@ -468,11 +653,37 @@ describe('config check', () => {
     await writeFile(file, '[token]\n\nmax_tll_seconds = 60\n')
     const line = `CONFIG_INVALID: The configuration is not valid. ${file}:3: token.max_tll_seconds: unknown key. Correct the line; metabind config check FILE tries it without an agent.`
     expectError(await run(['config', 'check', file]), 1, line)
+    const json = await run(['config', 'check', file, '--json'])
+    expect({ ...json, stdout: JSON.parse(json.stdout) }).toMatchObject({
+      code: 1,
+      stdout: { valid: false, file, code: 'CONFIG_INVALID' },
+    })
     expectError(
       await run(['config', 'check', at('none.toml')]),
       1,
-      /CONFIG_UNREADABLE: .*none\.toml\. Check the path/,
+      /CONFIG_UNREADABLE: .*none\.toml: it is not there\. Check its path/,
     )
+  })
+
+  test.each([
+    ['[token]\nmax_ttl_seconds = "60"', 'token.max_ttl_seconds: must be a number.'],
+    ['[token]\nmax_ttl_seconds = 1.5', 'token.max_ttl_seconds: must be a whole number.'],
+    ['[token]\nmax_ttl_seconds = 0', 'token.max_ttl_seconds: must be at least 1.'],
+    ['[token]\nmax_ttl_seconds = 30000', 'token.max_ttl_seconds: must be at most 21600.'],
+    ['[limits]\nmints_per_second = true', 'limits.mints_per_second: must be a number.'],
+    ['[transparent]\nenabled = "yes"', 'transparent.enabled: must be true or false.'],
+    ['[log]\nlevel = 3', 'log.level: must be "error" or "warn" or "info" or "debug".'],
+    ['[tpm]\npcrs = 7', 'tpm.pcrs: must be a list in [ ].'],
+    ['[tpm]\npcrs = []', 'tpm.pcrs: must have at least 1 entries.'],
+    ['tpm = 7', 'tpm: must be a table of keys.'],
+    ['[policy]\nfile = 7', 'policy.file: must be text in quotes.'],
+  ])('of a wrong type says what it must be: %j', async (text, reason) => {
+    const file = at('type.toml')
+    await writeFile(file, `${text}\n`)
+    const { code, stderr } = await run(['config', 'check', file])
+    expect(code).toBe(1)
+    expect(stderr).toContain(`: ${reason} Correct the line`)
+    expect(stderr).not.toMatch(/expected|received|Invalid (input|option)/)
   })
 })
 

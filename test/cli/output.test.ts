@@ -116,7 +116,7 @@ describe('where nothing can be written', () => {
     const full = openSync('/dev/full', 'w')
     const { code, other } = await runInto(full, [CLI, ...(printing[verb] ?? [verb])])
     closeSync(full)
-    expect(other).toMatch(/^metabind: FILE_NOT_WRITTEN: [^\n]*\(ENOSPC\)[^\n]*\n$/)
+    expect(other).toMatch(/^metabind: FILE_NOT_WRITTEN: [^\n]*\(no space is left\)[^\n]*\n$/)
     expect(code).toBe(1)
   })
 
@@ -143,7 +143,7 @@ describe('where nothing can be written', () => {
       other: expect.stringMatching(/^metabindd: [^\n]*\n$/),
     })
     const pipe = await closedPipe()
-    expect(await runInto(pipe, [DAEMON, '--help'])).toEqual({ code: 1, other: '' })
+    expect(await runInto(pipe, [DAEMON, '--help'])).toEqual({ code: 141, other: '' })
     closeSync(pipe)
   })
 
@@ -196,7 +196,7 @@ describe('files', () => {
     ])
     symlinkSync(at('victim'), at('planted'))
     const { code, stderr } = await metabind(instance, args())
-    expect(stderr).toMatch(/FILE_UNUSABLE: .*planted is not a regular file/)
+    expect(stderr).toMatch(/FILE_UNUSABLE: .*planted: it is a symbolic link/)
     expect(code).toBe(1)
     expect(readFileSync(at('victim'), 'utf8')).toBe('untouched')
   })
@@ -291,7 +291,9 @@ describe('a false agent', () => {
       expect(stdout).not.toMatch(/^state {5}ready/m)
     }
     const said: Readonly<Record<string, unknown>> = { status, evidence: answers.evidence }
-    if (args.includes('--json') && args[0] === 'status') expect(JSON.parse(stdout)).toEqual(status)
+    if (args.includes('--json') && args[0] === 'status') {
+      expect(JSON.parse(stdout)).toEqual({ schema: 'metabind.status/1', ...status })
+    }
     if (args[0] === 'evidence') expect(JSON.parse(stdout)).toEqual(said.evidence)
   })
 
@@ -332,7 +334,9 @@ describe('a false agent', () => {
     ] as const) {
       body = JSON.stringify(more[call])
       const { stdout } = await metabind(sockets, [...args, '--json'])
-      expect(JSON.parse(stdout)).toEqual(answers[call])
+      const { schema, ...said } = JSON.parse(stdout)
+      expect(schema).toBe(`metabind.${args[0]}/1`)
+      expect(call === 'observed' ? said.observed : said).toEqual(answers[call])
     }
     body = undefined
   })

@@ -96,7 +96,7 @@ test.each([
 test.each([
   [['--user-data', '/nonexistent/file'], 'FILE_UNUSABLE'],
   [['--certificate-out', '/nonexistent/file'], 'FILE_UNUSABLE'],
-  [['--socket', '/nonexistent/socket'], 'LISTEN_FAILED'],
+  [['--socket', '/nonexistent/socket'], 'LISTEN_SIMULATOR'],
 ])('%j fails with %s', async (args, code) => {
   await expect(simulate.run(args)).rejects.toMatchObject({ code })
 })

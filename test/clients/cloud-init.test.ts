@@ -66,7 +66,7 @@ describe.each(['trixie', 'forky'])('cloud-init of Debian %s', (release) => {
       const sent = await guarded.cloud.requests()
       expect(sent.map(line)).toEqual(['PUT /latest/api/token', ...READS])
       expect(sent.map(({ status }) => status)).toEqual([200, 200, 404, 200])
-      const [row] = JSON.parse(await guarded.metabind(['observe', '--json']))
+      const [row] = JSON.parse(await guarded.metabind(['observe', '--json'])).observed
       expect(row).toMatchObject({ uid: 0, readsWithoutToken: 0, readsWithToken: 3 })
     })
 
@@ -210,7 +210,7 @@ describe.skipIf(!isUnpacked('bookworm'))(
       const sent = await guarded.cloud.requests()
       expect(sent.map(line)).toContain('GET /2016-01-01/meta-data/instance-id')
       const listed = await guarded.metabind(['observe', '--json']).catch((error) => error.stdout)
-      const [row] = JSON.parse(listed)
+      const [row] = JSON.parse(listed).observed
       expect(row.uid).toBe(0)
       expect(row.readsWithoutToken).toBeGreaterThan(0)
     })

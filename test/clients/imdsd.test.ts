@@ -59,7 +59,7 @@ describe.skipIf(!isUnpacked('forky'))(`systemd-imdsd [${NEEDS_RELEASE}]`, PATIEN
       'GET /latest/meta-data/region-id',
       'GET /latest/meta-data/instance-id',
     ])
-    const [row] = JSON.parse(await guarded.metabind(['observe', '--json']))
+    const [row] = JSON.parse(await guarded.metabind(['observe', '--json'])).observed
     expect(row).toMatchObject({ uid: IMDS, readsWithoutToken: 0, readsWithToken: 2 })
   })
 

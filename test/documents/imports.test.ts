@@ -55,7 +55,7 @@ const RULES: readonly Rule[] = [
   room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
   room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
   room('token', ADMIN_API, 'audit', 'caller', 'format', 'identity', 'storage'),
-  room('policy', ADMIN_API, 'audit', 'caller', 'storage', 'src/toml.ts'),
+  room('policy', ADMIN_API, 'audit', 'caller', 'format', 'storage', 'src/toml.ts'),
   room('metadata', ADMIN_API, 'dialect', 'undici'),
   room('http', 'caller', 'fastify', LINUX),
   room(
@@ -84,7 +84,7 @@ const RULES: readonly Rule[] = [
   // Made for applications: nothing of the agent.
   room('sdk', 'src/agent-socket.ts', 'src/client.ts', 'dialect', 'format', 'token'),
   // Root's side of it: the agent never imports it.
-  room('lockdown', ADMIN_API, ...CLIENT, 'caller', 'dialect', 'src/config.ts'),
+  room('lockdown', ADMIN_API, ...CLIENT, 'caller', 'dialect', 'format', 'src/config.ts'),
   room('simulate', 'format', 'asn1js'),
   room(
     'cli',
@@ -121,6 +121,7 @@ const RULES: readonly Rule[] = [
       'src/toml.ts',
       'src/token/claims.ts',
       'src/format/dialect-name.ts',
+      'src/format/schema-issue.ts',
     ],
   },
   { of: 'src/admin-api.ts', may: ['src/format/', 'src/snapshot-api.ts', ...ERROR_CODES, 'zod'] },
@@ -132,7 +133,7 @@ const RULES: readonly Rule[] = [
   { of: 'src/admin/page-files.ts', may: ['node:*', 'esbuild'] },
   {
     of: 'src/agent-socket.ts',
-    may: ['src/dialect/', 'node:http', ...ERROR_CODES],
+    may: ['src/dialect/', 'node:fs', 'node:http', 'node:net', ...ERROR_CODES],
   },
   {
     of: 'src/admin-client.ts',

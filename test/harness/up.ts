@@ -18,7 +18,19 @@ interface Asked {
   readonly configFiles: readonly string[]
 }
 
+/** What was typed is wrong: exit code 2. */
+class WrongUsage extends Error {}
+
 function readArguments(args: readonly string[]): Asked {
+  try {
+    return asked(args)
+  } catch (error) {
+    const [why = ''] = error instanceof Error ? error.message.split('. ', 1) : []
+    throw new WrongUsage(`${why} (try ./dev help)`)
+  }
+}
+
+function asked(args: readonly string[]): Asked {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -30,7 +42,7 @@ function readArguments(args: readonly string[]): Asked {
   })
   const [root = '.dev', name] = positionals
   if (name === undefined || !NAME.test(name) || positionals.length > 2) {
-    throw new Error('usage: ./dev up NAME [--instance-id ID] [--config FILE] [--source URL]')
+    throw new Error('NAME is letters, digits, - and _, and one word')
   }
   const { 'instance-id': instanceId, source, config = [] } = values
   return { directory: join(root, name), instanceId, source, configFiles: config }
@@ -112,5 +124,5 @@ try {
   await main()
 } catch (error) {
   process.stderr.write(`dev up: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(1)
+  process.exit(error instanceof WrongUsage ? 2 : 1)
 }

@@ -295,7 +295,7 @@ ask()`
     const token = await curl(container, APP, ...PUT, TOKEN_URL)
     expect(await curl(container, APP, ...carrying(token), ID)).toBe('i-bp1guarded')
     const told = await guarded.metabind(['observe', '--json']).catch(({ stdout }) => stdout)
-    expect(JSON.parse(told)).toEqual([
+    expect(JSON.parse(told).observed).toEqual([
       expect.objectContaining({
         uid: APP,
         container: CONTAINER,

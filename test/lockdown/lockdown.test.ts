@@ -353,7 +353,7 @@ s = socket.create_connection(('100.100.100.200', 80)); time.sleep(30)`
   test.each([
     ['a user that is root', ['--user', '0'], /LOCKDOWN_UNPREPARED/],
     ['a user that is not there', ['--user', 'no-such-user'], /LOCKDOWN_UNPREPARED/],
-    ['an unknown duration', ['--for', '10'], /takes a duration/],
+    ['an unknown duration', ['--for', '10w'], /takes a duration/],
   ])('%s is refused', async (_what, args, message) => {
     await expect(guarded.lockdown('on', ...args)).rejects.toThrow(message)
     await expect(guarded.lockdown('status')).rejects.toMatchObject({ stdout: 'off\n' })

@@ -37,10 +37,10 @@ describe.skipIf(!isRoot)('observing', () => {
   /** What `metabind observe --json` prints, and its exit code. */
   async function observed(): Promise<{ code: number; rows: Record<string, unknown>[] }> {
     try {
-      return { code: 0, rows: JSON.parse(await guarded.metabind(['observe', '--json'])) }
+      return { code: 0, rows: JSON.parse(await guarded.metabind(['observe', '--json'])).observed }
     } catch (error) {
       const { code, stdout } = error as { code: number; stdout: string }
-      return { code, rows: JSON.parse(stdout) }
+      return { code, rows: JSON.parse(stdout).observed }
     }
   }
 

@@ -209,7 +209,7 @@ os.execv(sys.argv[1], sys.argv[1:])
     ['a file that is no program', ['/etc/passwd'], 126, /cannot be executed/],
     ['a directory', ['/etc'], 126, /cannot be executed/],
     ['no command', [], 2, /COMMAND is missing/],
-    ['an unknown option', ['--nothing=1', 'true'], 2, /Unknown option/],
+    ['an unknown option', ['--nothing=1', 'true'], 2, /there is no option/],
     ['no agent', ['--socket', '/nonexistent', 'true'], 1, /SOCKET_ABSENT/],
   ])('exec: %s', async (_what, args, code, said) => {
     const ended = await run([metabind(), 'exec', ...args])

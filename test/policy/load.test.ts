@@ -42,7 +42,10 @@ test('one of another user is refused, one of root is not', async (context: TestC
 test('what is no file is refused', async () => {
   const folder = join(directory, 'folder')
   await mkdir(folder, { mode: 0o700 })
-  await expect(loadPolicy(folder, PARTS)).rejects.toThrow(refusal('POLICY_UNSAFE'))
+  await expect(loadPolicy(folder, PARTS)).rejects.toMatchObject({
+    code: 'POLICY_UNREADABLE',
+    detail: `${folder}: it is a directory.`,
+  })
 })
 
 test('one that was asked for and is not there is refused, and nothing is taken in its place', async () => {

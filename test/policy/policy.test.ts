@@ -245,7 +245,11 @@ describe('a file that is refused, with its line and reason', () => {
     ['no TOML', 'mode = ', 'policy.toml:1: '],
     ['an unknown key', `${GOOD}user = ["ci"]`, 'policy.toml:6: rule 1: user: unknown key.'],
     ['an unknown table', '[rules]', 'policy.toml:1: rules: unknown key.'],
-    ['an unknown mode', 'mode = "permissive"', 'policy.toml:1: mode: Invalid option'],
+    [
+      'an unknown mode',
+      'mode = "permissive"',
+      'policy.toml:1: mode: must be "enforce" or "audit".',
+    ],
     ['no effect', `${GOOD}[[rule]]\npaths = ["/a"]`, 'policy.toml:6: rule 2: effect: '],
     ['no paths', '[[rule]]\neffect = "deny"', 'policy.toml:1: rule 1: paths: '],
     ['an empty list', `${GOOD}users = []`, 'policy.toml:6: rule 1: users: must not be empty'],

@@ -103,7 +103,7 @@ test('no token is made for a caller in no unit where tokens are bound to units',
 test.each([
   ['["unit"]', 'token.bind: must have uid beside unit'],
   ['["uid", "uid"]', 'token.bind: must not repeat'],
-  ['["gid"]', 'token.bind.0: Invalid option'],
+  ['["gid"]', 'token.bind.0: must be "uid" or "unit".'],
 ])('token.bind = %s is refused', (bind, why) => {
   expect(() => parseConfig([{ file: 'a.toml', text: `[token]\nbind = ${bind}` }])).toThrow(
     `a.toml:2: ${why}`,
