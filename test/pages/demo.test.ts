@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { blocksOf, ROOT } from './block.ts'
 import { isAsShown } from './shown.ts'
+
+// Ends what hangs: the demonstration says itself how long it took.
+vi.setConfig({ testTimeout: 600_000 })
 
 const run = promisify(execFile)
 

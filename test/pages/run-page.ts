@@ -11,7 +11,7 @@ import { isAsShown } from './shown.ts'
 
 // Looked at again and again, as the command goes on in its terminal.
 const LOOK_MS = 200
-const LOOKS_MAX = 300
+const LOOKS_MAX = 900
 const INSTALLED = './dev up a --config /etc/metabind/metabind.toml'
 
 /** @throws at the first command that fails or prints something else than is shown */

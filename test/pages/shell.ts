@@ -11,7 +11,7 @@ export interface Shell {
 
 const ALONE = `${ROOT}test/pages/alone`
 // What hangs is ended after this.
-const COMMAND_MS = 90_000
+const COMMAND_MS = 180_000
 const END = 'end-of-this-command'
 
 /** Needs root. */
