@@ -3,12 +3,14 @@ import { MetabindError, systemReason, UsageError } from '../errors.ts'
 import { DIALECT_NAMES } from '../format/dialect-name.ts'
 import { durationSeconds } from '../format/duration.ts'
 import { CLOUDS } from '../simulate/clouds.ts'
+import { commandCredentials } from '../simulate/command-credentials.ts'
 import { type Fault, parseFault } from '../simulate/faults.ts'
 import { isPathName } from '../simulate/metadata-service.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../simulate/simulator.ts'
+import type { CredentialSource } from '../simulate/sts-credentials.ts'
 import { unusable, writeFile } from './files.ts'
 import { choiceOf, parseVerb } from './options.ts'
-import { print, printAnswer } from './output.ts'
+import { complain, print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const DEFAULT_ROLE = 'EcsRamRole'
@@ -16,8 +18,9 @@ const DEFAULT_ROLE = 'EcsRamRole'
 const HELP = `Usage: metabind simulate [OPTIONS]
 
 An ECS instance metadata server for development and tests. It needs no TPM and
-no cloud; every value and credential it hands out is made up. It prints where it
-listens and runs until SIGINT or SIGTERM.
+no cloud; every value and credential it hands out is made up, unless
+--credentials-command gets real ones. It prints where it listens and runs until
+SIGINT or SIGTERM.
 
   --cloud aliyun|ec2   whose service it plays (default aliyun)
   --port N             TCP port; 0 takes a free one (default 0)
@@ -27,13 +30,17 @@ listens and runs until SIGINT or SIGTERM.
   --region ID          its region (default cn-hangzhou, or eu-central-1)
   --role NAME          its RAM role (default ${DEFAULT_ROLE})
   --no-role            it has no RAM role
+  --credentials-command COMMAND
+                       serve the credentials that COMMAND prints, as one of an
+                       SDK does (credential_process, process_command): real
+                       ones, for whoever can reach the address
   --tag KEY=VALUE      an instance tag; can be repeated
   --tokens required|optional
                        are reads without a token refused (default required)
   --user-data FILE     its user data (default: none, 404)
   --vendor-data FILE   its vendor data (default: none, 404)
   --credential-lifetime DURATION
-                       how long RAM credentials live (default 6h)
+                       how long made-up credentials live (default 6h)
   --fault JSON         something that goes wrong, see docs/simulate.md; can be
                        repeated
   --control            serve /_simulator/: faults, requests, rotate, certificate
@@ -52,6 +59,7 @@ const OPTIONS = {
   region: { type: 'string' },
   role: { type: 'string' },
   'no-role': { type: 'boolean' },
+  'credentials-command': { type: 'string' },
   tag: { type: 'string', multiple: true },
   tokens: { type: 'string' },
   'user-data': { type: 'string' },
@@ -71,7 +79,8 @@ export const simulate: Verb = {
   async run(args) {
     const flags = parseVerb(args, OPTIONS, 0).values
     const faults = (flags.fault ?? []).map(faultOf)
-    await using simulator = await start(await simulatorOptions(flags))
+    const options = await simulatorOptions(flags)
+    await using simulator = await start(options)
     for (const fault of faults) simulator.faults.set(fault)
     const { 'certificate-out': certificateOut } = flags
     if (certificateOut !== undefined) writeFile(certificateOut, simulator.certificatePem)
@@ -79,6 +88,7 @@ export const simulate: Verb = {
     const stopped = stopSignal()
     if (flags.json) printAnswer('simulate', described(simulator))
     else print(`listening on ${simulator.url}\n`)
+    begin(options, simulator.url)
     await stopped
     return 0
   },
@@ -88,6 +98,7 @@ async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {
   const { role = DEFAULT_ROLE, 'no-role': noRole = false } = flags
   if (noRole && flags.role !== undefined)
     throw new UsageError('--role and --no-role exclude each other')
+  const credentials = commandIn(flags)
   for (const name of [...(flags.tag ?? []).map((tag) => tagOf(tag)[0]), role]) requireName(name)
   const lifetime = flags['credential-lifetime'] ?? '6h'
   return {
@@ -96,6 +107,7 @@ async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {
     instanceId: flags['instance-id'],
     regionId: flags.region,
     role: noRole ? undefined : role,
+    credentials,
     tags: Object.fromEntries((flags.tag ?? []).map(tagOf)),
     tokens: choiceOf('--tokens', ['required', 'optional'], flags.tokens ?? 'required'),
     credentialLifetimeSeconds: durationSeconds('--credential-lifetime', lifetime, 43_200),
@@ -103,6 +115,26 @@ async function simulatorOptions(flags: Flags): Promise<SimulatorOptions> {
     userData: await readOptional(flags['user-data']),
     vendorData: await readOptional(flags['vendor-data']),
   }
+}
+
+/** The source of real credentials, if a command is named. */
+function commandIn(flags: Flags): CredentialSource | undefined {
+  const command = flags['credentials-command']
+  if (command === undefined) return undefined
+  if (command.trim() === '') throw new UsageError('--credentials-command takes a COMMAND')
+  const other = (['no-role', 'credential-lifetime'] as const).find((name) => name in flags)
+  if (other !== undefined) {
+    throw new UsageError(`--credentials-command and --${other} exclude each other`)
+  }
+  const onFailure = (why: string) => complain(`--credentials-command: ${why}`)
+  return commandCredentials(command, { now: Date.now, onFailure })
+}
+
+/** Says who can read real credentials, and finds out at once whether there are any. */
+function begin({ credentials }: SimulatorOptions, url: string): void {
+  if (credentials === undefined) return
+  complain(`real credentials are served: whoever can reach ${url} can read them`)
+  void credentials.renew()
 }
 
 function listenOptions(flags: Flags): NonNullable<SimulatorOptions['listen']> {

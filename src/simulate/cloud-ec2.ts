@@ -91,7 +91,7 @@ function credentialsJson(credentials: StsCredentials): string {
     Code: 'Success',
     LastUpdated,
     Type: 'AWS-HMAC',
-    AccessKeyId: AccessKeyId.replace('STS.', 'ASIA'),
+    AccessKeyId: AccessKeyId.replace(/^STS\./, 'ASIA'),
     SecretAccessKey: AccessKeySecret,
     Token: SecurityToken,
     Expiration,

@@ -2,13 +2,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { alterAnswer } from './altered-answer.ts'
-import { answerRequest, type MetadataAnswer, type MetadataService, splitTarget } from './answer.ts'
+import {
+  answerRequest,
+  type MetadataAnswer,
+  type MetadataRequest,
+  type MetadataService,
+  splitTarget,
+} from './answer.ts'
 import { deliver, hidesStatus } from './deliver.ts'
 import type { Fault, FaultList } from './faults.ts'
 import type { RequestLog } from './request-log.ts'
+import { CredentialsDue } from './sts-credentials.ts'
 
 export interface MetadataServiceDeps {
   readonly service: () => MetadataService
+  /** Gets the role's credentials if they are due. @returns whether there are any */
+  readonly renewCredentials: () => Promise<boolean>
   readonly faults: FaultList
   readonly log: RequestLog
   readonly now: () => number
@@ -28,9 +37,28 @@ export async function serveMetadata(
   await wait(met, serving.closing)
   if (met.some((fault) => fault.kind === 'reject-tokens')) serving.service().sessions.closeAll()
   const alter = (answer: MetadataAnswer, fault: Fault) => alterAnswer(answer, fault, serving.now())
-  const answer = met.reduce(alter, answerRequest(request, serving.service()))
+  const answer = met.reduce(alter, await answerOf(serving, request))
   if (!met.some(hidesStatus)) record.status = answer.status
   await deliver(response, answer, met)
+}
+
+/** Whoever may not read them does not have credentials renewed: that is found out first. */
+async function answerOf(
+  { service, renewCredentials }: MetadataServiceDeps,
+  request: MetadataRequest,
+): Promise<MetadataAnswer> {
+  try {
+    return answerRequest(request, service())
+  } catch (error) {
+    if (!(error instanceof CredentialsDue)) throw error
+    return (await renewCredentials()) ? answerRequest(request, service()) : NO_CREDENTIALS
+  }
+}
+
+const NO_CREDENTIALS: MetadataAnswer = {
+  status: 503,
+  headers: { 'Content-Type': 'text/plain' },
+  body: Buffer.from('The credentials command gave none; the simulator has said why.'),
 }
 
 async function wait(faults: readonly Fault[], signal: AbortSignal): Promise<void> {

@@ -13,12 +13,18 @@ import { metadataService, type ServiceOptions } from './metadata-service.ts'
 import { type RecordedRequest, requestLog } from './request-log.ts'
 import { serveMetadata } from './serve.ts'
 import { type Signer, sharedSigner } from './signer.ts'
-import { CREDENTIAL_LIFETIME_SECONDS, stsCredentials } from './sts-credentials.ts'
+import {
+  CREDENTIAL_LIFETIME_SECONDS,
+  type CredentialSource,
+  stsCredentials,
+} from './sts-credentials.ts'
 
 export interface SimulatorOptions extends ServiceOptions {
   /** A random one if absent. All other facts about the instance follow from it. */
   readonly instanceId?: string | undefined
   readonly credentialLifetimeSeconds?: number | undefined
+  /** The credentials of the role, in place of made-up ones. Closed with the simulator. */
+  readonly credentials?: CredentialSource | undefined
   /** 127.0.0.1 and a free port if absent. */
   readonly listen?:
     | { readonly host?: string; readonly port?: number }
@@ -58,7 +64,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const { instanceId = randomInstanceId(), now = Date.now, control = false } = options
   const signer = options.signer ?? (await sharedSigner())
   const lifetimeSeconds = options.credentialLifetimeSeconds ?? CREDENTIAL_LIFETIME_SECONDS
-  const credentials = stsCredentials(lifetimeSeconds, now)
+  const credentials = options.credentials ?? stsCredentials(lifetimeSeconds, now)
   let service = metadataService(instanceId, options, signer, credentials.read)
   const faults = faultList()
   const log = requestLog()
@@ -75,7 +81,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       service = { ...changed, sessions }
     },
   }
-  const serving = { service: () => service, faults, log, now, closing: closing.signal }
+  const { renew: renewCredentials } = credentials
+  const serving = {
+    service: () => service,
+    renewCredentials,
+    faults,
+    log,
+    now,
+    closing: closing.signal,
+  }
   const server = createServer((request, response) => {
     const isControl = control && request.url?.startsWith(CONTROL_PREFIX)
     const served = isControl
@@ -88,6 +102,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   let closed: Promise<void> | undefined
   const close = () => {
     closing.abort()
+    credentials.close()
     closed ??= stop(server)
     return closed
   }

@@ -16,10 +16,17 @@ export const CREDENTIAL_LIFETIME_SECONDS = 21_600
 const OVERLAP_SECONDS = 1_800
 
 export interface CredentialSource {
-  /** The current credentials: the same until they rotate. */
+  /** The current credentials: the same until they rotate. @throws CredentialsDue */
   read(): StsCredentials
+  /** Gets new ones if they are due. @returns whether there are any to read */
+  renew(): Promise<boolean>
   rotate(): void
+  /** Ends what it waits for. */
+  close(): void
 }
+
+/** They have to be renewed before they are read, which takes a while. */
+export class CredentialsDue extends Error {}
 
 export function stsCredentials(lifetimeSeconds: number, now: () => number): CredentialSource {
   const overlapSeconds = Math.min(OVERLAP_SECONDS, lifetimeSeconds / 2)
@@ -35,7 +42,8 @@ export function stsCredentials(lifetimeSeconds: number, now: () => number): Cred
     if (now() >= current.renewAtMs) rotate()
     return current.credentials
   }
-  return { read, rotate }
+  // Made up at once.
+  return { read, rotate, renew: async () => true, close: () => undefined }
 }
 
 /** Spacing of the vendor's sample: `"Key" : "value"`, a member a line. */
