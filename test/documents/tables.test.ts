@@ -67,6 +67,6 @@ test('ARCHITECTURE.md has a reason for every dependency', () => {
   )
   const { dependencies, optionalDependencies } = manifest
   const ours = ['tpm2-js', 'metabind-linux']
-  const needed = Object.keys({ ...dependencies, ...optionalDependencies, koffi: '', esbuild: '' })
+  const needed = Object.keys({ ...dependencies, ...optionalDependencies, esbuild: '' })
   expect(named.toSorted()).toEqual(needed.filter((name) => !ours.includes(name)).toSorted())
 })
