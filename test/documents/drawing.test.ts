@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { ERRORS } from '../../src/error-table.ts'
 import { type ErrorCode, outsideCode } from '../../src/errors.ts'
@@ -47,5 +47,24 @@ describe('the drawing of a request', () => {
 
   test.each(DRAWN)('$code has the status $status', ({ code, status }) => {
     expect(isCode(code) && ERRORS[code].status).toBe(status)
+  })
+})
+
+describe('the picture of the agent', () => {
+  const picture = readFileSync(new URL('../../docs/architecture.svg', import.meta.url), 'utf8')
+  const inside = [...picture.matchAll(/fill="#dff0d8".*\n<text [^>]*>(\w+)</g)].map(
+    ([, name]) => name,
+  )
+  const beside = [...picture.matchAll(/\b(\w+)\/(?=[ ,<])/g)].map(([, name]) => name)
+
+  test.each([...inside, ...beside])('%s is a folder of src/', (name = '') => {
+    if (name !== 'src')
+      expect(existsSync(new URL(`../../src/${name}/`, import.meta.url))).toBe(true)
+  })
+
+  test('is named, and has what a request passes', () => {
+    expect(PAGE).toContain('](docs/architecture.svg)')
+    const passed = ['http', 'caller', 'relay', 'policy', 'token', 'metadata', 'identity']
+    expect(inside).toEqual(expect.arrayContaining(passed))
   })
 })
