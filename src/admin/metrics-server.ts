@@ -26,7 +26,7 @@ export const SCRAPES: Rate = { perSecond: 5, burst: 20 }
  */
 export function metricsServer(deps: MetricsServerDeps): FastifyInstance {
   const bounds = { ...deps.bounds, connections: CONNECTIONS_MAX }
-  const app = httpServer(bounds, 'drop', undefined, undefined, () => undefined)
+  const app = httpServer(bounds, 'drop', undefined, () => undefined)
   const scrapes = ratePerUid(SCRAPES, deps.clockMs)
   app.addHook('onRequest', (_request, _reply, done) => {
     const waitSeconds = scrapes.take(undefined)

@@ -62,5 +62,10 @@ export interface AuditRecord {
   readonly checkpoint?: Checkpoint
 }
 
-/** Writes one audit record. Returns at once and never fails. */
+/**
+ * Writes one audit record. Returns at once and does not fail for want of room.
+ *
+ * @throws MetabindError CALLER_UNKNOWN if the caller's process has ended before anybody asked who it is: what
+ *   was to be recorded is then refused
+ */
 export type Audit = (record: AuditRecord) => void

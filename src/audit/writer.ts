@@ -60,8 +60,7 @@ export function auditWriter(
   const allowed = repeats(clockMs, linesLeft, write)
   const audit: Audit = (given) => {
     const { caller } = given
-    const shown = caller === undefined ? undefined : shownCaller(caller)
-    const record = shown === caller ? given : { ...given, caller: shown }
+    const record = caller === undefined ? given : { ...given, caller: shownCaller(caller) }
     const owner = recordOwner(record)
     if (isRefusal(record)) {
       if (!refusals.take(record, owner)) watcher.onSuppressed()

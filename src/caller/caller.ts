@@ -4,33 +4,38 @@ import {
   openPidfd,
   type PeerCredentials,
   peerCredentials,
-  peerGroupCount,
   peerGroups,
+  peerGroupsUpTo,
   peerPidfd,
   processAlive,
   socketFd,
 } from 'metabind-linux'
-import { causeChain, MetabindError } from '../errors.ts'
+import { MetabindError } from '../errors.ts'
 import { ratePerUid } from '../rate-limit.ts'
+import { LazyCaller } from './lazy-caller.ts'
 import {
   effectiveUidOf,
   isUnmappedGroup,
   isUnmappedUser,
   type NamesExecutable,
   type ProcessAttributes,
+  readPinned,
   readProcess,
   startTimeOf,
 } from './process.ts'
+import { gone, unknownBecause } from './unknown.ts'
 
 /**
  * The local process on the other end of a connection.
  *
  * uid, gid and groups are what the kernel recorded when the process connected: it cannot change them
- * any more. The rest is what /proc said when the connection was accepted. A process that replaces
- * itself (execve) between the two shows its new executable, and one that hands its connection to
- * another hands its identity with it: whoever may run an executable can speak in its name.
+ * any more. The rest is what /proc said when the connection was accepted or, if no rule names any of
+ * it, when it was first asked for: see LazyCaller. A process that replaces itself (execve) before accept
+ * shows its new executable, and one that hands its connection to another hands its identity with it:
+ * whoever may run an executable can speak in its name.
  *
  * Each connection has an object of its own, and what is remembered for it is remembered for nobody else.
+ * It is no plain object: to copy it, see shownCaller.
  */
 export interface Caller {
   readonly pid: number
@@ -38,19 +43,21 @@ export interface Caller {
   readonly gid: number
   readonly groups: readonly number[]
   /** The system unit of systemd, undefined if it is in none. See caller/cgroup-place.ts. */
-  readonly unit?: string
-  readonly slice?: string
-  readonly container?: string
+  readonly unit?: string | undefined
+  readonly slice?: string | undefined
+  readonly container?: string | undefined
   /** Which of its PID, user and network namespaces are not the agent's; the last only over TCP. */
   readonly namespaces: readonly ('pid' | 'user' | 'network')[]
   /** The file that it runs; only if a rule of the policy names that file. */
-  readonly executable?: string
+  readonly executable?: string | undefined
 }
 
 /** What identifying needs besides the kernel. */
 export interface CallerDeps {
   /** Whether a rule names the executable at a path; undefined if no rule names any. */
   readonly namesExecutable: NamesExecutable | undefined
+  /** Whether /proc may be read when it is first needed. Not if it is for rules that name what stands there. */
+  readonly isReadLater: boolean
   /** A pidfd of a socket's peer, or undefined if the kernel has none (before 6.5). */
   readonly peerPidfd: (fd: number) => number | undefined
   /** A pidfd of the process that has a pid, or undefined if the kernel has none (before 5.3). */
@@ -66,6 +73,7 @@ export const MANY_GROUPS = { perSecond: 5, burst: 20 }
 
 const KERNEL: CallerDeps = {
   namesExecutable: undefined,
+  isReadLater: false,
   peerPidfd,
   openPidfd,
   manyGroups: ratePerUid(MANY_GROUPS, () => performance.now()),
@@ -97,62 +105,53 @@ function callerAt(fd: number, credentials: PeerCredentials, deps: CallerDeps): C
   if (isUnmappedUser(uid) || isUnmappedGroup(gid)) {
     throw new MetabindError('CALLER_UNKNOWN', 'its user has no number in this user namespace')
   }
-  if (peerGroupCount(fd) > GROUPS_AT_ONCE && deps.manyGroups.take(uid) > 0) {
-    throw new MetabindError('CALLER_UNKNOWN', 'its user has too many callers with many groups')
+  const groups = groupsOf(fd, uid, deps)
+  const pidfd = pinned(fd, credentials, deps)
+  if (pidfd === undefined) {
+    return { pid, uid, gid, groups, ...attributesByStartTime(credentials, deps) }
   }
-  const attributes = attributesOf(fd, credentials, deps)
-  return { pid, uid, gid, groups: peerGroups(fd), ...attributes }
-}
-
-/**
- * Reads the attributes, then looks again whether they can be another process's: a pid is given again
- * when its process is gone. The pidfd was made from the socket, not from the number, so as long as
- * its process runs, the number was that process's at every read before.
- */
-function attributesOf(
-  fd: number,
-  credentials: PeerCredentials,
-  deps: CallerDeps,
-): ProcessAttributes {
-  const pidfd = deps.peerPidfd(fd)
-  if (pidfd === undefined) return attributesByStartTime(credentials, deps)
+  if (deps.isReadLater) return new LazyCaller(credentials, groups, pidfd)
   try {
-    const attributes = readProcess(credentials.pid, pidfd, deps.namesExecutable)
-    if (!processAlive(pidfd)) throw gone()
-    return attributes
+    return { pid, uid, gid, groups, ...readPinned(pid, pidfd, deps.namesExecutable) }
   } finally {
-    // Not kept: one connection costs one descriptor.
     closeSync(pidfd)
   }
 }
 
+function groupsOf(fd: number, uid: number, { manyGroups }: CallerDeps): readonly number[] {
+  const groups = peerGroupsUpTo(fd, GROUPS_AT_ONCE)
+  if (groups !== undefined) return groups
+  if (manyGroups.take(uid) === 0) return peerGroups(fd)
+  throw new MetabindError('CALLER_UNKNOWN', 'its user has too many callers with many groups')
+}
+
 /**
- * For kernels without SO_PEERPIDFD. The start time shows that one process was read all along, but
- * not that it is the one that connected: that one may have gone before accept, and its pid may have
+ * A pidfd of the process that connected, which runs: as long as it does, its pid is its own.
+ *
+ * Before Linux 6.5 it is made from the number: the process may have gone before accept, and its pid may have
  * been given again. What is left of this race is narrowed to processes of the same user.
+ *
+ * @returns undefined if the kernel has none
+ * @throws MetabindError CALLER_UNKNOWN if the process has ended
  */
-function attributesByStartTime({ pid, uid }: PeerCredentials, deps: CallerDeps): ProcessAttributes {
-  const startTime = startTimeOf(pid)
-  const pidfd = deps.openPidfd(pid)
+function pinned(fd: number, { pid, uid }: PeerCredentials, deps: CallerDeps): number | undefined {
+  const ofPeer = deps.peerPidfd(fd)
+  const pidfd = ofPeer ?? deps.openPidfd(pid)
+  if (pidfd === undefined) return undefined
   try {
-    const attributes = readProcess(pid, pidfd, deps.namesExecutable)
-    if (effectiveUidOf(pid) !== uid || startTimeOf(pid) !== startTime) throw gone()
-    return attributes
-  } finally {
-    if (pidfd !== undefined) closeSync(pidfd)
+    if (ofPeer === undefined && effectiveUidOf(pid) !== uid) throw gone()
+    if (!processAlive(pidfd)) throw gone()
+    return pidfd
+  } catch (error) {
+    closeSync(pidfd)
+    throw error
   }
 }
 
-function gone(): MetabindError {
-  return new MetabindError('CALLER_UNKNOWN', 'its process is gone')
-}
-
-/**
- * Whatever failed, the caller is not known. The record of each refusal has the detail: what was not possible,
- * and of an error of the system also which call on which file it refused.
- */
-export function unknownBecause(what: string, error: unknown): MetabindError {
-  return error instanceof MetabindError && error.code === 'CALLER_UNKNOWN'
-    ? error
-    : new MetabindError('CALLER_UNKNOWN', `${what}: ${causeChain(error)}`)
+/** For kernels without pidfds: the start time shows that one process was read all along. */
+function attributesByStartTime({ pid, uid }: PeerCredentials, deps: CallerDeps): ProcessAttributes {
+  const startTime = startTimeOf(pid)
+  const attributes = readProcess(pid, undefined, deps.namesExecutable)
+  if (effectiveUidOf(pid) !== uid || startTimeOf(pid) !== startTime) throw gone()
+  return attributes
 }

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readlinkSync, readSync, statSync } from 'node:fs'
+import { processAlive } from 'metabind-linux'
 import { MetabindError } from '../errors.ts'
 import { parseCgroup } from './cgroup-place.ts'
 import {
@@ -8,6 +9,7 @@ import {
   parseStartTime,
   parseStatus,
 } from './proc-status.ts'
+import { gone } from './unknown.ts'
 
 /** What /proc says of a process, beyond what the kernel says of its socket. */
 export interface ProcessAttributes {
@@ -100,6 +102,22 @@ export function isUnmappedGroup(gid: number): boolean {
 }
 
 /**
+ * Reads what /proc says of a process that is pinned, then looks whether it still runs: as long as it does, the
+ * number was its own at every read before.
+ *
+ * @throws MetabindError CALLER_UNKNOWN if it has ended, or whatever a file that cannot be read throws
+ */
+export function readPinned(
+  pid: number,
+  pidfd: number,
+  namesExecutable: NamesExecutable | undefined,
+): ProcessAttributes {
+  const attributes = readProcess(pid, pidfd, namesExecutable)
+  if (!processAlive(pidfd)) throw gone()
+  return attributes
+}
+
+/**
  * Reads what /proc says of a pid now. It is about the process that was meant only if that is known
  * to have held the pid throughout: whoever calls this checks that afterwards.
  *
@@ -125,7 +143,7 @@ export function readProcess(
 
 function namespacesOf(pid: number, pidfd: number | undefined): ('pid' | 'user')[] {
   const depth = parsePidNamespaces(pidNamespacesText(pid, pidfd))
-  if (depth === undefined) throw new MetabindError('CALLER_UNKNOWN', 'its process is gone')
+  if (depth === undefined) throw gone()
   const otherUsers = readProc(`${pid}/uid_map`) !== own().uidMap
   return [...(depth > 1 ? (['pid'] as const) : []), ...(otherUsers ? (['user'] as const) : [])]
 }

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'metabind-linux'
 import { parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError } from '../errors.ts'
-import { type Caller, unknownBecause } from './caller.ts'
+import type { Caller } from './caller.ts'
 import type { CgroupPlace } from './cgroup-place.ts'
 import type { Cgroups } from './cgroup-tree.ts'
 import { rememberCaller, rememberUid, rememberUnknown } from './connection.ts'
@@ -10,6 +10,7 @@ import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
 import { NO_GID } from './no-group.ts'
 import { placeOfSocket } from './socket-place.ts'
+import { unknownBecause } from './unknown.ts'
 
 /** An IPv4 address and port. */
 export interface Destination {

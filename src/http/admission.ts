@@ -14,10 +14,9 @@ export interface Admission {
    * @param uid undefined if the kernel names no user
    * @param shares how many connections it counts for
    * @param isRoot whether it is root of the host
+   * @returns to be called once, when the connection is closed; undefined if it may not stay
    */
-  admit(uid: number | undefined, shares: number, isRoot: boolean): boolean
-  /** Once for each admitted connection, when it is closed. */
-  leave(uid: number | undefined, shares: number, isRoot: boolean): void
+  admit(uid: number | undefined, shares: number, isRoot: () => boolean): (() => void) | undefined
   /** Told of every refusal that is answered on the bare connection. */
   refused(code: ErrorCode, socket: Duplex): void
   /** Told of a connection that was closed unanswered, because all together are too many. */
@@ -90,12 +89,12 @@ function gatekeeper(admission: Admission): (socket: Socket) => boolean {
     setTimeout(() => socket.destroy(), UNREAD_MS_MAX).unref()
   }
   return (socket) => {
-    const holder = [uidOf(socket), sharesOf(socket), isHostRoot(socket)] as const
-    if (!admission.admit(...holder)) {
+    const leave = admission.admit(uidOf(socket), sharesOf(socket), () => isHostRoot(socket))
+    if (leave === undefined) {
       refuse(socket)
       return false
     }
-    socket.once('close', () => admission.leave(...holder))
+    socket.once('close', leave)
     return true
   }
 }

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, Server } from 'node:http'
 import { type FastifyInstance, fastify } from 'fastify'
 import { identifyCaller } from '../caller/connection.ts'
-import type { NamesExecutable } from '../caller/process.ts'
 import type { ErrorCode } from '../errors.ts'
 import { type Admission, guardConnections, type Identify, REFUSED_OPEN_MAX } from './admission.ts'
 import { guardRequests, wrapRequestListener } from './pipelining.ts'
@@ -46,9 +45,8 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
 export function httpServer(
   bounds: HttpBounds,
   bodies: 'drop' | 'json' = 'drop',
-  namesExecutable: () => NamesExecutable | undefined = () => undefined,
   admission?: Admission,
-  identify: Identify = (socket) => identifyCaller(socket, { namesExecutable: namesExecutable() }),
+  identify: Identify = (socket) => identifyCaller(socket),
   answerBodiless?: AnswerBodiless,
 ): FastifyInstance {
   const nextId = requestIds()

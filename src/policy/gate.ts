@@ -1,5 +1,6 @@
 import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
+import { requireRead } from '../caller/shown.ts'
 import { MetabindError } from '../errors.ts'
 import { type Decision, decide, isSecret, type Policy } from './policy.ts'
 import type { Readers, Sighting } from './readers.ts'
@@ -31,6 +32,8 @@ interface Verdict {
   /** Where reads of it are counted. */
   readonly sighting: Sighting
 }
+const VERDICT = Symbol('verdict')
+type Remembering = Caller & { [VERDICT]?: Verdict }
 // Longer ones are found again each time: what is remembered of all connections has to fit the memory.
 const REMEMBERED_CHARACTERS_MAX = 256
 
@@ -38,12 +41,11 @@ const REMEMBERED_CHARACTERS_MAX = 256
 export function gate(policy: () => Policy, audit: Audit, readers: Readers): Gate {
   let seenUnder: Policy | undefined
   const seen = new Set<string>()
-  const last = new WeakMap<Caller, Verdict>()
-  const verdict = (caller: Caller, path: string): Verdict => {
-    const known = last.get(caller)
+  const verdict = (caller: Remembering, path: string): Verdict => {
+    const known = caller[VERDICT]
     if (known?.policy === policy() && known.path === path) return known
     const found = find(policy(), caller, path, readers)
-    if (path.length <= REMEMBERED_CHARACTERS_MAX) last.set(caller, found)
+    if (path.length <= REMEMBERED_CHARACTERS_MAX) caller[VERDICT] = found
     return found
   }
   return {
@@ -73,6 +75,8 @@ export function gate(policy: () => Policy, audit: Audit, readers: Readers): Gate
 function find(policy: Policy, caller: Caller, path: string, readers: Readers): Verdict {
   const decision = decide(policy, caller, path)
   const secret = isSecret(policy, path)
+  // Its process may have ended when the answer is there, and with it what the record says of it.
+  if (secret || policy.mode === 'audit') requireRead(caller)
   const sighting = readers.sighting(caller, path, secret)
   return { policy, path, decision, isSecret: secret, sighting }
 }

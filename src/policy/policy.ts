@@ -58,8 +58,8 @@ export function decide(policy: Policy, caller: Caller, path: string): Decision {
   const rule = indexOf(policy)
     .candidates(path, {
       uid: caller.uid,
-      gids: [caller.gid, ...caller.groups],
-      unit: caller.unit ?? NONE,
+      gids: () => [caller.gid, ...caller.groups],
+      unit: () => caller.unit ?? NONE,
     })
     .find((one) => mismatch(one, caller, path) === undefined)
   if (rule === undefined) return decideByDefault(policy, caller, path)
@@ -142,8 +142,25 @@ function runsOneOf(caller: Caller, executables: readonly Pattern[]): boolean {
   return caller.executable !== undefined && anyMatches(executables, caller.executable)
 }
 
-/** What tells whether a rule names the executable at a path; undefined if no rule names any. */
-export function executablesNamed(policy: Policy): ((path: string) => boolean) | undefined {
-  const patterns = policy.rules.flatMap((rule) => rule.executables ?? [])
-  return patterns.length === 0 ? undefined : (path) => anyMatches(patterns, path)
+/** What of callers has to be read when they connect, since a rule names it. */
+export interface NamedOfCallers {
+  /** Whether a rule names units or containers. */
+  readonly isPlace: boolean
+  /** Whether a rule names the executable at a path; undefined if no rule names any. */
+  readonly executable: ((path: string) => boolean) | undefined
+}
+
+const named = new WeakMap<readonly Rule[], NamedOfCallers>()
+
+/** Asked for each connection, and found out once for a policy. */
+export function namedOfCallers({ rules }: Policy): NamedOfCallers {
+  const known = named.get(rules)
+  if (known !== undefined) return known
+  const patterns = rules.flatMap((rule) => rule.executables ?? [])
+  const found: NamedOfCallers = {
+    isPlace: rules.some(({ units, containers }) => (units ?? containers) !== undefined),
+    executable: patterns.length === 0 ? undefined : (path) => anyMatches(patterns, path),
+  }
+  named.set(rules, found)
+  return found
 }

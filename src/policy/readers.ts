@@ -1,11 +1,15 @@
 import type { Caller } from '../caller/caller.ts'
+import { knownOf } from '../caller/shown.ts'
 
 /** Kinds of path, by what is at stake. */
 export type PathKind = 'metadata' | 'credentials' | 'user-data' | 'identity'
 /** What became of a read; `would-refuse`: allowed, since the policy only records. */
 type ReadVerdict = 'allowed' | 'would-refuse' | 'refused'
 
-/** What one user's processes, of one unit or container, asked for of one kind of path. */
+/**
+ * What one user's processes, of one unit or container, asked for of one kind of path. Unit and container are not
+ * known of a caller that asked for nothing secret, where no rule names them.
+ */
 export interface ReaderRow {
   readonly id: number
   readonly kind: PathKind
@@ -60,8 +64,8 @@ export function readers(wallTimeMs: () => number): Readers {
   return {
     sighting: (caller, path, isSecret) => {
       const kind = kindOf(path, isSecret)
-      const key = keyOf(caller, kind)
       const seen = { caller: copyOf(caller), path: path.slice(0, PATH_CHARACTERS_MAX) }
+      const key = keyOf(seen.caller, kind)
       return { row: held.get(key) ?? hold(key, newRow(kind, seen)), ...seen }
     },
     count: ({ row: known, caller, path }, verdict) => {
@@ -79,9 +83,9 @@ export function readers(wallTimeMs: () => number): Readers {
 }
 
 function copyOf(caller: Caller): Caller {
-  const { groups } = caller
-  const isMany = groups.length > GROUPS_KEPT_MAX
-  return { ...caller, groups: isMany ? groups.slice(0, GROUPS_KEPT_MAX) : groups }
+  const known = knownOf(caller)
+  if (known.groups.length <= GROUPS_KEPT_MAX) return known
+  return { ...known, groups: known.groups.slice(0, GROUPS_KEPT_MAX) }
 }
 
 function keyOf({ uid, unit, container, namespaces }: Caller, kind: PathKind): string {

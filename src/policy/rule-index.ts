@@ -8,13 +8,13 @@ export interface IndexedRule {
   readonly units?: readonly Pattern[]
 }
 
-/** Who asks, as far as rules are found by it. */
+/** Who asks, as far as rules are found by it; what no rule names is not asked for. */
 interface IndexedCaller {
   readonly uid: number
   /** Its group and its supplementary ones. */
-  readonly gids: readonly number[]
+  gids(): readonly number[]
   /** `none` if it has none. */
-  readonly unit: string
+  unit(): string
 }
 
 /**
@@ -43,6 +43,8 @@ export function ruleIndex<R extends IndexedRule>(rules: readonly R[]): RuleIndex
   const root = emptyPlace()
   // A caller may be in 65,536 groups: only those that a rule names are looked for.
   const groupsNamed = new Set(rules.flatMap(({ groups }) => [...(groups ?? [])]))
+  const areGroupsNamed = groupsNamed.size > 0
+  const areUnitsNamed = rules.some(({ units }) => units !== undefined)
   for (const [number, rule] of rules.entries()) {
     const names = namesOf(rule)
     for (const { segments, andBelow } of rule.paths) {
@@ -53,8 +55,9 @@ export function ruleIndex<R extends IndexedRule>(rules: readonly R[]): RuleIndex
   return {
     candidates: (path, caller) => {
       const found = new Set<number>()
-      const gids = groupsNamed.size === 0 ? [] : caller.gids.filter((gid) => groupsNamed.has(gid))
-      const names = [ANYBODY, user(caller.uid), unit(caller.unit), ...gids.map(group)]
+      const gids = areGroupsNamed ? caller.gids().filter((gid) => groupsNamed.has(gid)) : []
+      const units = areUnitsNamed ? [unit(caller.unit())] : []
+      const names = [ANYBODY, user(caller.uid), ...units, ...gids.map(group)]
       const take = (named: Named) => {
         for (const name of names) for (const number of named.get(name) ?? []) found.add(number)
       }

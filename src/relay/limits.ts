@@ -31,11 +31,17 @@ export interface Limits {
   /**
    * @param uid undefined: those whose user the kernel does not name have a small share together
    * @param shares how many connections it counts for
-   * @param isRoot whether it is root of the host, for whom some are kept
-   * @returns whether it may stay; each that was admitted must leave, in the same words
+   * @param isRoot whether it is root of the host, for whom some are kept; asked if others could not stay
+   * @returns undefined if it may not stay; each that was admitted must leave
    */
-  admit(uid: number | undefined, shares?: number, isRoot?: boolean): boolean
-  leave(uid: number | undefined, shares?: number, isRoot?: boolean): void
+  admit(uid: number | undefined, shares?: number, isRoot?: () => boolean): Admitted | undefined
+  leave(admitted: Admitted): void
+}
+
+/** For whom a connection is counted, and for how many. `root`: root of the host, beyond what all of uid 0 have. */
+interface Admitted {
+  readonly user: number | 'root' | undefined
+  readonly shares: number
 }
 
 // More refusals than a program that behaves ever meets; beyond them, one connection gets ten a second
@@ -85,24 +91,38 @@ function connectionLimits(
   open: OpenShares,
 ): Pick<Limits, 'admit' | 'leave'> {
   // Of whoever has a connection, so bounded by all of these.
-  const ofUser = openCounts<number | 'root' | undefined>()
+  const ofUser = openCounts<Admitted['user']>()
   const namelessMax = Math.min(NAMELESS_CONNECTIONS_MAX, connectionsPerUid)
-  const othersMax = connections - keptForRoot(connections)
+  const kept = keptForRoot(connections)
+  const refuse = (why: LimitKind): undefined => {
+    onRefused(why)
+    return undefined
+  }
+  const enter = (admitted: Admitted): Admitted => {
+    ofUser.add(admitted.user, admitted.shares)
+    open.count += admitted.shares
+    return admitted
+  }
+  const refusalOf = (
+    shares: number,
+    [own, ownMax]: readonly [number, number],
+    allMax: number,
+  ): LimitKind | undefined => {
+    if (own + shares > ownMax) return 'connections'
+    return open.count + shares > allMax ? 'total' : undefined
+  }
   return {
-    admit: (uid, shares = 1, isRoot = false) => {
-      const user = isRoot ? 'root' : uid
+    admit: (uid, shares = 1, isRoot = () => false) => {
       const ownMax = uid === undefined ? namelessMax : connectionsPerUid
-      const isBeyondOwn = ofUser.of(user) + shares > ownMax
-      if (isBeyondOwn || open.count + shares > (isRoot ? connections : othersMax)) {
-        onRefused(isBeyondOwn ? 'connections' : 'total')
-        return false
-      }
-      ofUser.add(user, shares)
-      open.count += shares
-      return true
+      const refusal = refusalOf(shares, [ofUser.of(uid), ownMax], connections - kept)
+      if (refusal === undefined) return enter({ user: uid, shares })
+      if (uid !== 0 || !isRoot()) return refuse(refusal)
+      const ofRoot = ofUser.of(0) + ofUser.of('root')
+      const still = refusalOf(shares, [ofRoot, connectionsPerUid + kept], connections)
+      return still === undefined ? enter({ user: 'root', shares }) : refuse(still)
     },
-    leave: (uid, shares = 1, isRoot = false) => {
-      ofUser.remove(isRoot ? 'root' : uid, shares)
+    leave: ({ user, shares }) => {
+      ofUser.remove(user, shares)
       open.count -= shares
     },
   }

@@ -118,13 +118,14 @@ function observingServer(deps: ObserverDeps, table: ObservedTable, name: Name): 
 function openPassage(socket: Socket, who: Who, deps: ObserverDeps): Passage | undefined {
   deps.onRedirected()
   const { uid } = who
-  const holder = [uid, SHARES_OF_PASSAGE, isHostRoot(who)] as const
-  if (socket.destroyed || !deps.limits.admit(...holder)) return undefined
+  if (socket.destroyed) return undefined
+  const admitted = deps.limits.admit(uid, SHARES_OF_PASSAGE, () => isHostRoot(who))
+  if (admitted === undefined) return undefined
   if (uid !== undefined) rememberUid(socket, uid)
   const upstream = new Agent({ keepAlive: true, maxSockets: 1 })
   const gone = new AbortController()
   socket.once('close', () => {
-    deps.limits.leave(...holder)
+    deps.limits.leave(admitted)
     gone.abort()
     upstream.destroy()
   })

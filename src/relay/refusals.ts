@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditEvent, AuditRecord } from '../audit/audit.ts'
 import { callerOf, uidOf } from '../caller/connection.ts'
+import { shownCaller } from '../caller/shown.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { asMetabindError, errorResponse } from '../http/error-response.ts'
 import type { HttpResponse } from '../http/response.ts'
@@ -101,7 +102,7 @@ function record(
 /** The caller, or only its user if no more is known. */
 export function whoIsOn(socket: Duplex): Pick<AuditRecord, 'caller' | 'uid'> {
   try {
-    return { caller: callerOf(socket) }
+    return { caller: shownCaller(callerOf(socket)) }
   } catch {
     return { uid: uidOf(socket) }
   }

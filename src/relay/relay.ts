@@ -1,13 +1,13 @@
 import type { Server } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { connectionOf } from '../caller/connection.ts'
+import { connectionOf, identifyCaller } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
-import type { Admission } from '../http/admission.ts'
+import type { Admission, Identify } from '../http/admission.ts'
 import { openConnections } from '../http/open-connections.ts'
 import { requireOrder } from '../http/request-order.ts'
 import { sendResponse } from '../http/response.ts'
 import { type AnswerBodiless, httpServer } from '../http/server.ts'
-import { executablesNamed } from '../policy/policy.ts'
+import { namedOfCallers } from '../policy/policy.ts'
 import { type JudgedRequest, judge } from './judged-request.ts'
 import { type Refuse, refuser, whoIsOn } from './refusals.ts'
 import type { RelayDeps } from './relay-deps.ts'
@@ -21,16 +21,14 @@ declare module 'fastify' {
 
 /** The metadata socket: caller, headers, path, method, token, policy, answer, in this order. */
 export function relay(deps: RelayDeps): FastifyInstance {
-  const namesExecutable = () => executablesNamed(deps.policy())
   const routeOf = router(routes(deps))
   const respond = responder(routeOf, deps)
   const refuse = refuser(deps, routeOf)
   const app = httpServer(
     deps.bounds,
     'drop',
-    namesExecutable,
     admission(deps),
-    deps.identify,
+    deps.identify ?? identifyPeer(deps),
     answerer(deps, respond, refuse),
   )
   const judgedOf = (request: FastifyRequest): JudgedRequest => {
@@ -52,6 +50,18 @@ export function relay(deps: RelayDeps): FastifyInstance {
     sendResponse(reply, refuse({ id, incoming, judged }, error)),
   )
   return app
+}
+
+/**
+ * What rules name of a caller, and what a token is bound to, is what it was at accept: by the time that it is
+ * needed, the process may have run another program, or be where another user's are.
+ */
+function identifyPeer({ policy, tokens }: RelayDeps): Identify {
+  return (socket) => {
+    const { isPlace, executable } = namedOfCallers(policy())
+    const isReadLater = !isPlace && executable === undefined && !tokens.bindsUnit()
+    identifyCaller(socket, { namesExecutable: executable, isReadLater })
+  }
 }
 
 // At its expiry a token is gone, also if its connection stays and nothing is asked on it.
@@ -87,14 +97,14 @@ function answerer(deps: RelayDeps, respond: Respond, refuse: Refuse): AnswerBodi
 /** Connections per uid, and what becomes known of those refused before there is a request. */
 function admission({ limits, counters, audit }: RelayDeps): Admission {
   return {
-    admit: (...holder) => {
-      if (!limits.admit(...holder)) return false
+    admit: (...asking) => {
+      const admitted = limits.admit(...asking)
+      if (admitted === undefined) return undefined
       counters.connections += 1
-      return true
-    },
-    leave: (...holder) => {
-      counters.connections -= 1
-      limits.leave(...holder)
+      return () => {
+        counters.connections -= 1
+        limits.leave(admitted)
+      }
     },
     refused: (code, socket) => {
       counters.answered('none', code)

@@ -49,6 +49,8 @@ export interface TokenAuthority {
   redeem(text: string, caller: Caller): Claims
   /** Like redeem, for whoever is not its holder: all checks but the last, on the caller. */
   verify(text: string): Claims
+  /** Whether new tokens are bound to the unit of their caller. */
+  bindsUnit(): boolean
   /** Forgets the token that a caller has shown last, if it would be refused now. */
   forgetEnded(caller: Caller): void
 }
@@ -63,23 +65,23 @@ export function tokenAuthority(
   bootTimeMs: () => number,
   binds: () => readonly Binding[],
 ): TokenAuthority {
-  // It goes with the connection, and no other caller has it: what is shown elsewhere is checked there.
-  const shown = new WeakMap<Caller, ShownToken>()
   return {
     issue: (ttlSeconds, caller) => issue(keys, bootTimeMs(), binds(), ttlSeconds, caller),
-    redeem: (text, caller) => {
+    redeem: (text, caller: Showing) => {
       const nowMs = bootTimeMs()
-      const last = shown.get(caller)
+      const last = caller[SHOWN]
       if (last?.text === text && isStillGood(keys, nowMs, last, caller)) return last.claims
-      shown.delete(caller)
+      caller[SHOWN] = undefined
       const { claims, key } = requireHolder(verify(keys, nowMs, text), caller)
-      shown.set(caller, { text, claims, key })
+      caller[SHOWN] = { text, claims, key }
       return claims
     },
     verify: (text) => verify(keys, bootTimeMs(), text).claims,
-    forgetEnded: (caller) => {
-      const last = shown.get(caller)
-      if (last !== undefined && !isStillGood(keys, bootTimeMs(), last, caller)) shown.delete(caller)
+    bindsUnit: () => binds().includes('unit'),
+    forgetEnded: (caller: Showing) => {
+      const last = caller[SHOWN]
+      if (last !== undefined && !isStillGood(keys, bootTimeMs(), last, caller))
+        caller[SHOWN] = undefined
     },
   }
 }
@@ -95,6 +97,10 @@ interface ShownToken {
   /** The key of its MAC. */
   readonly key: Buffer
 }
+
+/** It goes with the connection, and no other caller has it: what is shown elsewhere is checked there. */
+const SHOWN = Symbol('token shown last')
+type Showing = Caller & { [SHOWN]?: ShownToken | undefined }
 
 /**
  * Whether a token that was redeemed for this caller would be again. All that may have changed since is

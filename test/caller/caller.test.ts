@@ -99,7 +99,7 @@ async function callerFrom(options: PeerOptions = {}, parts?: Partial<CallerDeps>
 const GONE = expect.objectContaining({
   code: 'CALLER_UNKNOWN',
   detail: expect.stringMatching(
-    /^its process (is gone|cannot be looked at: (ENOENT|ESRCH): .*'?\/proc\/\d+|cannot be looked at: ESRCH: .* read$)/,
+    /^its process (is gone|cannot be looked at: (ENOENT|ESRCH): .*'?\/proc\/\d+|cannot be looked at: (ESRCH: .* read|pidfd_open: ESRCH)$)/,
   ),
 })
 

@@ -193,31 +193,35 @@ test('refusals are answered at once, until one uid has 200 of them', () => {
 })
 
 describe('connections', () => {
+  const stays = (limited: Limits, uid: number | undefined, shares = 1) =>
+    limited.admit(uid, shares) !== undefined
+
   test('a uid has its share, and a closed one can be opened again', () => {
     const { limited, refused } = newLimits()
-    expect([limited.admit(7), limited.admit(7), limited.admit(7)]).toEqual([true, true, false])
-    expect(limited.admit(8)).toBe(true)
-    limited.leave(7)
-    expect([limited.admit(7), limited.admit(7)]).toEqual([true, false])
+    expect([7, 7, 7, 8].map((uid) => stays(limited, uid))).toEqual([true, true, false, true])
+    limited.leave({ user: 7, shares: 1 })
+    expect([7, 7].map((uid) => stays(limited, uid))).toEqual([true, false])
     expect(refused).toEqual(['connections', 'connections'])
   })
 
   test("a refusal says whose share was used up: the user's, or that of all", () => {
     const { limited, refused } = newLimits()
-    const admitted = [7, 7, 7, 8, 8, 9, 9].map((uid) => limited.admit(uid))
+    const admitted = [7, 7, 7, 8, 8, 9, 9].map((uid) => stays(limited, uid))
     expect(admitted).toEqual([true, true, false, true, true, true, false])
     expect(refused).toEqual(['connections', 'total'])
   })
 
   test('those whose user is not named have no more than one user', () => {
     const { limited } = newLimits()
-    expect([1, 2, 3].map(() => limited.admit(undefined))).toEqual([true, true, false])
+    expect([1, 2, 3].map(() => stays(limited, undefined))).toEqual([true, true, false])
   })
 
   const many = { ...BOUNDS, connections: 800, connectionsPerUid: 300 }
   const manyLimits = () => limits(many, clock().read, () => undefined)
   const admitted = (limited: Limits, uid: number | undefined, tries: number, isRoot = false) =>
-    Array.from({ length: tries }, () => limited.admit(uid, 1, isRoot)).filter((may) => may).length
+    Array.from({ length: tries }, () => limited.admit(uid, 1, () => isRoot)).filter(
+      (may) => may !== undefined,
+    ).length
 
   test('some are kept for root, whatever the others take', () => {
     const limited = manyLimits()
@@ -225,19 +229,31 @@ describe('connections', () => {
     expect(others).toEqual([300, 300, 800 - keptForRoot(800) - 600, 0])
     expect(admitted(limited, undefined, 1)).toBe(0)
     expect(admitted(limited, 0, 300, true)).toBe(keptForRoot(800))
-    limited.leave(1)
+    limited.leave({ user: 1, shares: 1 })
     // What comes free is root's as long as it has no more free than that.
     expect(admitted(limited, 1, 1)).toBe(0)
     expect(admitted(limited, 0, 1, true)).toBe(1)
   })
 
-  test('root of a container has a share of its own, and none of what is kept', () => {
+  test('root of a container has none of what is kept, and cannot keep root of the host out', () => {
     const limited = manyLimits()
     expect(admitted(limited, 0, 800)).toBe(300)
-    expect(admitted(limited, 0, 800, true)).toBe(300)
-    expect([admitted(limited, 7, 300), admitted(limited, 0, 1)]).toEqual([136, 0])
-    limited.leave(0, 1, true)
+    expect(admitted(limited, 0, 800, true)).toBe(keptForRoot(800))
+    expect([admitted(limited, 7, 300), admitted(limited, 0, 1)]).toEqual([300, 0])
+    limited.leave({ user: 'root', shares: 1 })
     expect([admitted(limited, 0, 1), admitted(limited, 0, 2, true)]).toEqual([0, 1])
+  })
+
+  test('whether it is root of the host is asked only of uid 0, and if others could not stay', () => {
+    const limited = manyLimits()
+    const asked: number[] = []
+    const enter = (uid: number, shares: number) =>
+      limited.admit(uid, shares, () => {
+        asked.push(uid)
+        return true
+      })
+    expect([enter(0, 300)?.user, enter(0, 1)?.user]).toEqual([0, 'root'])
+    expect([enter(7, 301), asked]).toEqual([undefined, [0]])
   })
 
   test('as many are kept for root as it needs, and never all of them', () => {
@@ -248,19 +264,16 @@ describe('connections', () => {
     const limited = manyLimits()
     expect(admitted(limited, undefined, 300)).toBe(64)
     expect(admitted(limited, 7, 300)).toBe(300)
-    limited.leave(undefined)
+    limited.leave({ user: undefined, shares: 1 })
     expect(admitted(limited, undefined, 2)).toBe(1)
   })
 
   test('one can count for several, of its user and of all', () => {
     const limited = manyLimits()
-    expect([limited.admit(7, 250), limited.admit(7, 51), limited.admit(7, 50)]).toEqual([
-      true,
-      false,
-      true,
-    ])
-    limited.leave(7, 250)
+    const stay = [250, 51, 50].map((shares) => stays(limited, 7, shares))
+    expect(stay).toEqual([true, false, true])
+    limited.leave({ user: 7, shares: 250 })
     expect(admitted(limited, 7, 300)).toBe(250)
-    expect([limited.admit(8, 300), admitted(limited, 9, 300)]).toEqual([true, 136])
+    expect([stays(limited, 8, 300), admitted(limited, 9, 300)]).toEqual([true, 136])
   })
 })

@@ -10,8 +10,8 @@ export { originalDestination } from './original-destination.ts'
 export {
   type PeerCredentials,
   peerCredentials,
-  peerGroupCount,
   peerGroups,
+  peerGroupsUpTo,
   peerPidfd,
   socketFd,
 } from './peer.ts'

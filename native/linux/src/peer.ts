@@ -13,7 +13,15 @@ const GID_BYTES = 4
 
 const getsockopt = koffi
   .load('libc.so.6')
-  .func('int getsockopt(int fd, int level, int optname, void *optval, _Inout_ uint32_t *optlen)')
+  .func('int getsockopt(int fd, int level, int optname, void *optval, void *optlen)')
+
+// One of each for all calls, as they are synchronous: what a call needs of its own costs more than the call.
+/** struct ucred (unix(7)): pid_t, uid_t, gid_t, 32 bits each, in host order. */
+const ucred = new Uint32Array(3)
+const pidfd = new Int32Array(1)
+const length = new Uint32Array(1)
+const fewGroups = new Uint32Array(1024)
+const NO_GROUPS: readonly number[] = []
 
 /** Who connected, as the kernel recorded it at connect(2); later changes of uid do not show. */
 export interface PeerCredentials {
@@ -24,28 +32,9 @@ export interface PeerCredentials {
 
 /** @throws LinuxError EBADF or ENOTSOCK. A socket without peer has pid 0 and the ids 2^32-1. */
 export function peerCredentials(fd: number): PeerCredentials {
-  // struct ucred (unix(7)): pid_t, uid_t, gid_t, 32 bits each, in host order.
-  const ucred = new Uint32Array(3)
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, [ucred.byteLength]) !== 0) {
-    throw lastError('getsockopt SO_PEERCRED')
-  }
+  if (!get(fd, SO_PEERCRED, ucred)) throw lastError('getsockopt SO_PEERCRED')
   const [pid = 0, uid = 0, gid = 0] = ucred
   return { pid, uid, gid }
-}
-
-/**
- * How many supplementary groups the process that connected had then. Costs the same for any number,
- * while reading 65,536 of them takes milliseconds.
- *
- * @throws LinuxError EBADF or ENOTSOCK; ENODATA if the socket has no peer
- */
-export function peerGroupCount(fd: number): number {
-  const size = [0]
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, new Uint32Array(1), size) === 0) return 0
-  const error = lastError('getsockopt SO_PEERGROUPS')
-  const count = (size[0] ?? 0) / GID_BYTES
-  if (error.code !== 'ERANGE' || count > GROUPS_MAX) throw error
-  return count
 }
 
 /**
@@ -54,12 +43,24 @@ export function peerGroupCount(fd: number): number {
  * @throws LinuxError EBADF or ENOTSOCK; ENODATA if the socket has no peer
  */
 export function peerGroups(fd: number): readonly number[] {
-  const gids = new Uint32Array(peerGroupCount(fd))
-  if (gids.length === 0) return []
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, gids, [gids.byteLength]) === 0) {
-    return Array.from(gids)
+  const groups = peerGroupsUpTo(fd, GROUPS_MAX)
+  if (groups === undefined) throw new LinuxError('getsockopt SO_PEERGROUPS', 'ERANGE')
+  return groups
+}
+
+/**
+ * The same if there are not more than `most`, else undefined. That there are more costs the same for any
+ * number, while reading 65,536 of them takes milliseconds.
+ */
+export function peerGroupsUpTo(fd: number, most: number): readonly number[] | undefined {
+  const gids = most <= fewGroups.length ? fewGroups : new Uint32Array(most)
+  if (get(fd, SO_PEERGROUPS, gids, most * GID_BYTES)) {
+    const count = (length[0] ?? 0) / GID_BYTES
+    return count === 0 ? NO_GROUPS : Array.from(gids.subarray(0, count))
   }
-  throw lastError('getsockopt SO_PEERGROUPS')
+  const error = lastError('getsockopt SO_PEERGROUPS')
+  if (error.code === 'ERANGE') return undefined
+  throw error
 }
 
 /**
@@ -69,11 +70,21 @@ export function peerGroups(fd: number): readonly number[] {
  * @throws LinuxError ESRCH or EINVAL when the peer is gone, EBADF, ENOTSOCK, ENODATA
  */
 export function peerPidfd(fd: number): number | undefined {
-  const pidfd = new Int32Array(1)
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, pidfd, [pidfd.byteLength]) === 0) return pidfd[0]
+  if (get(fd, SO_PEERPIDFD, pidfd)) return pidfd[0]
   const error = lastError('getsockopt SO_PEERPIDFD')
   if (error.code === 'ENOPROTOOPT') return undefined
   throw error
+}
+
+/** @returns whether the kernel gave it; how long it is stands in `length` then */
+function get(
+  fd: number,
+  option: number,
+  value: Uint32Array | Int32Array,
+  bytes = value.byteLength,
+): boolean {
+  length[0] = bytes
+  return getsockopt(fd, SOL_SOCKET, option, value, length) === 0
 }
 
 /** The file descriptor of a connected socket. @throws LinuxError EBADF when it is closed. */
