@@ -304,6 +304,26 @@ export const ERRORS = {
     sentence: 'The simulator cannot listen there.',
     remedy: 'Take another --port, --host or --socket; without --port it takes a free port.',
   },
+  ...family(403, {
+    UI_ORIGIN: {
+      sentence: 'The request does not come from the status page itself.',
+      remedy: 'Open the link that metabind ui prints as it is: at 127.0.0.1, with its port.',
+    },
+    UI_KEY: {
+      sentence: 'The request has no key of this status page.',
+      remedy: 'Open the link that metabind ui prints; each page has its own keys.',
+    },
+    UI_LINK: {
+      sentence: 'The link of the status page is not good, or no longer.',
+      remedy:
+        'Run metabind ui again. A link works once; if somebody else opened it, find out who had it.',
+    },
+    UI_PORT: {
+      status: 500,
+      sentence: 'The status page cannot be served on this port.',
+      remedy: 'Take another --port, or leave it out.',
+    },
+  }),
   PROC_HIDDEN: {
     status: 500,
     sentence: 'The agent cannot see in /proc who its callers are.',

@@ -16,6 +16,7 @@ import { revoke } from './revoke.ts'
 import { simulate } from './simulate.ts'
 import { status } from './status.ts'
 import { token } from './token.ts'
+import { ui } from './ui.ts'
 import type { Verb } from './verb.ts'
 import { verify } from './verify.ts'
 
@@ -37,6 +38,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   audit,
   lockdown,
   observe,
+  ui,
   doctor,
   config,
   simulate,

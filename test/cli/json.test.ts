@@ -131,6 +131,7 @@ test('of what speaks to an agent', async () => {
   expect(await said('explain', 'instance-id')).not.toHaveProperty('passedOver')
   expect(await said('observe')).toEqual({ observed: [] })
   await said('audit', 'verify', join(instance.directory, 'audit.log'))
+  expect(await said('ui', '--for', '1s')).toMatchObject({ url: expect.stringMatching(/^http:/) })
   expect(await said('doctor')).toHaveProperty('findings')
 })
 

@@ -60,6 +60,7 @@ beforeAll(async () => {
     audit: ['audit', 'verify', join(home, 'audit.log')],
     lockdown: ['lockdown', 'on', '--rules', '--user', 'nobody', '--config', at('config.toml')],
     observe: ['observe'],
+    ui: ['ui'],
     doctor: ['doctor'],
     config: ['config', 'check', at('config.toml')],
     simulate: ['simulate'],
@@ -100,8 +101,8 @@ async function closedPipe(): Promise<number> {
 
 const VERBS = [
   ...['status', 'token', 'get', 'credential', 'exec', 'inspect', 'revoke', 'identity', 'evidence'],
-  ...['activate', 'verify', 'explain', 'policy', 'audit', 'lockdown', 'observe', 'doctor'],
-  ...['config', 'simulate'],
+  ...['activate', 'verify', 'explain', 'policy', 'audit', 'lockdown', 'observe', 'ui'],
+  ...['doctor', 'config', 'simulate'],
 ]
 
 describe('where nothing can be written', () => {

@@ -16,7 +16,7 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   ],
   audit: ['parts of the writer and of the chain', 'audit/writer', 'audit/file', 'flow/audit'],
   caller: ['asks the kernel about real peers', 'caller/caller', 'caller/tcp-caller', 'flow/caller'],
-  cli: ['verbs, run as commands', 'cli/metabind', 'cli/doctor', 'cli/credential'],
+  cli: ['verbs, run as commands', 'cli/metabind', 'cli/doctor', 'cli/credential', 'cli/ui'],
   dialect: ['tables', 'dialect/role-credentials', 'dialect/third-cloud'],
   format: [
     'read and written by the verifier',

@@ -101,7 +101,7 @@ const RULES: readonly Rule[] = [
       'storage',
       'verify',
     ],
-    ...[...CLIENT, 'src/config.ts'],
+    ...[...CLIENT, 'src/config.ts', 'src/ui-paths.ts'],
   ),
   // What stands beside the rooms.
   { of: 'src/error-table.ts', may: [] },

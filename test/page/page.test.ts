@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { pageFiles } from '../../src/admin/page-files.ts'
 
-/** What can be said of the status page without a browser; test/browser/ has the rest. */
+/** What can be said of the status page without a browser. */
 
 const FOLDER = fileURLToPath(new URL('../../src/page/', import.meta.url))
 const MAIN = readFileSync(new URL('../../src/page/main.ts', import.meta.url), 'utf8')
