@@ -1,13 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { ADMIN_CALLS, type Observed } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import { whyNoPlaces } from '../caller/socket-place.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { clearTerminal, print, printAnswer } from './output.ts'
+import { print, printAnswer } from './output.ts'
 import { asTable, userName } from './table.ts'
 import type { Verb } from './verb.ts'
+import { watch } from './watch.ts'
 
-const TURN_MS = 2000
 const EXIT_TOKENLESS = 3
 
 const OPTIONS = {
@@ -26,18 +25,30 @@ observes: metabind lockdown on --observe. Exits with 0 where everybody sends
 tokens, with ${EXIT_TOKENLESS} where somebody does not.
 
   --json               print the list as JSON
-  --watch              show it again every two seconds, until interrupted
+  --watch              show it again every two seconds, until interrupted, also
+                       while no agent answers
 ${SOCKET_HELP}`,
   run: async (args) => {
     const { values } = parseVerb(args, OPTIONS, 0)
-    for (;;) {
-      const rows = await readAdmin(socketsOf(values), ADMIN_CALLS.observed)
-      if (values.watch && !values.json) clearTerminal()
-      if (values.json) printAnswer('observe', { observed: rows })
-      else print(inWords(rows))
-      if (!values.watch) return rows.some(isTokenless) ? EXIT_TOKENLESS : 0
-      await sleep(TURN_MS)
+    const ask = () => readAdmin(socketsOf(values), ADMIN_CALLS.observed)
+    if (values.watch) {
+      return watch({
+        title: 'metabind observe',
+        asJson: values.json === true,
+        shape: 'observe',
+        ask,
+        jsonOf: (rows) => ({ observed: rows }),
+        pageOf: (rows) =>
+          inWords(rows)
+            .trimEnd()
+            .split('\n')
+            .map((text) => ({ text })),
+      })
     }
+    const rows = await ask()
+    if (values.json) printAnswer('observe', { observed: rows })
+    else print(inWords(rows))
+    return rows.some(isTokenless) ? EXIT_TOKENLESS : 0
   },
 }
 

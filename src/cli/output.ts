@@ -60,9 +60,15 @@ export function printBytes(bytes: Buffer): void {
   else write(STDOUT, bytes)
 }
 
-/** Begins a new page, if somebody looks at one. */
-export function clearTerminal(): void {
-  if (isTerminal()) write(STDOUT, '\x1b[H\x1b[2J')
+/** Writes what moves and colours on a terminal: made here, with nothing in it that others have chosen. */
+export function writeToTerminal(sequence: string): void {
+  write(STDOUT, sequence)
+}
+
+/** @returns as many as terminals have had, if this one does not say */
+export function terminalSize(): { readonly columns: number; readonly rows: number } {
+  const { columns, rows } = process.stdout
+  return { columns: columns || 80, rows: rows || 24 }
 }
 
 /** One line on standard error. If that cannot be written either there is nobody to tell. */
@@ -74,7 +80,7 @@ export function complain(line: string): void {
   }
 }
 
-function isTerminal(): boolean {
+export function isTerminal(): boolean {
   return isatty(STDOUT)
 }
 

@@ -1,29 +1,42 @@
 import { ADMIN_CALLS, type AgentStatus, type LockdownKnown } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
-import { requireListener } from '../agent-socket.ts'
+import { requireListener, type Sockets } from '../agent-socket.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { print, printAnswer } from './output.ts'
+import { oneLine, print, printAnswer } from './output.ts'
 import { roleInWords } from './refused-role.ts'
+import type { Tone } from './screen.ts'
 import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
+import { watch, wrapped } from './watch.ts'
 
 const EXIT_NOT_READY = 1
+const VALUE_COLUMN = 10
+
+const OPTIONS = {
+  ...SOCKET_OPTIONS,
+  json: { type: 'boolean' },
+  watch: { type: 'boolean' },
+} as const
 
 export const status: Verb = {
   summary: 'say how the agent is',
-  help: `Usage: metabind status [--json]
+  help: `Usage: metabind status [--json] [--watch]
 
 Says what state the agent is in, what instance it speaks for, and what it waits
 for. Exits with 0 only when the agent is ready, and its metadata socket answers
 if --socket or METABIND_SOCKET names one.
 
   --json               print the answer as JSON
+  --watch              show it again every two seconds, until interrupted, also
+                       while no agent answers; in colour on a terminal, unless
+                       NO_COLOR is set
 ${SOCKET_HELP}`,
   run: async (args) => {
-    const options = { ...SOCKET_OPTIONS, json: { type: 'boolean' } } as const
-    const { values } = parseVerb(args, options, 0)
-    const found = await readAdmin(socketsOf(values), ADMIN_CALLS.status)
+    const { values } = parseVerb(args, OPTIONS, 0)
+    const sockets = socketsOf(values)
+    if (values.watch) return watchStatus(sockets, values.json === true)
+    const found = await readAdmin(sockets, ADMIN_CALLS.status)
     if (values.json) printAnswer('status', found)
     else print(inWords(found))
     if (!found.ready) return EXIT_NOT_READY
@@ -32,6 +45,28 @@ ${SOCKET_HELP}`,
     if (named !== undefined) await requireListener(named)
     return 0
   },
+}
+
+function watchStatus(sockets: Sockets, asJson: boolean): Promise<never> {
+  return watch({
+    title: 'metabind status',
+    asJson,
+    shape: 'status',
+    ask: () => readAdmin(sockets, ADMIN_CALLS.status),
+    jsonOf: (found) => found,
+    pageOf: (found) =>
+      rowsOf(found).flatMap(([name, value]) =>
+        value === undefined
+          ? []
+          : wrapped(name.padEnd(VALUE_COLUMN), oneLine(value), toneOf(name, found)),
+      ),
+  })
+}
+
+function toneOf(name: string, { ready, state }: AgentStatus): Tone | undefined {
+  if (name === 'problem') return 'bad'
+  if (name !== 'state') return undefined
+  return ready ? 'good' : state === 'stopped' ? 'bad' : 'fair'
 }
 
 const ANCHORS: Readonly<Record<string, string>> = {
@@ -64,8 +99,12 @@ function lockdownInWords({ state, until, redirected }: LockdownKnown): string {
 }
 
 function inWords(found: AgentStatus): string {
+  return asRows(rowsOf(found), VALUE_COLUMN)
+}
+
+function rowsOf(found: AgentStatus): readonly (readonly [string, string | undefined])[] {
   const { problem, identity, tpm, selfTest, source, policy, lockdown, sockets } = found
-  const rows: [string, string | undefined][] = [
+  return [
     ['state', found.state],
     ['problem', problem && `${problem.code}: ${problem.sentence}`],
     ['try', problem?.remedy],
@@ -83,5 +122,4 @@ function inWords(found: AgentStatus): string {
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],
     ['version', found.version],
   ]
-  return asRows(rows, 10)
 }

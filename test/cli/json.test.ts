@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -159,6 +160,16 @@ test('of files, good and bad', async () => {
   const record = { audit: true, event: 'policy.seen', path: '/latest/user-data', caller }
   writeFileSync(at('seen.log'), `${JSON.stringify(record)}\n`)
   expect(await said('policy', 'suggest', at('seen.log'))).toMatchObject({ records: 1, skipped: 0 })
+})
+
+test('of an agent that is waited for', async () => {
+  const child = spawn(process.execPath, [CLI, 'status', '--watch', '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, METABIND_ADMIN_SOCKET: at('none') },
+  })
+  const [line]: Buffer[] = await once(child.stdout, 'data')
+  child.kill()
+  expect(expectShape(String(line))).toMatchObject({ code: 'SOCKET_ABSENT' })
 })
 
 test('of the simulator', async () => {
