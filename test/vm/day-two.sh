@@ -46,6 +46,10 @@ first() {
   configure
   holds 'apt installs the DEB' install_deb ./metabind.deb
   serves 'the agent becomes ready'
+}
+
+running() {
+  serves 'the agent becomes ready after a reboot'
 
   step 'systemctl daemon-reexec'
   before=$(main_pid)

@@ -45,6 +45,7 @@ const CGROUPS: Readonly<Record<string, string>> = {
 // Each is a boot of its own; all but the first find what that one has installed.
 const DAY_TWO: Readonly<Record<string, Hardware>> = {
   first: {},
+  running: {},
   hidepid: {},
   late_tpm: {},
   soft_reboot: {},
