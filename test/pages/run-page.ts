@@ -66,11 +66,13 @@ let terminals = 0
 /** As in a terminal of its own: goes on when what is shown was printed, and the command runs on. */
 async function runBeside(shell: Shell, command: string, shown: string, place: string) {
   const file = `/tmp/terminal-${terminals++}`
-  await shell.run(`{ ${command}\n} >${file} 2>&1 </dev/null &`)
+  await shell.run(`{ ${command}\n} >${file} 2>&1 </dev/null & beside=$!`)
   let printed = ''
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const { failed: hasEnded } = await shell.run('kill -0 $beside')
     printed = (await shell.run(`cat ${file}`)).printed
     if (isAsShown(shown, printed)) return
+    if (hasEnded) break
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
   throw notAsShown(place, command, shown, printed)
