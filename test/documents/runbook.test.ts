@@ -36,6 +36,12 @@ test('each alert has a section, and no other', () => {
   expect([...sectionsBelow('Alerts').keys()].toSorted()).toEqual(ALERTS.toSorted())
 })
 
+test('each alert names its section', () => {
+  const named = [...textOf('docs/prometheus-alerts.yml').matchAll(/runbook: (.+)$/gm)]
+  const sections = ALERTS.map((alert) => `docs/runbook.md#${alert.toLowerCase()}`)
+  expect(named.map(([, section]) => section)).toEqual(sections)
+})
+
 test('each state of metabind status has a section, and no other', () => {
   expect(STATES).toContain('stopped')
   expect(STATES).toContain('ready')
