@@ -85,11 +85,11 @@ function bounded(record: AuditRecord): object {
 }
 
 function cut(fields: object): object {
+  const isLong = (value: unknown) => typeof value === 'string' && value.length > TEXT_CHARACTERS_MAX
+  if (!Object.values(fields).some(isLong)) return fields
   const entries = Object.entries(fields).map(([name, value]) => [
     name,
-    typeof value === 'string' && value.length > TEXT_CHARACTERS_MAX
-      ? `${value.slice(0, TEXT_CHARACTERS_MAX)}…`
-      : value,
+    isLong(value) ? `${String(value).slice(0, TEXT_CHARACTERS_MAX)}…` : value,
   ])
   return Object.fromEntries(entries)
 }
