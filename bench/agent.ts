@@ -68,7 +68,8 @@ export async function startAgent(
     at('agent.toml'),
   ]
   const startedAtMs = performance.now()
-  const child = spawn(file, args, { stdio: ['ignore', log, log] })
+  const env = { ...process.env, ...unitLimits().environment }
+  const child = spawn(file, args, { stdio: ['ignore', log, log], env })
   closeSync(log)
   const socket = at('metadata.sock')
   const isReady = () =>

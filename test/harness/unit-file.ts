@@ -9,6 +9,8 @@ const FLAG = /^--([a-z-]+)=([0-9]+)$/
 export interface UnitLimits {
   readonly memoryBytesMax: number
   readonly descriptorsMax: number
+  /** What it is started with in its environment. */
+  readonly environment: Readonly<Record<string, string>>
   /** The flags of V8 that the agent is started with. */
   readonly v8Flags: readonly string[]
   /** What those let the heap grow to: its old space and the three parts of its new one. */
@@ -29,6 +31,9 @@ export function unitLimits(): UnitLimits {
   return {
     memoryBytesMax: Number(mebibytes) * 2 ** 20,
     descriptorsMax: Number(valueIn('LimitNOFILE')),
+    environment: Object.fromEntries(
+      [...unit.matchAll(/^Environment=(\w+)=(\S*)$/gm)].map(([, name, value]) => [name, value]),
+    ),
     v8Flags,
     heapBytesMax: heapMebibytes * 2 ** 20,
   }
