@@ -13,6 +13,7 @@ import { bareNode, type Server } from './servers.ts'
 /** How the CPU of a cached read changes with how much of something there is. */
 
 const PATH = '/latest/meta-data/instance-id'
+const ABSENT = '/latest/meta-data/absent'
 const TURNS = 3
 const HOURS_24_MS = 86_400_000
 // An agent needs two descriptors for each; 20,000 are what processes mostly get.
@@ -21,6 +22,7 @@ const CONNECTION_STEPS = [1, 10, 100, 1000, 4000, 8000]
 const RULE_STEPS = [1, 10, 100, 1000]
 // As many as an agent remembers: REVOCATIONS_MAX of src/token/revocations.ts.
 const REVOKED_STEPS = [1, 10, 100, 1000, 10_000, 32_768]
+const PATH_STEPS = [1, 10, 100, 1000, 10_000]
 const TOKEN_STEPS = [
   1,
   10,
@@ -127,6 +129,22 @@ const AXES: Readonly<Record<string, Axis>> = {
       yield [amount, agent]
       await agent.stop()
     }
+  },
+  // Nearly all of them of what there is not, which is remembered like what there is.
+  'cached paths': async function* (directory) {
+    const cache = '[cache]\nentries_max = 16384\n'
+    const agent = await startAgent(directory, `${NO_LIMITS}${cache}`)
+    const headers = { [TOKEN_HEADER]: await agent.token() }
+    let cached = 1
+    for (const amount of PATH_STEPS) {
+      const paths = Array.from({ length: amount - cached }, (_, at) => `${ABSENT}-${cached + at}`)
+      const { socket } = agent
+      const asked = { socket, headers, connections: 1, requests: paths.length, directory }
+      if (paths.length > 0) await load({ ...asked, paths })
+      cached = amount
+      yield [amount, agent]
+    }
+    await agent.stop()
   },
   'tokens made': async function* (directory) {
     const agent = await startAgent(directory, NO_LIMITS)

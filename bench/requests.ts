@@ -21,8 +21,14 @@ const TTL = { [TTL_HEADER]: '60' }
 // and concurrent reads of one path would share one miss.
 const MISSES = Array.from({ length: 100_000 }, (_, at) => `/latest/meta-data/absent-${at}`)
 
-// A user who is refused more than two hundred times, and then fifty times a second, is made to wait.
-const REFUSALS = 150
+// Each refusal is recorded: beyond two hundred of a user at once, and two thousand of all, they are only counted, or
+// made to wait. So ten users are refused, as often as is recorded of them again at the next round.
+const REFUSED = {
+  among: 'refused',
+  connections: 1,
+  requests: 150,
+  uids: Array.from({ length: 10 }, (_, at) => 61_100 + at),
+}
 
 type Asked = Contestant['ask']
 
@@ -50,6 +56,7 @@ export async function requests(directory: string, kinds: readonly Request[]): Pr
     const contestants: Contestant[] = [
       // What they answer does not depend on the question. The first is what the others are told in.
       ...inEachWay(constant, 'constant', { path: PATH }),
+      ...(kinds.includes('refused') ? [refusedBy(node, 'constant')] : []),
       ...(kinds.includes('miss')
         ? [
             {
@@ -92,9 +99,7 @@ function ownRequests(
   return {
     'cached-read': each('cached-read', { path: PATH, headers }),
     minting: each('minting', { path: TOKEN_PATH, method: 'PUT', headers: TTL }),
-    refused: each('refused', { path: PATH })
-      .filter(({ connections, isNewEach }) => connections === 1 || isNewEach)
-      .map((one) => ({ ...one, requests: REFUSALS })),
+    refused: [refusedBy(agent, 'refused')],
     miss: [
       {
         server: agent,
@@ -114,12 +119,16 @@ async function goRequests(go: Server, kinds: readonly Request[]): Promise<Contes
   const asked: Readonly<Partial<Record<Request, Asked>>> = {
     'cached-read': { path: PATH, headers: { [TOKEN_HEADER]: token } },
     minting: { path: TOKEN_PATH, method: 'PUT', headers: TTL },
-    refused: { path: PATH },
   }
   return kinds.flatMap((kind) => {
+    if (kind === 'refused') return [refusedBy(go, 'refused')]
     const one = asked[kind]
     return one === undefined ? [] : inEachWay([go], kind, one)
   })
+}
+
+function refusedBy(server: Server, question: string): Contestant {
+  return { server, question, ask: { path: PATH }, ...REFUSED }
 }
 
 function absent(subject: string, server: Server | undefined): Row[] {
