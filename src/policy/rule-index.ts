@@ -54,6 +54,7 @@ export function ruleIndex<R extends IndexedRule>(rules: readonly R[]): RuleIndex
   }
   return {
     candidates: (path, caller) => {
+      if (rules.length === 0) return []
       const found = new Set<number>()
       const gids = areGroupsNamed ? caller.gids().filter((gid) => groupsNamed.has(gid)) : []
       const units = areUnitsNamed ? [unit(caller.unit())] : []
