@@ -51,7 +51,7 @@ export const CGROUP_2_KEYS: Readonly<Record<string, string>> = {
 export const OLD_KEYS: readonly string[] = `
 After Also AmbientCapabilities Backlog Before BindPaths CPUAccounting CPUQuota CapabilityBoundingSet
 ConfigurationDirectory Conflicts DefaultDependencies Description DeviceAllow DevicePolicy DirectoryMode
-Documentation ExecReload ExecStart ExecStop FileDescriptorName Group IPAddressAllow IPAddressDeny KeyringMode
+Documentation Environment ExecReload ExecStart ExecStop FileDescriptorName Group IPAddressAllow IPAddressDeny KeyringMode
 LimitCORE LimitMEMLOCK LimitNOFILE ListenStream LockPersonality LogsDirectory LogsDirectoryMode
 MemoryAccounting MemoryMax MemorySwapMax NoNewPrivileges NotifyAccess OOMScoreAdjust PrivateDevices
 PrivateMounts PrivateTmp ProtectControlGroups ProtectHome ProtectKernelModules ProtectKernelTunables
