@@ -13,6 +13,7 @@ import { runNode } from '../harness/metabind.ts'
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 const DEV = fileURLToPath(new URL('../../dev', import.meta.url))
+const UP = fileURLToPath(new URL('../harness/up.ts', import.meta.url))
 const COLUMNS = 80
 const NAMES = Object.keys(VERBS)
 // They print nothing of their own.
@@ -166,20 +167,23 @@ describe.each(NAMES)('%s', (name) => {
 })
 
 describe('./dev', () => {
-  test.each([
-    [['up']],
-    [['up', 'a', 'b']],
-    [['up', '../a']],
-    [['up', 'a', '--instnace-id', 'x']],
-    [['restart']],
-    [['reboot']],
-    [['metabind']],
-    [['upp']],
-  ])('wrong usage is exit 2: %j', async (args) => {
-    const said = await promisify(execFile)(DEV, args).catch((error) => error)
-    expect(said).toMatchObject({ code: 2, stdout: '' })
-    expect(said.stderr).toMatch(/^dev[^\n]*: [^\n]+ \(try \.\/dev help\)\n$/)
-  })
+  const line = /^dev[^\n]*: [^\n]+ \(try \.\/dev help\)\n$/
+
+  test.each(['up', 'reload', 'restart', 'reboot', 'metabind', 'upp'])(
+    'wrong usage is exit 2, before anything is installed: %s',
+    async (verb) => {
+      const said = await promisify(execFile)(DEV, [verb]).catch((error) => error)
+      expect(said).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(line) })
+    },
+  )
+
+  test.each([[['a', 'b']], [['../a']], [['a', '--instnace-id', 'x']], [['a', '--source']]])(
+    'up: wrong usage is exit 2: %j',
+    async (args) => {
+      const said = await runNode([UP, '.dev', ...args])
+      expect(said).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(line) })
+    },
+  )
 
   test.each(['up', 'restart'])('%s -h is the help', async (verb) => {
     const { stdout } = await promisify(execFile)(DEV, [verb, '-h'])

@@ -190,7 +190,7 @@ test('of lockdown, in a network of its own', async (context) => {
   const [on, status, preview, off, after] = lines.map((line) => expectShape(`${line}\n`))
   expect(on).toEqual({ change: 'on', mode: 'enforce', containers: 'refuse', forSeconds: 600 })
   expect(status).toMatchObject({ state: 'enforce' })
-  expect(preview).toMatchObject({ agentAnswers: false, now: [] })
+  expect(preview).toMatchObject({ agentAnswers: false, before: [] })
   expect(off).toEqual({ change: 'off' })
   expect(after).toEqual({ state: 'off' })
 })

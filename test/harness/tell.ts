@@ -4,10 +4,6 @@ import { text } from 'node:stream/consumers'
 
 /** `./dev reload NAME`, `./dev restart NAME` and `./dev reboot NAME`: tells a running `./dev up NAME`. */
 const [root = '.dev', order = '', name = ''] = process.argv.slice(2)
-if (name === '') {
-  process.stderr.write(`dev ${order}: NAME is missing (try ./dev help)\n`)
-  process.exit(2)
-}
 const socket = connect(join(root, name, 'up.sock'))
 socket.write(order)
 const answer = await text(socket).catch((error: Error) => {

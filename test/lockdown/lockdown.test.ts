@@ -307,7 +307,7 @@ http.server.HTTPServer(('127.0.0.1', 9180), http.server.SimpleHTTPRequestHandler
       code: 1,
       stdout: expect.stringContaining('rolled back'),
     })
-    await expect(guarded.lockdown('confirm')).rejects.toMatchObject({ code: 2 })
+    await expect(guarded.lockdown('confirm')).rejects.toMatchObject({ code: 1 })
     await guarded.instance.restartAgent()
   })
 
