@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import {
   copyFileSync,
   mkdirSync,
@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { type Bundle, bundle } from '../../packaging/bundle.ts'
-import { bashCompletion, zshCompletion } from '../../packaging/completions.ts'
+import { bashCompletion, fishCompletion, zshCompletion } from '../../packaging/completions.ts'
 import { configKeys, configReference } from '../../packaging/config-reference.ts'
 import { type Command, readCommand, readHelp } from '../../packaging/help-text.ts'
 import { components } from '../../packaging/licences.ts'
@@ -142,22 +142,51 @@ describe('manual pages and completions', () => {
     const page = commandPage(command, HEADING)
     for (const { name, options } of command.verbs) {
       expect(page).toContain(`.SS metabind ${name}\n`)
-      expect(bashCompletion(command)).toContain(`${name}) options='${options.join(' ')}'`)
-      expect(zshCompletion(command)).toContain(`${name}) compadd -- ${options.join(' ')};`)
+      for (const option of options) {
+        expect(page).toContain(option.name.replaceAll('-', '\\-'))
+        expect(fishCompletion(command)).toContain(
+          `'__metabind_in ${name}' -l ${option.name.slice(2)}`,
+        )
+      }
+      const all = options.map((option) => option.name).join(' ')
+      expect(bashCompletion(command)).toContain(`${name}) options='${all}'`)
+      expect(zshCompletion(command)).toContain(`${name}) options='${all}'`)
     }
   })
 
-  test('bash completes a verb, its words and its options', () => {
-    const script = `${bashCompletion(command)}
-COMP_WORDS=(metabind sta) COMP_CWORD=1; _metabind; echo "\${COMPREPLY[*]}"
-COMP_WORDS=(metabind status --js) COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"
-COMP_WORDS=(metabind lockdown o) COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"
-COMP_WORDS=(metabind policy '') COMP_CWORD=2; _metabind; echo "\${COMPREPLY[*]}"
-COMP_WORDS=(metabind lockdown on o) COMP_CWORD=3; _metabind; echo "\${COMPREPLY[*]}"`
-    const empty = mkdtempSync('/tmp/metabind-empty-')
-    onTestFinished(() => rmSync(empty, { recursive: true }))
-    const completed = execFileSync('bash', ['-c', script], { encoding: 'utf8', cwd: empty })
-    expect(completed).toBe('status\n--json\non off\ncheck suggest\n\n')
+  test('manual pages have what manual pages have, in lines of a terminal', (context) => {
+    const help = readHelp(process.execPath, join(directory, 'metabindd.cjs'))
+    const pages = {
+      metabind: commandPage(command, HEADING),
+      metabindd: daemonPage(help, HEADING),
+      'metabind.toml': configPage(configKeys(PAGE), HEADING),
+    }
+    for (const [name, page] of Object.entries(pages)) {
+      for (const section of [
+        'NAME',
+        'SYNOPSIS',
+        'DESCRIPTION',
+        'FILES',
+        'EXIT STATUS',
+        'EXAMPLES',
+      ]) {
+        expect(page, name).toContain(`\n.SH ${section}\n`)
+      }
+      const groff = spawnSync(
+        'groff',
+        ['-man', '-Tutf8', '-rLL=80n', '-ww', '-P-c', '-P-b', '-P-u'],
+        {
+          input: page,
+          encoding: 'utf8',
+        },
+      )
+      if (groff.error !== undefined) context.skip('there is no groff')
+      expect(groff.stderr, name).toBe('')
+      const long = groff.stdout.split('\n').filter((line) => line.length > 80)
+      // A signature or the like cannot be broken.
+      expect(long, name).toEqual([])
+      expect(groff.stdout).toContain('EXAMPLES')
+    }
   })
 
   test('have every key of the configuration, and what the agent says of itself', () => {
