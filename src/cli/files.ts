@@ -59,12 +59,31 @@ export async function readSmallFile(path: string, bytesMax: number): Promise<str
   }
 }
 
+/**
+ * The same of a file that nobody named: somebody may have left a pipe there, to hold up whoever looks.
+ *
+ * @throws MetabindError FILE_UNUSABLE
+ */
+export function readFoundFile(path: string, bytesMax: number): string {
+  const descriptor = openAs(path, UNFOLLOWED, (stat) => stat.isFile())
+  try {
+    return readAtMost(descriptor, bytesMax + 1).toString('utf8')
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+const UNFOLLOWED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
 /** Opens a regular file, or a pipe, whoever writes into it. @throws MetabindError FILE_UNUSABLE */
 export function openReadable(path: string): number {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
   // Not blocking, a pipe that nobody has opened for writing yet would be empty. The name of a descriptor
   // of this process is a link of the kernel's, which nobody plants.
-  const flags = isPipe(path) ? O_RDONLY : O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+  const flags = isPipe(path) ? constants.O_RDONLY : UNFOLLOWED
+  return openAs(path, flags, (stat) => stat.isFile() || stat.isFIFO())
+}
+
+function openAs(path: string, flags: number, fits: (stat: Stats) => boolean): number {
   let descriptor: number
   try {
     descriptor = openSync(path, flags)
@@ -72,7 +91,7 @@ export function openReadable(path: string): number {
     throw unusable(path, error)
   }
   const stat = fstatSync(descriptor)
-  if (stat.isFile() || stat.isFIFO()) return descriptor
+  if (fits(stat)) return descriptor
   closeSync(descriptor)
   throw otherKind(path, stat)
 }

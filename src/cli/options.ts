@@ -42,13 +42,7 @@ export function parseVerb<const T extends ParseArgsOptionsConfig>(
   const loose = { options: known, allowPositionals: true, strict: false, tokens: true } as const
   const { tokens } = parseArgs({ args: [...args], ...loose })
   const given = tokens.filter((token) => token.kind === 'option')
-  for (const [at, token] of given.entries()) {
-    requireOption(token, known)
-    const isOnce = known[token.name]?.multiple !== true && token.value !== undefined
-    if (isOnce && given.slice(0, at).some(({ name }) => name === token.name)) {
-      throw new UsageError(`${token.rawName} is given twice`)
-    }
-  }
+  for (const token of given) requireOption(token, known)
   const words = tokens.filter((token) => token.kind === 'positional').map(({ value }) => value)
   if (words.length > wordsMax) throw new UsageError(`unexpected argument '${words[wordsMax]}'`)
   const plain = given.map(({ name, value }) =>

@@ -115,7 +115,6 @@ describe.concurrent('wrong usage is exit 2', () => {
       ['status', '--socket', '--json'],
       "--socket needs a value; if it is '--json', write --socket=--json (try metabind status --help)",
     ],
-    [['token', '--ttl=1', '--ttl=2'], '--ttl is given twice (try metabind token --help)'],
     [['config'], 'config takes a word: check (try metabind config --help)'],
     [
       ['policy', 'chekc'],

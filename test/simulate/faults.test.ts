@@ -41,7 +41,7 @@ describe('latency', () => {
     const other = await startSimulator({ tokens: 'optional' })
     other.faults.set({ kind: 'latency', ms: 60_000 })
     const waiting = expect(get(other.url, ID)).rejects.toThrow('socket hang up')
-    await delay(20)
+    await expect.poll(() => other.requests.length).toBe(1)
     await other.close()
     await waiting
   })
