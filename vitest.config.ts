@@ -35,6 +35,8 @@ export default defineConfig({
           ],
         },
       },
+      // The status page in Chromium: ./dev test-ui installs it.
+      { test: { ...bounds, name: 'browser', include: ['test/browser/*.test.ts'] } },
     ],
   },
 })

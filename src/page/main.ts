@@ -62,6 +62,8 @@ async function explain(id: number): Promise<void> {
 
 async function acknowledge(alarm: number): Promise<void> {
   await post(UI_PATHS.acknowledge, { alarm })
+  // Its button goes, and the focus would go with it.
+  document.getElementById('main')?.focus()
 }
 
 function page(): ComponentChild {
@@ -96,11 +98,11 @@ function parts(found: Snapshot) {
   return [
     alarmBanner(found, nowMs, acknowledge),
     statePanel(found),
+    tokensPanel(found),
     proofPanel(found),
     readersPanel(found, nowMs, explained, explain),
-    tokensPanel(found),
-    cachePanel(found, nowMs),
     lockdownPanel(found, nowMs),
+    cachePanel(found, nowMs),
     auditPanel(found, nowMs),
     seenAlarms(found, nowMs),
   ]

@@ -51,7 +51,7 @@ const BAR = { width: 8, gap: 2, height: 56 }
 /** Issued tokens of each minute, refused ones on top of them. */
 function bars(minutes: Snapshot['tokens']['perMinute']): ComponentChild {
   const most = Math.max(1, ...minutes.map(({ issued, refused }) => issued + refused))
-  const scale = (count: number) => (count / most) * BAR.height
+  const scale = (count: number) => (Math.max(0, count) / most) * BAR.height
   const drawn = minutes.flatMap(({ issued, refused }, at) => {
     const x = at * (BAR.width + BAR.gap)
     const [low, high] = [scale(issued), scale(refused)]
@@ -60,11 +60,11 @@ function bars(minutes: Snapshot['tokens']['perMinute']): ComponentChild {
     return [bar('issued', BAR.height - low, low), bar('refused', BAR.height - low - high, high)]
   })
   const label = `At most ${number(most)} a minute in the last ${minutes.length} minutes`
-  const width = minutes.length * (BAR.width + BAR.gap)
+  const viewBox = `0 0 ${minutes.length * (BAR.width + BAR.gap)} ${BAR.height}`
   return h(
     'figure',
     null,
-    h('svg', { viewBox: `0 0 ${width} ${BAR.height}`, role: 'img', 'aria-label': label }, drawn),
+    h('svg', { viewBox, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, drawn),
     h('figcaption', { class: 'quiet' }, label),
   )
 }

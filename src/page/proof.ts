@@ -21,17 +21,18 @@ const VERDICTS: Readonly<Record<string, readonly [mark: string, words: string]>>
 /** The chain of proof: each link hangs on the one before it. */
 export function proofPanel({ proof }: Snapshot): ComponentChild {
   const links = proof.map(({ name, verdict, sentence }) => {
-    const [mark, words] = VERDICTS[verdict] ?? ['?', shown(verdict)]
+    const isKnown = Object.hasOwn(VERDICTS, verdict)
+    const [mark, words] = (isKnown ? VERDICTS[verdict] : undefined) ?? ['?', shown(verdict)]
     return h(
       'li',
-      { key: name, class: Object.hasOwn(VERDICTS, verdict) ? verdict : 'not-proven' },
+      { key: name, class: isKnown ? verdict : 'not-proven' },
       h('span', { class: 'mark', 'aria-hidden': 'true' }, mark),
       h(
         'div',
         null,
         h('strong', null, shown(name)),
-        h('span', { class: 'full' }, Object.hasOwn(FULL, name) ? FULL[name] : ''),
         h('span', { class: 'verdict' }, words),
+        h('span', { class: 'full' }, Object.hasOwn(FULL, name) ? FULL[name] : ''),
         h('p', null, shown(sentence)),
       ),
     )

@@ -31,3 +31,10 @@ test('no text becomes markup, and no markup has a style or a script of its own',
     /\sstyle=|\son\w+=|<script>|<style/,
   )
 })
+
+test('its pictures in docs/ are small', () => {
+  for (const scheme of ['light', 'dark']) {
+    const { length } = readFileSync(new URL(`../../docs/ui-${scheme}.png`, import.meta.url))
+    expect(length).toBeLessThan(150_000)
+  }
+})
