@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -23,6 +23,7 @@ beforeAll(async () => {
   instance = await startInstance(stack.use(await scratch()).path, { role: 'app-role' })
   stack.defer(() => instance.stop())
   mkdirSync(at('bin'))
+  PLACES.first = at('bin')
   mkdirSync(at('here/a-folder'), { recursive: true })
   writeFileSync(at('here/a-file'), '')
   writeFileSync(at('bin/metabind'), `#!/bin/sh\nexec ${process.execPath} ${CLI} "$@"\n`)
@@ -49,7 +50,7 @@ async function run(
     cwd: at('here'),
     env: {
       ...{ HOME: directory, TERM: 'dumb', LC_ALL: 'C.UTF-8' },
-      PATH: `${at('bin')}:${process.env.PATH}`,
+      PATH: `${PLACES.first}:${process.env.PATH}`,
       METABIND_SOCKET: instance.metadataSocket,
       METABIND_ADMIN_SOCKET: instance.adminSocket,
       ...env,
@@ -91,6 +92,9 @@ zpty -d z
 cat $1/offered
 rm -f $1/ready $1/done $1/offered
 `
+
+/** Where metabind is found. */
+const PLACES = { first: '' }
 
 type Complete = (line: string) => Promise<string[]>
 
@@ -172,6 +176,33 @@ describe.each(Object.entries(SHELLS))('%s', (shell, complete) => {
     ['metabind exec --role app', ['app-role']],
   ])('what the agent lists: %s', async (line, offered) => {
     expect(await complete(line)).toEqual(offered)
+  })
+
+  test('nothing that would do something in a command line', async () => {
+    const names = [
+      '$(touch hit)',
+      '`touch hit`',
+      'a;touch hit',
+      'a b',
+      "a'b",
+      '\x1b[2J',
+      '-rf~',
+      '*',
+    ]
+    writeFileSync(at('names'), [...names, 'good'].join('\n'))
+    mkdirSync(at('false'), { recursive: true })
+    writeFileSync(at('false/metabind'), `#!/bin/sh\ncat ${at('names')}\n`, { mode: 0o755 })
+    PLACES.first = at('false')
+    try {
+      const beside = ['dynamic/', 'good', 'maintenance/', 'user-data', 'vendor-data']
+      expect(await complete('metabind get ')).toEqual(beside)
+      expect((await complete('metabind credential ')).map((one) => one.split('/').at(-1))).toEqual([
+        'good',
+      ])
+      expect(existsSync(at('here/hit'))).toBe(false)
+    } finally {
+      PLACES.first = at('bin')
+    }
   })
 
   test('a path with colons in it', async () => {
