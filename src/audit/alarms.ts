@@ -1,10 +1,14 @@
 import type { Caller } from '../caller/caller.ts'
+import { rowOwner, rowsOfLargest } from '../caller/row-owner.ts'
+import { shownCaller } from '../caller/shown.ts'
 import type { AuditRecord } from './audit.ts'
 
 /** Tokens of other instances that one caller's user, unit or container has presented here. */
 export interface Alarm {
   readonly id: number
-  /** The last caller, if it could be named. */
+  /** Whose alarms make room for it. */
+  readonly owner: string
+  /** The last caller, if it could be named. A copy: what is remembered for a connection ends with it. */
   caller: Caller | undefined
   uid: number | undefined
   /** What the last token says of the instance that made it. */
@@ -42,19 +46,20 @@ export function alarms(wallTimeMs: () => number): Alarms {
     [...byCaller.values()].sort(
       (one, other) => rank(other) - rank(one) || other.lastAtMs - one.lastAtMs,
     )
-  const make = (key: string): Alarm => {
+  const make = (key: string, owner: string): Alarm => {
     made += 1
     const nowMs = wallTimeMs()
     const unknown = { caller: undefined, uid: undefined, identity: '', acknowledged: undefined }
-    const alarm = { id: made, ...unknown, count: 0, firstAtMs: nowMs, lastAtMs: nowMs }
+    const alarm = { id: made, owner, ...unknown, count: 0, firstAtMs: nowMs, lastAtMs: nowMs }
     byCaller.set(key, alarm)
     return alarm
   }
   return {
-    note: ({ event, caller, uid, detail = '' }) => {
+    note: ({ event, caller: presenter, uid, detail = '' }) => {
       if (event !== 'token.foreign') return
+      const caller = presenter && shownCaller(presenter)
       const key = `${caller?.uid ?? uid} ${caller?.unit} ${caller?.container} ${caller?.namespaces}`
-      const alarm = byCaller.get(key) ?? make(key)
+      const alarm = byCaller.get(key) ?? make(key, rowOwner(caller))
       alarm.caller = caller
       alarm.uid = caller?.uid ?? uid
       alarm.identity = detail.slice(0, TEXT_CHARACTERS_MAX)
@@ -76,8 +81,13 @@ function rank({ acknowledged }: Alarm): number {
   return acknowledged === undefined ? 1 : 0
 }
 
-/** Acknowledged ones go first; of the others the one that is longest ago, but never the one that just came. */
+/**
+ * Acknowledged ones go first; of the others, of whoever has most, the one that is longest ago, but never the one that
+ * just came.
+ */
 function dropLast(byCaller: Map<string, Alarm>, sorted: readonly Alarm[], newest: Alarm): void {
-  const last = sorted.findLast((one) => one !== newest)
+  const others = sorted.filter((one) => one !== newest)
+  const seen = others.findLast((one) => rank(one) === 0)
+  const last = seen ?? rowsOfLargest(others).at(-1)
   for (const [key, alarm] of byCaller) if (alarm === last) byCaller.delete(key)
 }

@@ -1,4 +1,5 @@
 import type { Caller } from '../caller/caller.ts'
+import { ROOT_OWNER, rowOwner, rowsOfLargest } from '../caller/row-owner.ts'
 import { knownOf } from '../caller/shown.ts'
 
 /** Kinds of path, by what is at stake. */
@@ -12,6 +13,8 @@ type ReadVerdict = 'allowed' | 'would-refuse' | 'refused'
  */
 export interface ReaderRow {
   readonly id: number
+  /** Whose rows make room for it. */
+  readonly owner: string
   readonly kind: PathKind
   readonly counts: Record<ReadVerdict, number>
   /** As it was last seen. A copy: what else is remembered for a connection's caller ends with the connection. */
@@ -31,7 +34,7 @@ export interface Sighting {
   readonly path: string
 }
 
-/** Who reads what, for whoever looks. Bounded; the one that was quiet for longest makes room. */
+/** Who reads what, for whoever looks. Bounded; of whoever has most, the one that was quiet for longest makes room. */
 export interface Readers {
   /** Where reads of this path by this caller are counted: looked up once for many. */
   sighting(caller: Caller, path: string, isSecret: boolean): Sighting
@@ -41,6 +44,8 @@ export interface Readers {
 }
 
 export const READERS_MAX = 256
+/** Of one owner but root, whose units are many: the page shows a hundred, and these must not be all of them. */
+const OWNER_ROWS_MAX = 64
 const PATH_CHARACTERS_MAX = 256
 // More are not kept of any caller: what is said of such a one counts for its user and its first groups.
 const GROUPS_KEPT_MAX = 1024
@@ -50,7 +55,7 @@ export function readers(wallTimeMs: () => number): Readers {
   const held = new Map<string, ReaderRow>()
   let rowsMade = 0
   const hold = (key: string, row: ReaderRow): ReaderRow => {
-    if (held.size >= READERS_MAX) dropQuietest(held)
+    makeRoom(held, row.owner)
     row.isHeld = true
     held.set(key, row)
     return row
@@ -59,7 +64,11 @@ export function readers(wallTimeMs: () => number): Readers {
     rowsMade += 1
     const counts = { allowed: 0, 'would-refuse': 0, refused: 0 }
     const lastAtMs = wallTimeMs()
-    return { id: rowsMade, kind, counts, ...seen, lastVerdict: 'allowed', lastAtMs, isHeld: false }
+    const owner = rowOwner(seen.caller)
+    return {
+      ...{ id: rowsMade, owner, kind, counts, ...seen },
+      ...{ lastVerdict: 'allowed', lastAtMs, isHeld: false },
+    }
   }
   return {
     sighting: (caller, path, isSecret) => {
@@ -92,14 +101,17 @@ function keyOf({ uid, unit, container, namespaces }: Caller, kind: PathKind): st
   return `${uid} ${unit} ${container} ${namespaces} ${kind}`
 }
 
-function dropQuietest(held: Map<string, ReaderRow>): void {
-  let quietest: [string, ReaderRow] | undefined
-  for (const entry of held) {
-    if (quietest === undefined || entry[1].lastAtMs < quietest[1].lastAtMs) quietest = entry
-  }
-  if (quietest === undefined) return
-  quietest[1].isHeld = false
-  held.delete(quietest[0])
+function makeRoom(held: Map<string, ReaderRow>, owner: string): void {
+  const rows = [...held.values()]
+  const own = rows.filter((row) => row.owner === owner)
+  if (own.length >= OWNER_ROWS_MAX && owner !== ROOT_OWNER) dropQuietest(held, own)
+  else if (rows.length >= READERS_MAX) dropQuietest(held, rowsOfLargest(rows))
+}
+
+function dropQuietest(held: Map<string, ReaderRow>, rows: readonly ReaderRow[]): void {
+  const quietest = rows.reduce((one, other) => (other.lastAtMs < one.lastAtMs ? other : one))
+  quietest.isHeld = false
+  for (const [key, row] of held) if (row === quietest) held.delete(key)
 }
 
 /** @param isSecret whether only root reads it if no rule says otherwise */

@@ -58,3 +58,24 @@ test('a caller that nobody can name is an alarm all the same', () => {
   expect(kept.list()).toMatchObject([{ uid: 7, caller: undefined, count: 1 }])
   expect(kept.list()[0]?.identity.length).toBeLessThanOrEqual(256)
 })
+
+test('whoever names containers at will drives out no alarm of another user', () => {
+  let nowMs = 0
+  const kept = alarms(() => nowMs)
+  kept.note(foreign(7))
+  for (nowMs = 1; nowMs <= 2 * ALARMS_MAX; nowMs += 1) {
+    const contained = { ...caller(1), container: `c${nowMs}` }
+    kept.note({ event: 'token.foreign', caller: contained, detail: 'aa' })
+    // Nor who has many numbers, and ends before it can be looked at.
+    kept.note({ event: 'token.foreign', uid: 100_000 + nowMs, detail: 'aa' })
+  }
+  expect(kept.list()).toHaveLength(ALARMS_MAX)
+  expect(kept.list().some(({ uid }) => uid === 7)).toBe(true)
+})
+
+test('what is kept of a caller is not the object of its connection', () => {
+  const kept = alarms(() => 0)
+  const record = foreign(1)
+  kept.note(record)
+  expect(kept.list()[0]?.caller).not.toBe(record.caller)
+})

@@ -73,6 +73,24 @@ test('the table is bounded, and the quietest row makes room; it comes back with 
   expect(table.rows()[0]).toMatchObject({ counts: { allowed: 2 } })
 })
 
+test('whoever names containers at will drives out no row of another user', () => {
+  let nowMs = 0
+  const table = readers(() => nowMs)
+  const read = (who: Caller) => {
+    nowMs += 1
+    table.count(table.sighting(who, '/latest/user-data', true), 'refused')
+  }
+  for (let uid = 1; uid <= 20; uid += 1) read(caller(uid))
+  for (let made = 0; made < 2 * READERS_MAX; made += 1) {
+    read(caller(1000, { container: `c${made}` }))
+    read(caller(100_000 + made, { namespaces: ['user'] }))
+  }
+  const uids = table.rows().map(({ caller: { uid } }) => uid)
+  expect(uids.filter((uid) => uid <= 20)).toHaveLength(20)
+  // Nor from the page, which shows the hundred most recent rows.
+  expect(uids.slice(0, 100).filter((uid) => uid <= 20)).toHaveLength(20)
+})
+
 test('what it keeps of a caller is bounded, and is not the object of the connection', () => {
   const table = readers(() => 0)
   const who = caller(1, { groups: Array.from({ length: 65_536 }, (_, gid) => gid) })
