@@ -4,10 +4,12 @@ import { get, type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { pageFiles } from '../../src/admin/page-files.ts'
 import { ADMIN_CALLS, type Snapshot } from '../../src/admin-api.ts'
 import { UI_HEADERS, UI_PATHS } from '../../src/ui-paths.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { ask, eventually, metabind, newToken, read, scratch } from '../harness/metabind.ts'
+import { startPackaged } from '../harness/packaged.ts'
 import { readAs } from '../harness/unix-http.ts'
 
 /** The status page as the agent serves it, on its admin socket. */
@@ -125,7 +127,7 @@ describe('a snapshot', () => {
     const path = `${UI_PATHS.explain}${rows[1]?.id}`
     const explained = JSON.parse((await ask(instance.adminSocket, 'GET', path)).body)
     const told = await metabind(instance, ['explain', '61007', USER_DATA, '--json'])
-    const { known: _known, ...same } = JSON.parse(told.stdout)
+    const { known: _known, schema: _schema, ...same } = JSON.parse(told.stdout)
     expect(explained).toEqual(same)
     expect(explained).toMatchObject({ allowed: false, rule: 'default' })
   })
@@ -251,3 +253,21 @@ async function withPolicy(file: string): Promise<string> {
   const text = await readFile(join(other.directory, 'instance.toml'), 'utf8')
   return `${text.replace(/\[policy\][^[]*/, '')}\n[policy]\nfile = ${JSON.stringify(file)}\n`
 }
+
+test('the packaged agent has the page in its program', async (context) => {
+  const packaged = await startPackaged(context)
+  const files = await pageFiles()
+  try {
+    const { adminSocket } = packaged.instance
+    for (const [path, part] of [
+      [UI_PATHS.page, 'html'],
+      [UI_PATHS.script, 'script'],
+      [UI_PATHS.style, 'style'],
+    ] as const) {
+      const { status, body } = await ask(adminSocket, 'GET', path)
+      expect([path, status, body === files[part]]).toEqual([path, 200, true])
+    }
+  } finally {
+    await packaged.stop()
+  }
+})
