@@ -1,3 +1,6 @@
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import type { Caller } from '../../src/caller/caller.ts'
 import { type ErrorCode, MetabindError } from '../../src/errors.ts'
@@ -136,6 +139,25 @@ test('nothing of it is kept when it has expired, is revoked or has lost its key'
     key?.fill('b')
     expect(outcome(tokens, text, by)).toBe('TOKEN_FORGED')
   }
+})
+
+test('it goes with the caller, and so with the connection', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect: unknown = runInNewContext('gc')
+  if (typeof collect !== 'function') throw new Error('no collector')
+  const { tokens, text } = shown()
+  const connections = new Map([['open', caller()]])
+  const claims = () => new WeakRef(tokens.redeem(text, connections.get('open') ?? caller()))
+  const remembered = claims()
+  // What a turn of the event loop has looked at through it stays until the turn is over.
+  const isThere = async () => {
+    await setImmediate()
+    collect()
+    return remembered.deref() !== undefined
+  }
+  expect(await isThere()).toBe(true)
+  connections.clear()
+  expect(await isThere()).toBe(false)
 })
 
 test('one that is still good is kept', () => {
