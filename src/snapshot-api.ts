@@ -15,7 +15,10 @@ const who = {
   /** Of the uid, in /etc/passwd. */
   user: z.string().optional(),
   unit: z.string().optional(),
+  /** `none`: it is in namespaces of its own that are no known container's. */
   container: z.string().optional(),
+  /** Whether it is known where it stands: if not, it may be in any unit or container. */
+  isPlaced: z.boolean(),
 }
 
 /** One link of what is proven of this instance, from what vouches for the TPM to what the cloud says. */

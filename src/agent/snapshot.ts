@@ -2,6 +2,7 @@ import { bootTimeMs } from 'metabind-linux'
 import type { AgentStatus, Observed, Snapshot } from '../admin-api.ts'
 import type { Alarm } from '../audit/alarms.ts'
 import type { Caller } from '../caller/caller.ts'
+import { NONE } from '../policy/policy.ts'
 import type { ReaderRow } from '../policy/readers.ts'
 import { SNAPSHOT_VERSION, type SnapshotAlarm, type SnapshotReader } from '../snapshot-api.ts'
 import { accountNames } from './account-names.ts'
@@ -104,6 +105,7 @@ function readerRow(row: ReaderRow, userOf: UserOf): SnapshotReader {
   return {
     id: row.id,
     ...who(row.caller, row.caller.uid, userOf),
+    isPlaced: row.isPlaced,
     kind: row.kind,
     ...{ allowed, wouldRefuse, refused },
     lastPath: cut(row.path),
@@ -117,6 +119,7 @@ function alarmRow(alarm: Alarm, userOf: UserOf): SnapshotAlarm {
   return {
     id,
     ...who(caller, uid, userOf),
+    isPlaced: caller !== undefined,
     pid: caller?.pid,
     identity: cut(identity),
     count,
@@ -127,7 +130,8 @@ function alarmRow(alarm: Alarm, userOf: UserOf): SnapshotAlarm {
 }
 
 function who(caller: Caller | undefined, uid: number | undefined, userOf: UserOf) {
-  const { unit, container } = caller ?? {}
+  const { unit, namespaces = [] } = caller ?? {}
+  const container = caller?.container ?? (namespaces.length > 0 ? NONE : undefined)
   return {
     uid,
     // Of a user in a container the names here say nothing.

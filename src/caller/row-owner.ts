@@ -6,7 +6,7 @@ const ELSEWHERE = 'elsewhere'
 
 /**
  * For whom a row of a table about callers is kept: a user of this host. Whoever is in a container or in namespaces
- * of its own, or was not looked at, is counted with all of these: such a one may choose numbers of users, and names
+ * of its own, or cannot be named, is counted with all of these: such a one may choose numbers of users, and names
  * of containers, as it likes (user_namespaces(7), a delegated cgroup).
  */
 export function rowOwner(caller: Caller | undefined): string {

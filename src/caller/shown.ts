@@ -28,10 +28,15 @@ export function requireRead(caller: Caller): void {
   void caller.namespaces
 }
 
+/** Whether it is known where the caller stands: see LazyCaller. */
+export function isPlaced(caller: Caller): boolean {
+  return !(caller instanceof LazyCaller) || caller.isRead
+}
+
 /** The caller as a plain object, without what nothing has needed to know of it so far. */
 export function knownOf(caller: Caller): Caller {
   const { pid, uid, gid, groups } = caller
-  if (caller instanceof LazyCaller && !caller.isRead) {
+  if (!isPlaced(caller)) {
     return { pid, uid, gid, groups, namespaces: [] }
   }
   const { unit, slice, container, namespaces, executable } = caller

@@ -72,8 +72,8 @@ export function readersPanel(
   )
 }
 
-function whoKey({ uid, unit, container }: Reader): string {
-  return JSON.stringify([uid, unit, container])
+function whoKey({ uid, unit, container, isPlaced }: Reader): string {
+  return JSON.stringify([uid, unit, container, isPlaced])
 }
 
 function rowOf(

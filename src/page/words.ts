@@ -53,12 +53,14 @@ interface Who {
   readonly user?: string | undefined
   readonly unit?: string | undefined
   readonly container?: string | undefined
+  readonly isPlaced?: boolean | undefined
 }
 
 /** A user by name and number, in the first line; where its process runs, in the second. */
-export function whoIs({ uid, user, unit, container }: Who): readonly [string, string] {
+export function whoIs({ uid, user, unit, container, isPlaced }: Who): readonly [string, string] {
   const number = uid === undefined ? 'a user that the kernel does not name' : `uid ${uid}`
   const name = user === undefined ? number : `${shown(user)} (${number})`
   if (container !== undefined) return [name, `container ${shown(container).slice(0, 64)}`]
-  return [name, unit === undefined ? 'in no unit' : shown(unit)]
+  if (unit !== undefined) return [name, shown(unit)]
+  return [name, isPlaced === false ? 'unit not known' : 'in no unit']
 }

@@ -1,6 +1,6 @@
 import type { Caller } from '../caller/caller.ts'
 import { ROOT_OWNER, rowOwner, rowsOfLargest } from '../caller/row-owner.ts'
-import { knownOf } from '../caller/shown.ts'
+import { isPlaced, knownOf } from '../caller/shown.ts'
 
 /** Kinds of path, by what is at stake. */
 export type PathKind = 'metadata' | 'credentials' | 'user-data' | 'identity'
@@ -16,6 +16,8 @@ export interface ReaderRow {
   /** Whose rows make room for it. */
   readonly owner: string
   readonly kind: PathKind
+  /** Whether it is known where its caller stands. If not, it may be in any unit, or in a container. */
+  readonly isPlaced: boolean
   readonly counts: Record<ReadVerdict, number>
   /** As it was last seen. A copy: what else is remembered for a connection's caller ends with the connection. */
   caller: Caller
@@ -31,6 +33,7 @@ export interface ReaderRow {
 export interface Sighting {
   readonly row: ReaderRow
   readonly caller: Caller
+  readonly isPlaced: boolean
   readonly path: string
 }
 
@@ -46,6 +49,8 @@ export interface Readers {
 export const READERS_MAX = 256
 /** Of one owner but root, whose units are many: the page shows a hundred, and these must not be all of them. */
 const OWNER_ROWS_MAX = 64
+/** Owns the rows of those of whom only the user is known, who may be in any container. */
+const UNPLACED = 'not looked at'
 const PATH_CHARACTERS_MAX = 256
 // More are not kept of any caller: what is said of such a one counts for its user and its first groups.
 const GROUPS_KEPT_MAX = 1024
@@ -60,11 +65,14 @@ export function readers(wallTimeMs: () => number): Readers {
     held.set(key, row)
     return row
   }
-  const newRow = (kind: PathKind, seen: Pick<ReaderRow, 'caller' | 'path'>): ReaderRow => {
+  const newRow = (
+    kind: PathKind,
+    seen: Pick<Sighting, 'caller' | 'isPlaced' | 'path'>,
+  ): ReaderRow => {
     rowsMade += 1
     const counts = { allowed: 0, 'would-refuse': 0, refused: 0 }
     const lastAtMs = wallTimeMs()
-    const owner = rowOwner(seen.caller)
+    const owner = seen.isPlaced ? rowOwner(seen.caller) : UNPLACED
     return {
       ...{ id: rowsMade, owner, kind, counts, ...seen },
       ...{ lastVerdict: 'allowed', lastAtMs, isHeld: false },
@@ -73,17 +81,21 @@ export function readers(wallTimeMs: () => number): Readers {
   return {
     sighting: (caller, path, isSecret) => {
       const kind = kindOf(path, isSecret)
-      const seen = { caller: copyOf(caller), path: path.slice(0, PATH_CHARACTERS_MAX) }
-      const key = keyOf(seen.caller, kind)
+      const seen = {
+        caller: copyOf(caller),
+        isPlaced: isPlaced(caller),
+        path: path.slice(0, PATH_CHARACTERS_MAX),
+      }
+      const key = keyOf(seen, kind)
       return { row: held.get(key) ?? hold(key, newRow(kind, seen)), ...seen }
     },
-    count: ({ row: known, caller, path }, verdict) => {
+    count: ({ row: known, ...seen }, verdict) => {
       // It may have made room for others since; and somebody like this one may have come back before.
-      const key = known.isHeld ? '' : keyOf(caller, known.kind)
+      const key = known.isHeld ? '' : keyOf(seen, known.kind)
       const row = known.isHeld ? known : (held.get(key) ?? hold(key, known))
       row.counts[verdict] += 1
-      row.caller = caller
-      row.path = path
+      row.caller = seen.caller
+      row.path = seen.path
       row.lastVerdict = verdict
       row.lastAtMs = wallTimeMs()
     },
@@ -97,8 +109,12 @@ function copyOf(caller: Caller): Caller {
   return { ...known, groups: known.groups.slice(0, GROUPS_KEPT_MAX) }
 }
 
-function keyOf({ uid, unit, container, namespaces }: Caller, kind: PathKind): string {
-  return `${uid} ${unit} ${container} ${namespaces} ${kind}`
+function keyOf(
+  { caller, isPlaced }: Pick<Sighting, 'caller' | 'isPlaced'>,
+  kind: PathKind,
+): string {
+  const { uid, unit, container, namespaces } = caller
+  return `${uid} ${isPlaced} ${unit} ${container} ${namespaces} ${kind}`
 }
 
 function makeRoom(held: Map<string, ReaderRow>, owner: string): void {

@@ -40,9 +40,9 @@ let url: string
 
 /** Every member that a snapshot can have, each text of it the given one. */
 function snapshotOf(text: string, number: number): Snapshot {
-  const who = { uid: number, user: text, unit: text, container: text }
+  const who = { uid: number, user: text, unit: text, container: text, isPlaced: true }
   const many = <T>(row: (at: number) => T) => Array.from({ length: 20 }, (_, at) => row(at + 1))
-  const observed = { ...who, network: 'host' as const, isPlaced: true, tokenRequests: number }
+  const observed = { ...who, network: 'host' as const, tokenRequests: number }
   return {
     snapshot: 1,
     at: text,

@@ -38,4 +38,9 @@ test('a caller is a user and a place', () => {
   ])
   expect(whoIs({ uid: 0, container: 'c'.repeat(64) })[1]).toBe(`container ${'c'.repeat(64)}`)
   expect(whoIs({})).toEqual(['a user that the kernel does not name', 'in no unit'])
+  // Root of a container perhaps: nobody has looked.
+  expect(whoIs({ uid: 0, user: 'root', isPlaced: false })).toEqual([
+    'root (uid 0)',
+    'unit not known',
+  ])
 })

@@ -1,5 +1,7 @@
+import { openPidfd } from 'metabind-linux'
 import { expect, test } from 'vitest'
 import type { Caller } from '../../src/caller/caller.ts'
+import { LazyCaller } from '../../src/caller/lazy-caller.ts'
 import { kindOf, READERS_MAX, readers } from '../../src/policy/readers.ts'
 
 const caller = (uid: number, more: Partial<Caller> = {}): Caller => ({
@@ -89,6 +91,19 @@ test('whoever names containers at will drives out no row of another user', () =>
   expect(uids.filter((uid) => uid <= 20)).toHaveLength(20)
   // Nor from the page, which shows the hundred most recent rows.
   expect(uids.slice(0, 100).filter((uid) => uid <= 20)).toHaveLength(20)
+})
+
+test('a row says whether anybody has looked where its caller stands', () => {
+  const pidfd = openPidfd(process.pid)
+  if (pidfd === undefined) throw new Error('no pidfd')
+  const lazy = new LazyCaller({ pid: process.pid, uid: 0, gid: 0 }, [], pidfd)
+  const table = readers(() => 0)
+  table.count(table.sighting(lazy, PATH, false), 'allowed')
+  expect(table.rows()).toMatchObject([{ isPlaced: false }])
+  void lazy.namespaces
+  table.count(table.sighting(lazy, PATH, false), 'allowed')
+  // Another row, though it may be in no unit: the first one's caller may have been anywhere.
+  expect(table.rows()).toMatchObject([{ isPlaced: false }, { isPlaced: true }])
 })
 
 test('what it keeps of a caller is bounded, and is not the object of the connection', () => {
