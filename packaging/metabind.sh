@@ -28,10 +28,13 @@ run() {
     /usr/lib/metabind/metabind.cjs "$@"
 }
 
-if [ "$1" = exec ] && [ "$2" != --help ]; then
-  shift
-  # This shell becomes the command, with the signals, limits, descriptors and environment that it was
-  # started with. Node has other ones, and only says what to add to the environment.
-  eval "$( (run exec --script "$@") || echo "exit $?")"
-fi
+case "$1 $2" in
+  'exec -h' | 'exec --help' | 'exec -V' | 'exec --version') ;;
+  exec\ *)
+    shift
+    # This shell becomes the command, with the signals, limits, descriptors and environment that it was
+    # started with. Node has other ones, and only says what to add to the environment.
+    eval "$( (run exec --script "$@") || echo "exit $?")"
+    ;;
+esac
 run "$@"

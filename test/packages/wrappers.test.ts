@@ -218,10 +218,17 @@ os.execv(sys.argv[1], sys.argv[1:])
     expect(ended.stderr).toMatch(said)
   })
 
-  test('exec --help is the help', async () => {
-    const { code, stdout } = await run([metabind(), 'exec', '--help'])
-    expect(code).toBe(0)
-    expect(stdout).toMatch(/^Usage: metabind exec /)
+  test('exec --help is the help, and -V the version', async () => {
+    for (const [word, said] of [
+      ['--help', /^Usage: metabind exec /],
+      ['-h', /^Usage: metabind exec /],
+      ['-V', /^metabind \d/],
+      ['--version', /^metabind \d/],
+    ] as const) {
+      const { code, stdout, stderr } = await run([metabind(), 'exec', word])
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      expect(stdout).toMatch(said)
+    }
   })
 })
 
