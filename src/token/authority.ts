@@ -1,4 +1,4 @@
-import { timingSafeEqual } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Caller } from '../caller/caller.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
@@ -12,7 +12,6 @@ import {
   type OpenedToken,
   TTL_SECONDS_MAX,
 } from './claims.ts'
-import { hmacSha256 } from './hmac.ts'
 import { randomParts } from './random-parts.ts'
 
 /** The token keys as the relay sees them. The TPM is behind whoever fills this, never behind a call. */
@@ -230,5 +229,6 @@ function sealed(key: Buffer, covered: OpenedToken['covered'], unit: string | und
 
 /** The claims have a fixed length, so no unit's name can be mistaken for a part of them. */
 function mac(key: Buffer, covered: OpenedToken['covered'], unit?: string): Buffer {
-  return hmacSha256(key, unit === undefined ? covered : Buffer.concat([covered, Buffer.from(unit)]))
+  const hmac = createHmac('sha256', key).update(covered)
+  return (unit === undefined ? hmac : hmac.update(unit)).digest()
 }
