@@ -12,7 +12,7 @@ import {
 } from 'metabind-linux'
 import { MetabindError } from '../errors.ts'
 import { ratePerUid } from '../rate-limit.ts'
-import { LazyCaller } from './lazy-caller.ts'
+import { LazyCaller, mayReadLater } from './lazy-caller.ts'
 import {
   effectiveUidOf,
   isUnmappedGroup,
@@ -110,7 +110,7 @@ function callerAt(fd: number, credentials: PeerCredentials, deps: CallerDeps): C
   if (pidfd === undefined) {
     return { pid, uid, gid, groups, ...attributesByStartTime(credentials, deps) }
   }
-  if (deps.isReadLater) return new LazyCaller(credentials, groups, pidfd)
+  if (deps.isReadLater && mayReadLater()) return new LazyCaller(credentials, groups, pidfd)
   try {
     return { pid, uid, gid, groups, ...readPinned(pid, pidfd, deps.namesExecutable) }
   } finally {

@@ -5,6 +5,18 @@ import { type ProcessAttributes, readPinned } from './process.ts'
 import { unknownBecause } from './unknown.ts'
 
 /**
+ * So many descriptors are kept for callers that nobody has asked for: beside one for each connection, however many
+ * `limits.connections` allows, LimitNOFILE= has to hold them. More than there are connections by default.
+ */
+export const PIDFDS_KEPT_MAX = 4096
+let pidfdsKept = 0
+
+/** Whether one more caller may be read later; if not, it is read at once. */
+export function mayReadLater(): boolean {
+  return pidfdsKept < PIDFDS_KEPT_MAX
+}
+
+/**
  * A Caller of which /proc is read when somebody first asks for what stands there, once and all of it: most
  * requests on most connections need only what the kernel recorded when it connected.
  *
@@ -27,6 +39,7 @@ export class LazyCaller {
     this.gid = gid
     this.groups = groups
     this.#pidfd = pidfd
+    pidfdsKept += 1
   }
 
   get unit(): string | undefined {
@@ -52,8 +65,10 @@ export class LazyCaller {
 
   /** Gives its pidfd back: with the end of the connection, if nobody has asked before. */
   release(): void {
-    if (this.#pidfd !== undefined) closeSync(this.#pidfd)
+    if (this.#pidfd === undefined) return
+    closeSync(this.#pidfd)
     this.#pidfd = undefined
+    pidfdsKept -= 1
   }
 
   /** @throws MetabindError CALLER_UNKNOWN */

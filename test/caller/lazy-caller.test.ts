@@ -4,9 +4,11 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { openPidfd } from 'metabind-linux'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { CallerDeps } from '../../src/caller/caller.ts'
 import { callerOf, identifyCaller, isHostRoot, uidOf } from '../../src/caller/connection.ts'
+import { LazyCaller, PIDFDS_KEPT_MAX } from '../../src/caller/lazy-caller.ts'
 import { requireRead, shownCaller } from '../../src/caller/shown.ts'
 import {
   type Cgroups,
@@ -186,4 +188,19 @@ test('where the kernel has no pidfds nothing is left for later', async () => {
   expect(pidfds()).toBe(before)
   await endPeer(peer)
   expect(caller).toMatchObject({ ...SELF, pid: peer.pid, namespaces: [] })
+})
+
+test('descriptors are kept for a bounded number; whoever comes beyond it is read at once', async () => {
+  const kept = Array.from({ length: PIDFDS_KEPT_MAX }, () => {
+    const pidfd = openPidfd(process.pid)
+    if (pidfd === undefined) throw new Error('no pidfd')
+    return new LazyCaller({ pid: process.pid, ...SELF }, [], pidfd)
+  })
+  const before = pidfds()
+  const { caller: beyond } = await accepted()
+  expect(pidfds()).toBe(before)
+  expect(beyond).not.toBeInstanceOf(LazyCaller)
+  for (const one of kept) one.release()
+  const { caller: within } = await accepted()
+  expect(within).toBeInstanceOf(LazyCaller)
 })
