@@ -9,7 +9,9 @@ const ELSEWHERE = 'elsewhere'
  * of its own, or cannot be named, is counted with all of these: such a one may choose numbers of users, and names
  * of containers, as it likes (user_namespaces(7), a delegated cgroup).
  */
-export function rowOwner(caller: Caller | undefined): string {
+export function rowOwner(
+  caller: Pick<Caller, 'uid' | 'container' | 'namespaces'> | undefined,
+): string {
   const isElsewhere =
     caller === undefined || caller.container !== undefined || caller.namespaces.length > 0
   return isElsewhere ? ELSEWHERE : `uid ${caller.uid}`

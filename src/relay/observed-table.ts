@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Observed } from '../admin-api.ts'
+import { rowOwner, rowsOfLargest } from '../caller/row-owner.ts'
 import type { Dialect } from '../dialect/dialect.ts'
+import { type Rate, ratePerUid } from '../rate-limit.ts'
 
 /** Whom a connection is counted for. */
 export type Who = Pick<Observed, 'uid' | 'unit' | 'container' | 'network' | 'isPlaced'>
@@ -14,27 +16,47 @@ export interface ObservedTable {
 
 export interface ObservedTableDeps {
   readonly dialect: Dialect
-  /** Told once for each user and unit that reads without a token. */
+  /** Told of each user and unit that reads without a token, as long as these are not too many. */
   readonly onTokenless: (seen: Observed) => void
 }
 
-const SEEN_MAX = 1024
+export const OBSERVED_MAX = 1024
+/** Of all together: whoever has many users or containers would fill the log. */
+const TOLD: Rate = { perSecond: 1, burst: 200 }
 const PATH_BYTES_MAX = 256
 
-/** Counts by user and unit. The one that was quiet for longest makes room. */
+/** Counts by user and unit. Of whoever has most, the one that was quiet for longest makes room. */
 export function observedTable(deps: ObservedTableDeps): ObservedTable {
-  const rows = new Map<string, Observed>()
+  const rows = new Map<string, Row>()
+  const told = ratePerUid(TOLD, () => performance.now())
   const add = (who: Who, incoming: IncomingMessage): void => {
     const key = `${who.uid} ${who.unit} ${who.container} ${who.network} ${who.isPlaced}`
-    const before = rows.get(key)
+    const before = rows.get(key)?.row
     const row = counted(before, who, incoming, deps.dialect)
     rows.delete(key)
-    rows.set(key, row)
-    const [oldest] = rows.keys()
-    if (rows.size > SEEN_MAX && oldest !== undefined) rows.delete(oldest)
-    if (row.readsWithoutToken === 1 && before?.readsWithoutToken !== 1) deps.onTokenless(row)
+    rows.set(key, { key, owner: ownerOf(who), row })
+    if (rows.size > OBSERVED_MAX) dropOldest(rows)
+    const isFirst = row.readsWithoutToken === 1 && before?.readsWithoutToken !== 1
+    if (isFirst && told.take(undefined) === 0) deps.onTokenless(row)
   }
-  return { add, seen: () => [...rows.values()] }
+  return { add, seen: () => [...rows.values()].map(({ row }) => row) }
+}
+
+interface Row {
+  readonly key: string
+  /** Whose rows make room for it. */
+  readonly owner: string
+  readonly row: Observed
+}
+
+function ownerOf({ uid, container, network, isPlaced }: Who): string {
+  if (uid === undefined || !isPlaced) return rowOwner(undefined)
+  return rowOwner({ uid, container, namespaces: network === 'own' ? ['network'] : [] })
+}
+
+function dropOldest(rows: Map<string, Row>): void {
+  const [oldest] = rowsOfLargest([...rows.values()])
+  if (oldest !== undefined) rows.delete(oldest.key)
 }
 
 function counted(
