@@ -18,6 +18,12 @@ export const UI_PATHS = {
 export const UI_KEY_HEADER = 'x-metabind-ui-key'
 
 /**
+ * Carries what the server shows itself by: the page is told it once and sends it to nobody. Whoever listens on the
+ * port when `metabind ui` has ended is sent the cookie and the key, but does not know this.
+ */
+export const UI_SERVER_HEADER = 'x-metabind-ui-server'
+
+/**
  * Nothing is loaded but the page's own two files, nothing is embedded, no form is sent, and no text becomes markup.
  * The browser keeps none of it.
  */

@@ -6,6 +6,8 @@ export interface PageKeys {
   readonly cookie: string
   /** In a header. A cookie knows no port: other servers on 127.0.0.1 are sent it, and this they are not. */
   readonly key: string
+  /** In a header of answers: see UI_SERVER_HEADER. */
+  readonly server: string
 }
 
 /** `twice`: by another than the first, so one of the two has stolen it. */
@@ -17,6 +19,8 @@ export interface PageAccess {
   readonly linkToken: string
   /** @param cookie of the request, if it has one: who opens the link again is not another */
   redeem(token: string, cookie: string | undefined): PageKeys | LinkRefusal
+  /** What the server shows itself by; undefined until the link was opened. */
+  serverSecret(): string | undefined
   admits(cookie: string | undefined, key: string | undefined): boolean
   /** Whether nobody has opened the link in time. */
   hasExpired(): boolean
@@ -42,9 +46,10 @@ export function pageAccess(linkSeconds: number, clockMs: () => number): PageAcce
         return 'twice'
       }
       if (clockMs() >= endsAtMs) return 'expired'
-      keys = { cookie: randomText(), key: randomText() }
+      keys = { cookie: randomText(), key: randomText(), server: randomText() }
       return keys
     },
+    serverSecret: () => keys?.server,
     admits: (cookie, key) => !isOver && hasCookie(cookie) && isSame(keys?.key, key),
     hasExpired: () => keys === undefined && clockMs() >= endsAtMs,
   }

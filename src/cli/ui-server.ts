@@ -13,7 +13,7 @@ import { callAdmin } from '../admin-client.ts'
 import { ask, type Sockets } from '../agent-socket.ts'
 import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
-import { UI_HEADERS, UI_PATHS } from '../ui-paths.ts'
+import { UI_HEADERS, UI_PATHS, UI_SERVER_HEADER } from '../ui-paths.ts'
 import type { PageAccess } from './ui-access.ts'
 import { jsonIn, keysIn, type PageOrigin, pageOrigin, requireOwnOrigin } from './ui-request.ts'
 
@@ -170,6 +170,7 @@ async function openSession(
   // Not __Host-, which wants Secure and so TLS: not every browser takes it for loopback without.
   const attributes = `HttpOnly; SameSite=Strict; Path=${UI_PATHS.page}; Max-Age=${pageSeconds}`
   response.setHeader('set-cookie', `${origin.cookieName}=${keys.cookie}; ${attributes}`)
+  response.setHeader(UI_SERVER_HEADER, keys.server)
   send(response, 'text/plain; charset=utf-8', keys.key)
 }
 
@@ -180,6 +181,7 @@ function relayEvents(serving: Serving, response: ServerResponse): void {
   const socketPath = serving.sockets.admin
   const upstream = request({ socketPath, path: UI_PATHS.events, agent: false }, (events) => {
     if (events.statusCode !== 200) return void response.destroy()
+    response.setHeader(UI_SERVER_HEADER, serving.access.serverSecret() ?? '')
     response.writeHead(200, { ...UI_HEADERS, 'content-type': 'text/event-stream; charset=utf-8' })
     events.on('error', () => response.destroy())
     events.pipe(response)

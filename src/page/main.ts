@@ -1,6 +1,6 @@
 import { type ComponentChild, h, render } from 'preact'
 import type { Snapshot } from '../admin-api.ts'
-import { UI_KEY_HEADER, UI_PATHS } from '../ui-paths.ts'
+import { UI_KEY_HEADER, UI_PATHS, UI_SERVER_HEADER } from '../ui-paths.ts'
 import { alarmBanner, seenAlarms } from './alarms.ts'
 import { auditPanel, cachePanel, lockdownPanel, statePanel, tokensPanel } from './panels.ts'
 import { proofPanel } from './proof.ts'
@@ -19,6 +19,7 @@ const LINKS: Readonly<Record<Link, string>> = {
   refused: 'This page may no longer be read. Run metabind ui again, and open its link.',
 }
 const KEY = 'metabind-ui-key'
+const SERVER = 'metabind-ui-server'
 const AGAIN_MS_MAX = 15_000
 
 let snapshot: Snapshot | undefined
@@ -33,7 +34,9 @@ async function takeKey(): Promise<void> {
   if (token === '') return
   history.replaceState(null, '', UI_PATHS.page)
   const answer = await post(UI_PATHS.session, { token })
-  if (answer?.ok) sessionStorage.setItem(KEY, await answer.text())
+  if (!answer?.ok) return
+  sessionStorage.setItem(KEY, await answer.text())
+  sessionStorage.setItem(SERVER, answer.headers.get(UI_SERVER_HEADER) ?? '')
 }
 
 function keyHeader(): Record<string, string> {
@@ -124,7 +127,8 @@ function take(data: string): void {
 async function follow(): Promise<void> {
   await takeKey()
   for (let tries = 0; link !== 'refused'; tries += 1) {
-    const end = await readStream(UI_PATHS.events, keyHeader(), (data) => {
+    const server = sessionStorage.getItem(SERVER) ?? ''
+    const end = await readStream(UI_PATHS.events, keyHeader(), server, (data) => {
       tries = 0
       take(data)
     })

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { UI_HEADERS, UI_KEY_HEADER, UI_PATHS } from '../../src/ui-paths.ts'
+import { UI_HEADERS, UI_KEY_HEADER, UI_PATHS, UI_SERVER_HEADER } from '../../src/ui-paths.ts'
 import { canBecomeNobody, NOBODY } from '../harness/as-uid.ts'
 import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
@@ -75,6 +75,20 @@ describe('the way in', () => {
         ),
       ),
     ])
+  })
+
+  test('shows itself by a secret that the page alone was told', async () => {
+    const opened = await askUi(ui, UI_PATHS.session, { method: 'POST', body: { token: ui.token } })
+    const secret = opened.headers[UI_SERVER_HEADER]
+    expect(secret).toMatch(/^[\w-]{43}$/)
+    const [cookie = ''] = (opened.headers['set-cookie']?.[0] ?? '').split(';')
+    const keys = { cookie, [UI_KEY_HEADER]: opened.body }
+    const stream = await openUi(ui, UI_PATHS.events, { headers: keys })
+    expect(stream.headers[UI_SERVER_HEADER]).toBe(secret)
+    stream.destroy()
+    for (const path of [UI_PATHS.page, UI_PATHS.script, UI_PATHS.events]) {
+      expect((await askUi(ui, path)).headers[UI_SERVER_HEADER]).toBeUndefined()
+    }
   })
 
   test('shows what the agent says', async () => {
