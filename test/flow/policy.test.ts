@@ -368,6 +368,7 @@ rule 2 (unnamed) is not about it: units
   test('as JSON', async () => {
     const { out } = await metabind(['explain', '1001', ROLE, '--json'])
     expect(JSON.parse(out)).toEqual({
+      schema: 'metabind.explain/1',
       allowed: true,
       rule: 1,
       why: 'rule 1 (ci) allows it',
@@ -381,7 +382,11 @@ rule 2 (unnamed) is not about it: units
   test.each([
     [['explain'], 2, 'PATH is missing'],
     [['explain', OPEN, '--unit', 'a@1.service'], 2, 'describe a USER; name one'],
-    [['explain', 'no-such-user', OPEN], 2, "there is no user 'no-such-user' here"],
+    [
+      ['explain', 'no-such-user', OPEN],
+      1,
+      "ACCOUNT_ABSENT: There is no such user on this machine. 'no-such-user'",
+    ],
     [['explain', 'root', '/a/../b'], 1, 'REQUEST_PATH: The path is not in canonical form.'],
   ])('%j', async (args, code, error) => {
     expect(await metabind(args)).toMatchObject({ code, error: expect.stringContaining(error) })
