@@ -44,7 +44,8 @@ function replaceFile(path: string, content: string | Buffer, mode: number): void
 }
 
 /**
- * Reads a small file or a pipe, or standard input if the name is `-`. Links and devices are refused.
+ * Reads a small file, a pipe that a shell made with `<(COMMAND)`, or standard input if the name is `-`. Links,
+ * devices and pipes with a name are refused.
  *
  * @returns at most `bytesMax` bytes and one: then it is too long
  * @throws MetabindError FILE_UNUSABLE
@@ -75,12 +76,16 @@ export function readFoundFile(path: string, bytesMax: number): string {
 
 const UNFOLLOWED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-/** Opens a regular file, or a pipe, whoever writes into it. @throws MetabindError FILE_UNUSABLE */
+/**
+ * Opens a regular file, or a pipe that this process was given. One with a name is refused: somebody may have put
+ * it in the place of a file, and it would be waited for.
+ *
+ * @throws MetabindError FILE_UNUSABLE
+ */
 export function openReadable(path: string): number {
-  // Not blocking, a pipe that nobody has opened for writing yet would be empty. The name of a descriptor
-  // of this process is a link of the kernel's, which nobody plants.
-  const flags = isPipe(path) ? constants.O_RDONLY : UNFOLLOWED
-  return openAs(path, flags, (stat) => stat.isFile() || stat.isFIFO())
+  // Not blocking, a pipe into which nobody has written yet would be empty.
+  if (isPipe(path)) return openAs(path, constants.O_RDONLY, (stat) => stat.isFIFO())
+  return openAs(path, UNFOLLOWED, (stat) => stat.isFile())
 }
 
 function openAs(path: string, flags: number, fits: (stat: Stats) => boolean): number {
@@ -98,14 +103,12 @@ function openAs(path: string, flags: number, fits: (stat: Stats) => boolean): nu
 
 const OWN_DESCRIPTOR = /^\/(?:dev|proc\/self)\/fd\/[0-9]+$/
 
-/** Whether a name is that of a pipe: one with a name, or what a shell puts in place of `<(COMMAND)`. */
+/**
+ * Whether a name is that of a pipe which this process was given, as by `<(COMMAND)` in a shell. Such a name is a
+ * link of the kernel's, which nobody plants.
+ */
 export function isPipe(path: string): boolean {
-  const look = OWN_DESCRIPTOR.test(path) ? statSync : lstatSync
-  try {
-    return look(path).isFIFO()
-  } catch {
-    return false
-  }
+  return OWN_DESCRIPTOR.test(path) && (statSync(path, { throwIfNoEntry: false })?.isFIFO() ?? false)
 }
 
 /** FILE_UNUSABLE, with why. */

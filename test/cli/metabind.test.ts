@@ -517,13 +517,11 @@ describe('get', () => {
     }
   })
 
-  test('a pipe with a name is waited for', async () => {
+  test('a pipe with a name is refused, and not waited for', async () => {
     execFileSync('mkfifo', [at('token-fifo')])
-    const token = await newToken(instance)
-    const writing = writeFile(at('token-fifo'), token)
     const asked = await run(['get', 'instance-id', '--token-file', at('token-fifo')])
-    await writing
-    expect(asked).toMatchObject({ code: 0, stdout: 'i-cli' })
+    expect(asked).toMatchObject({ code: 1, stdout: '' })
+    expect(asked.stderr).toContain('token-fifo: it is not a regular file.')
   })
 })
 
