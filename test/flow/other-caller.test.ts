@@ -142,6 +142,7 @@ describe('another user, to whom the admin socket is closed', () => {
     expect(refused).toMatchObject({ code: 3, out: expect.stringContaining('refused') })
     const named = await metabindAsOther(['explain', String(OTHER_UID), SECRET_PATH, '--json'])
     expect(JSON.parse(named.out)).toEqual({
+      schema: 'metabind.explain/1',
       allowed: false,
       rule: 'default',
       why: expect.stringContaining('secret'),

@@ -104,7 +104,7 @@ test('systemd is told that the state directory is on a file system that cannot b
   const agent = { env: { NOTIFY_SOCKET: path }, through }
   await expect(startInstance(directory, { agent })).rejects.toThrow('EROFS')
   expect(systemd.messages.at(-1)).toMatch(
-    /^STATUS=cannot go on: A file of the agent cannot be read or written\. \S+\/state\/instance\.json: EROFS/,
+    /^STATUS=cannot go on: A file of the agent cannot be read or written\. \S+\/state\/instance\.json: read-only file system/,
   )
 })
 
