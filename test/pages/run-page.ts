@@ -65,7 +65,8 @@ let terminals = 0
 
 /** As in a terminal of its own: goes on when what is shown was printed, and the command runs on. */
 async function runBeside(shell: Shell, command: string, shown: string, place: string) {
-  const file = `/tmp/terminal-${terminals++}`
+  // Not in /tmp, which two pages share if the clone is below it.
+  const file = `"$HOME"/.terminal-${terminals++}`
   await shell.run(`{ ${command}\n} >${file} 2>&1 </dev/null & beside=$!`)
   let printed = ''
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
