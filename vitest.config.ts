@@ -10,7 +10,7 @@ const bounds = {
 
 // `fast` is what ./dev check runs: values in, values out, and single parts. `whole` starts agents,
 // TPMs and clouds as processes. Two cores are enough for two files at a time.
-// Tests of the single rooms of src/, and of what stands beside them. Those of lockdown need networks.
+// Tests of the single rooms of src/, and of what stands beside them.
 const ROOMS =
   'admin,agent,audit,caller,dialect,format,http,identity,metadata,page,policy,relay,storage,token,verify'
 
@@ -30,11 +30,13 @@ export default defineConfig({
           ...bounds,
           name: 'whole',
           include: [
-            'test/{flow,cli,simulate,packages,pages,sdk,clients,lockdown}/**/*.test.ts',
+            'test/{flow,cli,simulate,packages,pages,sdk,clients}/**/*.test.ts',
             'native/*/test/**/*.test.ts',
           ],
         },
       },
+      // Networks, containers and firewalls of their own, for minutes: ./dev test-lockdown.
+      { test: { ...bounds, name: 'lockdown', include: ['test/lockdown/**/*.test.ts'] } },
       // The status page in Chromium: ./dev test-ui installs it.
       { test: { ...bounds, name: 'browser', include: ['test/browser/*.test.ts'] } },
     ],
