@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -49,8 +49,10 @@ export async function startChromium(): Promise<Chromium> {
   const quiet = ['--no-first-run', '--disable-background-networking', '--disable-dev-shm-usage']
   const child = spawn(program, [...ARGUMENTS, ...quiet, `--user-data-dir=${profile}`], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    // Debian's command is a script that waits for the program: both are ended as one group.
+    detached: true,
   })
-  const kill = () => child.kill('SIGKILL')
+  const kill = () => endGroup(child)
   process.once('exit', kill)
   const connection = await connect(await addressIn(child.stderr))
   return {
@@ -62,6 +64,15 @@ export async function startChromium(): Promise<Chromium> {
       await ended
       await rm(profile, { recursive: true, force: true, maxRetries: 5 })
     },
+  }
+}
+
+function endGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // All of it has ended.
   }
 }
 
