@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { MetabindError, systemReason } from './errors.ts'
+import { MetabindError, pathWithReason } from './errors.ts'
 import { DIALECT_NAMES } from './format/dialect-name.ts'
 import { issueInWords } from './format/schema-issue.ts'
 import { readFileAtMost } from './storage/read-at-most.ts'
@@ -253,8 +253,7 @@ function readOne(file: string): ConfigFile {
   try {
     bytes = readFileAtMost(file, CONFIG_BYTES_MAX + 1)
   } catch (error) {
-    const reason = systemReason(error)
-    throw new MetabindError('CONFIG_UNREADABLE', reason ? `${file}: ${reason}.` : file, error)
+    throw new MetabindError('CONFIG_UNREADABLE', pathWithReason(file, error), error)
   }
   if (bytes.length > CONFIG_BYTES_MAX) {
     throw new MetabindError('CONFIG_INVALID', `${file}: longer than ${CONFIG_BYTES_MAX} bytes.`)

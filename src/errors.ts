@@ -90,3 +90,9 @@ export function systemReason(error: unknown): string | undefined {
   const rest = error.message.replace(/^.*?\bE[A-Z0-9]+:? ?/, '').replace(/, \w+(?: '.*)?$/s, '')
   return REASONS[code] ?? rest
 }
+
+/** A path, and why the system refused it if it was the system: the detail of an error about a file. */
+export function pathWithReason(path: string, error: unknown): string {
+  const reason = systemReason(error)
+  return reason === undefined ? path : `${path}: ${reason}.`
+}

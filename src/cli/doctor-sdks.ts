@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { nestsDeeperThan } from '../format/json-depth.ts'
 import type { Finding, Installation } from './doctor-finding.ts'
-import { readFoundFile } from './files.ts'
+import { readSmallFile } from './files.ts'
 
 const SDK_CONFIG = '.aliyun/config.json'
 const SDK_CONFIG_BYTES_MAX = 1_048_576
@@ -61,7 +61,7 @@ function isWritable(path: string): boolean {
 /** Root reads here what any user may have put in its place: a pipe, a device, a link to others' files. */
 async function profilesIn(path: string): Promise<z.infer<typeof sdkConfig>['profiles']> {
   try {
-    const text = readFoundFile(path, SDK_CONFIG_BYTES_MAX)
+    const text = await readSmallFile(path, SDK_CONFIG_BYTES_MAX)
     if (nestsDeeperThan(SDK_CONFIG_DEPTH_MAX, Buffer.from(text))) return []
     return sdkConfig.parse(JSON.parse(text)).profiles
   } catch {

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { MetabindError, systemReason } from '../errors.ts'
+import { MetabindError, pathWithReason } from '../errors.ts'
 import { readAtMost } from '../storage/read-at-most.ts'
 
 /** Writes a file that holds a secret, for its owner only. @throws MetabindError FILE_UNUSABLE */
@@ -60,20 +60,6 @@ export async function readSmallFile(path: string, bytesMax: number): Promise<str
   }
 }
 
-/**
- * The same of a file that nobody named: somebody may have left a pipe there, to hold up whoever looks.
- *
- * @throws MetabindError FILE_UNUSABLE
- */
-export function readFoundFile(path: string, bytesMax: number): string {
-  const descriptor = openAs(path, UNFOLLOWED, (stat) => stat.isFile())
-  try {
-    return readAtMost(descriptor, bytesMax + 1).toString('utf8')
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
 const UNFOLLOWED = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /**
@@ -113,9 +99,7 @@ export function isPipe(path: string): boolean {
 
 /** FILE_UNUSABLE, with why. */
 export function unusable(path: string, error: unknown): MetabindError {
-  const reason = systemReason(error)
-  const detail = reason === undefined ? path : `${path}: ${reason}.`
-  return new MetabindError('FILE_UNUSABLE', detail, error)
+  return new MetabindError('FILE_UNUSABLE', pathWithReason(path, error), error)
 }
 
 function statOf(path: string): Stats | undefined {

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { MetabindError, nodeErrorCode, systemReason } from '../errors.ts'
+import { MetabindError, nodeErrorCode, pathWithReason } from '../errors.ts'
 import { readAtMost } from '../storage/read-at-most.ts'
 import { lookUpAccounts } from './accounts.ts'
 import { POLICY_BYTES_MAX, type PolicyDeps, parsePolicy } from './parse.ts'
@@ -47,7 +47,7 @@ async function readPolicyFile(file: string): Promise<string | undefined> {
     handle = await open(file, 'r')
   } catch (error) {
     if (nodeErrorCode(error) === 'ENOENT') return undefined
-    throw unreadable(file, systemReason(error), error)
+    throw new MetabindError('POLICY_UNREADABLE', pathWithReason(file, error), error)
   }
   try {
     await requireSafe(handle, file)
@@ -59,15 +59,11 @@ async function readPolicyFile(file: string): Promise<string | undefined> {
   }
 }
 
-function unreadable(file: string, reason: string | undefined, cause?: unknown): MetabindError {
-  const detail = reason === undefined ? file : `${file}: ${reason}.`
-  return new MetabindError('POLICY_UNREADABLE', detail, cause)
-}
-
 /** Whoever can change the policy has every permission in it. */
 async function requireSafe(handle: FileHandle, file: string): Promise<void> {
   const stat = await handle.stat()
-  if (stat.isDirectory()) throw unreadable(file, 'it is a directory')
+  if (stat.isDirectory())
+    throw new MetabindError('POLICY_UNREADABLE', `${file}: it is a directory.`)
   const ours = stat.uid === 0 || stat.uid === process.geteuid?.()
   if (!stat.isFile() || !ours || (stat.mode & 0o022) !== 0) {
     throw new MetabindError('POLICY_UNSAFE', file)
