@@ -13,6 +13,7 @@ import {
   startPeer,
   systemdHierarchies,
 } from '../harness/peer.ts'
+import { reloadPolicy } from '../harness/reload.ts'
 import { tokenAs } from '../harness/unix-http.ts'
 
 /** Processes that become others, or end, between their connection and a request on it. */
@@ -74,15 +75,9 @@ afterAll(async () => {
   await rm(dir, { recursive: true })
 })
 
-async function reload(text: string): Promise<void> {
-  await writeFile(policyFile, text)
-  const before = instance.agent.records.length
-  instance.agent.child.kill('SIGHUP')
-  await instance.agent.until(
-    (record) =>
-      instance.agent.records.indexOf(record) >= before &&
-      record.msg?.startsWith('configuration reloaded') === true,
-  )
+async function reload(policy: string): Promise<void> {
+  const { msg } = await reloadPolicy(instance.agent, policyFile, policy)
+  expect(msg).toMatch(/^configuration reloaded/)
 }
 
 function connected(options: PeerOptions = {}) {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { isRoot, makeCgroups, NEEDS_ROOT, PYTHON, systemdHierarchies } from '../harness/peer.ts'
+import { reloadPolicy } from '../harness/reload.ts'
 import { readAs, tokenAs } from '../harness/unix-http.ts'
 
 /** A real agent under a policy, asked by real users. */
@@ -52,17 +53,7 @@ async function writePolicy(text: string): Promise<void> {
   await writeFile(policyFile, text)
 }
 
-/** Puts a policy in place and tells the agent. @returns what it says of it */
-async function reload(text: string): Promise<Readonly<Record<string, unknown>>> {
-  await writePolicy(text)
-  const before = instance.agent.records.length
-  instance.agent.child.kill('SIGHUP')
-  return instance.agent.until(
-    (record) =>
-      instance.agent.records.indexOf(record) >= before &&
-      /^(configuration reloaded|configuration not reloaded)/.test(record.msg ?? ''),
-  )
-}
+const reload = (text: string) => reloadPolicy(instance.agent, policyFile, text)
 
 beforeAll(async () => {
   dir = await mkdtemp('/tmp/flow-policy-')

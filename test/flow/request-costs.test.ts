@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { ask, newToken, scratch, TOKEN_HEADER } from '../harness/metabind.ts'
+import { reloadPolicy } from '../harness/reload.ts'
 import { traced } from '../harness/strace.ts'
 
 /** What requests cost, in things that can be counted: no clock, so nothing else on the machine counts. */
@@ -90,14 +91,8 @@ test.for<[string, string, typeof CALLER_NAMED]>([
 )
 
 async function reload(policy: string): Promise<void> {
-  await writeFile(policyFile, policy)
-  const before = instance.agent.records.length
-  instance.agent.child.kill('SIGHUP')
-  await instance.agent.until(
-    (record) =>
-      instance.agent.records.indexOf(record) >= before &&
-      record.msg?.startsWith('configuration reloaded') === true,
-  )
+  const { msg } = await reloadPolicy(instance.agent, policyFile, policy)
+  expect(msg).toMatch(/^configuration reloaded/)
 }
 
 test('what a cached read allocates is bounded', async () => {
