@@ -104,11 +104,7 @@ metabind-admin.socket.
 It is ready when it can issue tokens; before that, callers wait in the queue of the socket.
 .SH FILES
 .TP
-.I /etc/metabind/metabind.toml
-the configuration
-.TP
-.I /usr/share/metabind/metabind.toml
-all keys, with their defaults
+${CONFIGURATION_FILES}
 .TP
 .I /var/log/metabind
 where the agent may write an audit file
@@ -178,11 +174,7 @@ says whether a file is valid.
 ${lines.join('\n')}
 .SH FILES
 .TP
-.I /etc/metabind/metabind.toml
-the configuration
-.TP
-.I /usr/share/metabind/metabind.toml
-all keys, with their defaults
+${CONFIGURATION_FILES}
 .SH EXAMPLES
 ${examples([
   [
@@ -207,6 +199,12 @@ export interface Heading {
   /** YYYY-MM-DD */
   readonly date: string
 }
+
+const CONFIGURATION_FILES = `.I /etc/metabind/metabind.toml
+the configuration
+.TP
+.I /usr/share/metabind/metabind.toml
+all keys, with their defaults`
 
 function title(name: string, section: string, { version, date }: Heading): string {
   // Names of options and keys are not broken at their hyphens.
