@@ -12,7 +12,7 @@ const bounds = {
 // TPMs and clouds as processes. Two cores are enough for two files at a time.
 // Tests of the single rooms of src/, and of what stands beside them.
 const ROOMS =
-  'admin,agent,audit,caller,dialect,format,http,identity,metadata,page,policy,relay,storage,token,verify'
+  'admin,agent,audit,caller,dialect,federation,format,http,identity,metadata,page,policy,registrar,relay,storage,token,verify'
 
 export default defineConfig({
   test: {
@@ -22,7 +22,7 @@ export default defineConfig({
         test: {
           ...bounds,
           name: 'fast',
-          include: ['test/*.test.ts', `test/{${ROOMS},documents}/*.test.ts`],
+          include: ['test/*.test.ts', `test/{${ROOMS},documents,fuzz,soak}/*.test.ts`],
         },
       },
       {
@@ -30,13 +30,26 @@ export default defineConfig({
           ...bounds,
           name: 'whole',
           include: [
-            'test/{flow,cli,simulate,packages,pages,sdk,clients}/**/*.test.ts',
+            'test/{faults,fleet,flow,cli,simulate,packages,pages,sdk,clients,model}/**/*.test.ts',
             'native/*/test/**/*.test.ts',
           ],
         },
       },
       // Networks, containers and firewalls of their own, for minutes: ./dev test-lockdown.
       { test: { ...bounds, name: 'lockdown', include: ['test/lockdown/**/*.test.ts'] } },
+      // The attacks of SECURITY.md's table on the agent as packaged: ./dev test-adversary.
+      {
+        test: {
+          ...bounds,
+          // Some start an agent eight times.
+          testTimeout: 300_000,
+          name: 'adversary',
+          include: ['test/adversary/*.test.ts'],
+          globalSetup: 'test/adversary/shared-agent.ts',
+        },
+      },
+      // The registrar on PostgreSQL, pgbouncer and haproxy: ./dev test-postgresql installs them.
+      { test: { ...bounds, name: 'postgresql', include: ['test/postgresql/*.test.ts'] } },
       // The status page in Chromium: ./dev test-ui installs it.
       { test: { ...bounds, name: 'browser', include: ['test/browser/*.test.ts'] } },
     ],
