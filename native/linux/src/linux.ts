@@ -1,9 +1,10 @@
 /**
- * The few system calls that metabind needs and Node lacks. Everything here is
- * synchronous, takes microseconds at most, and throws LinuxError.
+ * The few system calls that metabind needs and Node lacks, and one function of Node's own OpenSSL. Everything
+ * here is synchronous, takes microseconds at most, and throws LinuxError.
  */
 export { bootTimeMs, monotonicUsec } from './clock.ts'
 export { LinuxError } from './error.ts'
+export { hmacSha256 } from './hmac.ts'
 export { lockFile } from './lock.ts'
 export { notify } from './notify.ts'
 export { originalDestination } from './original-destination.ts'
@@ -17,5 +18,6 @@ export {
 } from './peer.ts'
 export { openPidfd, processAlive } from './pidfd.ts'
 export { disableCoreDumps, exitAtOnce, isDumpable, setNotDumpable } from './process.ts'
-export { knowsTcpSockets, type SocketOwner, type TcpEnds, tcpSocketOwner } from './sockdiag.ts'
+export { knowsTcpSockets, tcpSocketOwner } from './sockdiag.ts'
+export type { SocketOwner, TcpEnds } from './sockdiag-answer.ts'
 export { setReceiveBuffer, setSendBuffer, shutDownReading, unsentBytes } from './socket.ts'

@@ -29,6 +29,15 @@ export type Command = keyof typeof COMMANDS
  */
 export type Fault = number | 'lost before' | 'lost after' | 'unanswered' | (() => Promise<void>)
 
+/**
+ * Whoever stands in between and does as they like with a command: what is returned is answered, and nothing ends
+ * the connection. `ask` has the TPM carry out a command.
+ */
+export type Meddler = (
+  command: Buffer,
+  ask: (command: Buffer) => Promise<Buffer>,
+) => Promise<Buffer | undefined>
+
 /** Somebody between the agent and a real TPM, who lets commands fail. */
 export interface FaultingProxy extends AsyncDisposable {
   readonly tcti: string
@@ -36,6 +45,8 @@ export interface FaultingProxy extends AsyncDisposable {
   fail(command: Command, faults: readonly Fault[]): void
   /** From now on it fails so until `heal`. */
   failForEver(command: Command, fault: Fault): void
+  /** From now on every command goes through these hands, until `heal`. */
+  meddle(meddler: Meddler): void
   heal(): void
   /** How many commands have failed since the last `heal`. */
   readonly failed: () => number
@@ -48,6 +59,7 @@ export async function startFaultingProxy(swtpm: Swtpm): Promise<FaultingProxy> {
   const seen = new Set<number>()
   const failing = new Map<number, () => Fault | undefined>()
   let failed = 0
+  let meddler: Meddler | undefined
   const faultOf = (command: Buffer): Fault | undefined => {
     const code = command.length < 10 ? 0 : command.readUInt32BE(6)
     seen.add(code)
@@ -55,7 +67,9 @@ export async function startFaultingProxy(swtpm: Swtpm): Promise<FaultingProxy> {
     if (fault !== undefined) failed += 1
     return fault
   }
-  const data = createServer((client) => void serve(client, swtpm.socketPath, faultOf))
+  const data = createServer(
+    (client) => void serve(client, swtpm.socketPath, faultOf, () => meddler),
+  )
   const control = createServer((client) => void serve(client, `${swtpm.socketPath}.ctrl`))
   data.listen(path)
   control.listen(`${path}.ctrl`)
@@ -67,8 +81,12 @@ export async function startFaultingProxy(swtpm: Swtpm): Promise<FaultingProxy> {
       failing.set(COMMANDS[command], () => left.shift())
     },
     failForEver: (command, fault) => void failing.set(COMMANDS[command], () => fault),
+    meddle: (hands) => {
+      meddler = hands
+    },
     heal: () => {
       failing.clear()
+      meddler = undefined
       failed = 0
     },
     failed: () => failed,
@@ -86,6 +104,7 @@ async function serve(
   client: Socket,
   to: string,
   faultOf: (command: Buffer) => Fault | undefined = () => undefined,
+  meddlerNow: () => Meddler | undefined = () => undefined,
 ): Promise<void> {
   let tpm: Socket | undefined
   client.on('error', () => undefined)
@@ -99,7 +118,11 @@ async function serve(
         continue
       }
       tpm ??= connected(to, client)
-      const answer = await exchange(tpm, command)
+      const there = tpm
+      const ask = (asked: Buffer) => exchange(there, asked)
+      const meddler = meddlerNow()
+      const answer = await (meddler === undefined ? ask(command) : meddler(command, ask))
+      if (answer === undefined) return
       if (fault === 'lost after') return
       if (fault !== 'unanswered') client.write(answer)
       if (typeof fault === 'function') await fault()

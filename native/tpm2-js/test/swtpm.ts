@@ -13,7 +13,7 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 
 /** Bound of every wait in here. swtpm answers in milliseconds; key generation of swtpm_setup in seconds. */
-const WAIT_MS = 15_000
+const WAIT_MS = 60_000
 
 export interface SwtpmOptions {
   /** State directory to continue with; a new one, removed by stop(), when left out. */
@@ -23,6 +23,8 @@ export interface SwtpmOptions {
    * `ca/issuercert.pem` under `ca/swtpm-localca-rootca-cert.pem` in the state directory.
    */
   readonly setup?: boolean
+  /** Bits of the RSA EK that swtpm_setup makes; 2048 when left out. */
+  readonly rsaBits?: 2048 | 3072
 }
 
 export interface Swtpm {
@@ -48,7 +50,7 @@ export interface Swtpm {
 
 export async function startSwtpm(options: SwtpmOptions = {}): Promise<Swtpm> {
   const dir = options.dir ?? (await mkdtemp('/tmp/swtpm-'))
-  if (options.setup === true) await manufacture(dir)
+  if (options.setup === true) await manufacture(dir, options.rsaBits ?? 2048)
   const socketPath = join(dir, 's')
   const tcti = `swtpm:path=${socketPath}`
   let child = await launch(dir, socketPath)
@@ -132,7 +134,7 @@ function hasExited(child: ChildProcess): boolean {
 }
 
 /** With a certificate authority of its own, as the one of the machine belongs to root. */
-async function manufacture(dir: string): Promise<void> {
+async function manufacture(dir: string, rsaBits: number): Promise<void> {
   const ca = join(dir, 'ca')
   await mkdir(ca, { recursive: true })
   const localca = [
@@ -151,5 +153,6 @@ async function manufacture(dir: string): Promise<void> {
   await writeFile(`${ca}/setup.conf`, `${setup.join('\n')}\n`)
   const flags = ['--tpm2', '--config', `${ca}/setup.conf`, '--tpmstate', dir]
   const make = ['--create-ek-cert', '--create-platform-cert', '--lock-nvram', '--overwrite']
-  await run('swtpm_setup', [...flags, ...make], { timeout: WAIT_MS })
+  const keys = ['--rsa-keysize', String(rsaBits)]
+  await run('swtpm_setup', [...flags, ...make, ...keys], { timeout: WAIT_MS })
 }
