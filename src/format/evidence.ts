@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { EK_KINDS } from './algorithms.ts'
 import { DIALECT_NAMES } from './dialect-name.ts'
 import { base64Bytes, hexBytes } from './json-codec.ts'
+import { LOG_NAMES } from './pcr-event.ts'
 import { parseStrictJson } from './strict-json.ts'
 import { ATTEST_BYTES_MAX } from './tpm-attest.ts'
 import { PCR_MAX } from './tpm-pcr-selection.ts'
@@ -11,15 +13,21 @@ import { SIGNATURE_BYTES_MAX } from './tpm-signature.ts'
 /** The evidence document: what an instance hands to a verifier. docs/evidence.md describes it. */
 
 const EVIDENCE_FORMAT = 'metabind evidence'
-const EVIDENCE_VERSION = 1
+const EVIDENCE_VERSION = 2
 /** Of the whole document, in bytes of JSON. */
-const EVIDENCE_BYTES_MAX = 2 * 1024 * 1024
+export const EVIDENCE_BYTES_MAX = 4 * 1024 * 1024
 export const EVENT_LOG_BYTES_MAX = 1024 * 1024
+export const SYSTEMD_LOG_BYTES_MAX = 256 * 1024
+export const IMA_LOG_BYTES_MAX = 1024 * 1024
+export const CEL_BYTES_MAX = 256 * 1024
 export const CERTIFICATE_BYTES_MAX = 16 * 1024
 export const CERTIFICATES_MAX = 8
 const PKCS7_BYTES_MAX = 16 * 1024
 export const NONCE_BYTES_MIN = 16
 export const NONCE_BYTES_MAX = 64
+export const BIND_BYTES_MAX = 64
+
+/** What an EK is. */
 
 /** The keys whose residence the AK certifies, by the label that goes into what is signed. */
 export const CERTIFIED_KEYS = ['RK', 'BK', 'SK'] as const
@@ -46,10 +54,11 @@ export const evidenceSchema = z.strictObject({
   format: z.literal(EVIDENCE_FORMAT),
   version: z.literal(EVIDENCE_VERSION),
   nonce: hexBytes(NONCE_BYTES_MIN, NONCE_BYTES_MAX),
+  bind: hexBytes(1, BIND_BYTES_MAX).optional(),
   dialect: z.enum(DIALECT_NAMES),
   instanceId: z.string().regex(/^[A-Za-z0-9._-]{1,128}$/),
   ek: z.strictObject({
-    kind: z.enum(['P-256', 'P-384', 'RSA-2048']),
+    kind: z.enum(EK_KINDS),
     public: publicArea,
     /** Leaf first, then what its issuers left in NV, in any order. */
     certificates,
@@ -64,6 +73,15 @@ export const evidenceSchema = z.strictObject({
   }),
   certifications: z.strictObject({ RK: certification, BK: certification, SK: certification }),
   eventLog: base64Bytes(0, EVENT_LOG_BYTES_MAX).optional(),
+  logs: z
+    .strictObject({
+      systemd: base64Bytes(0, SYSTEMD_LOG_BYTES_MAX).optional(),
+      ima: base64Bytes(0, IMA_LOG_BYTES_MAX).optional(),
+      cel: base64Bytes(1, CEL_BYTES_MAX).optional(),
+      /** What the instance has and could not put in. */
+      leftOut: z.array(z.enum(LOG_NAMES)).max(LOG_NAMES.length).optional(),
+    })
+    .optional(),
   identityDocument: z.strictObject({ pkcs7: base64Bytes(1, PKCS7_BYTES_MAX) }).optional(),
 })
 
@@ -82,7 +100,16 @@ export function encodeEvidence(evidence: Evidence): string {
  */
 export function decodeEvidence(bytes: Uint8Array): Evidence {
   if (bytes.length > EVIDENCE_BYTES_MAX) throw new MetabindError('VERIFY_SIZE')
-  const json = parseStrictJson(bytes)
+  return evidenceOfJson(parseStrictJson(bytes))
+}
+
+/**
+ * The same of what was parsed already, as a part of another document.
+ *
+ * @param json from parseStrictJson, of text that was bounded
+ * @throws MetabindError VERIFY_FORMAT, VERIFY_VERSION
+ */
+export function evidenceOfJson(json: unknown): Evidence {
   const head = z.object({ format: z.literal(EVIDENCE_FORMAT), version: z.number() }).safeParse(json)
   if (!head.success) throw new MetabindError('VERIFY_FORMAT', describe(head.error))
   if (head.data.version !== EVIDENCE_VERSION) {
@@ -98,5 +125,14 @@ export function describe(error: z.ZodError): string {
   const [issue] = error.issues
   if (issue === undefined) return ''
   const where = issue.path.map(String).join('.').slice(0, 80)
-  return `${where === '' ? 'document' : where}: ${issue.code.replaceAll('_', ' ')}.`
+  return `${where === '' ? 'document' : where}: ${whatIsWrong(issue)}.`
+}
+
+const PLAIN_NAME = /^[A-Za-z0-9_-]{1,40}$/
+
+function whatIsWrong(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_union') return 'none of what it may be'
+  if (issue.code !== 'unrecognized_keys') return issue.code.replaceAll('_', ' ')
+  const [name = ''] = issue.keys
+  return PLAIN_NAME.test(name) ? `unknown member ${name}` : 'unknown member'
 }

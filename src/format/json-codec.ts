@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /**
- * JSON members that stand for bytes. Both are canonical: a second spelling of the same bytes is
+ * JSON members that stand for bytes. All are canonical: a second spelling of the same bytes is
  * refused, so that two documents that differ say different things. Lengths are checked on the text,
  * before anything is decoded.
  */
@@ -12,6 +12,11 @@ export function base64Bytes(bytesMin: number, bytesMax: number) {
   return bytesCodec(text, 'base64', bytesMin, bytesMax)
 }
 
+/** Bytes as base64url without padding. */
+export function base64urlBytes(bytesMin: number, bytesMax: number) {
+  return bytesCodec(z.string().max(Math.ceil((bytesMax / 3) * 4)), 'base64url', bytesMin, bytesMax)
+}
+
 /** Bytes as lower-case hex. */
 export function hexBytes(bytesMin: number, bytesMax: number) {
   return bytesCodec(z.string().max(bytesMax * 2), 'hex', bytesMin, bytesMax)
@@ -19,7 +24,7 @@ export function hexBytes(bytesMin: number, bytesMax: number) {
 
 function bytesCodec(
   text: z.ZodString,
-  encoding: 'base64' | 'hex',
+  encoding: 'base64' | 'base64url' | 'hex',
   bytesMin: number,
   bytesMax: number,
 ) {

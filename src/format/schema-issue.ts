@@ -17,8 +17,13 @@ export function issueInWords(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'unrecognized_keys':
       return 'unknown key'
-    case 'invalid_type':
-      return `must be ${KINDS[issue.expected] ?? issue.expected}`
+    case 'invalid_type': {
+      const kind = KINDS[issue.expected] ?? issue.expected
+      // Neither TOML nor JSON has a value that is undefined.
+      return issue.message.endsWith('received undefined')
+        ? `is missing: must be ${kind}`
+        : `must be ${kind}`
+    }
     case 'invalid_value':
       return oneOf(issue.values)
     case 'too_small':

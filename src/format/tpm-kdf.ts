@@ -1,5 +1,5 @@
 import { createHash, createHmac } from 'node:crypto'
-import type { TpmHash } from './tpm-algorithms.ts'
+import type { TpmHash } from './algorithms.ts'
 
 /**
  * KDFa (TPM 2.0 Part 1, 11.4.10.2; SP 800-108 in counter mode): block i is

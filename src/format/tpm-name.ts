@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import { hexOf, tpmHash } from './tpm-algorithms.ts'
+import { hexOf, tpmHash } from './algorithms.ts'
 
 /** TPM_RH of the hierarchies (TPM 2.0 Part 2, 7.4). */
 const HIERARCHY = {

@@ -1,5 +1,5 @@
+import { hexOf, type TpmHash, tpmHash } from './algorithms.ts'
 import type { ByteReader } from './byte-reader.ts'
-import { hexOf, type TpmHash, tpmHash } from './tpm-algorithms.ts'
 
 /** A TPM has no more banks than it has hashes; four are known here. */
 const BANKS_MAX = 16

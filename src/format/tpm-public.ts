@@ -1,5 +1,5 @@
+import { ALG, hexOf, tpmHash } from './algorithms.ts'
 import { ByteReader } from './byte-reader.ts'
-import { ALG, hexOf, tpmHash } from './tpm-algorithms.ts'
 
 /** Bounds of TPM 2.0 Part 2: no digest is longer than SHA-512's, no key than RSA-4096. */
 export const PUBLIC_BYTES_MAX = 1024
@@ -155,8 +155,7 @@ function readSymmetric(reader: ByteReader): TpmSymmetric | undefined {
 const SCHEMES_WITHOUT_HASH: ReadonlySet<number> = new Set([ALG.NULL, ALG.RSAES])
 const SCHEMES_WITH_HASH: ReadonlySet<number> = new Set([
   ...[ALG.RSASSA, ALG.RSAPSS, ALG.OAEP, ALG.ECDSA, ALG.ECDH, ALG.SM2, ALG.ECSCHNORR, ALG.ECMQV],
-  // TPM_ALG_MGF1, KDF1_SP800_56A, KDF2, KDF1_SP800_108.
-  ...[0x0007, 0x0020, 0x0021, 0x0022],
+  ...[ALG.MGF1, ALG.KDF1_SP800_56A, ALG.KDF2, ALG.KDF1_SP800_108],
 ])
 
 function readScheme(reader: ByteReader): TpmScheme {

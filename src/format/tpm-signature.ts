@@ -1,5 +1,5 @@
+import { ALG, hexOf } from './algorithms.ts'
 import { ByteReader } from './byte-reader.ts'
-import { ALG, hexOf } from './tpm-algorithms.ts'
 import { COORDINATE_BYTES_MAX, RSA_BYTES_MAX } from './tpm-public.ts'
 
 export const SIGNATURE_BYTES_MAX = 1024

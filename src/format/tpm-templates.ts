@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { EkKind } from './algorithms.ts'
 import type { CertifiedKey } from './evidence.ts'
 
 /**
@@ -26,7 +27,7 @@ const POLICY_B_SHA384 =
 
 /** A kind of endorsement key, with its NV indices (EK credential profile 2.5, 2.2). */
 export interface EkTemplate {
-  readonly kind: 'P-256' | 'P-384' | 'RSA-2048'
+  readonly kind: EkKind
   readonly certificateIndex: number
   /** Where a template stands that replaces this one. */
   readonly templateIndex: number
@@ -35,7 +36,10 @@ export interface EkTemplate {
   readonly publicArea: Buffer
 }
 
-/** The default EK templates in order of preference: elliptic curves first, RSA if there is no other. */
+/**
+ * The default EK templates in order of preference: elliptic curves first, RSA if there is no other. What was
+ * added later stands last, or the EK of an instance would change with the agent's version.
+ */
 export const EK_TEMPLATES: readonly EkTemplate[] = [
   {
     kind: 'P-256',
@@ -75,7 +79,23 @@ export const EK_TEMPLATES: readonly EkTemplate[] = [
       `0100 ${'00'.repeat(256)}`,
     ),
   },
+  {
+    kind: 'RSA-3072',
+    certificateIndex: 0x01c0001c,
+    templateIndex: 0x01c0001d,
+    // Template H-6.
+    publicArea: bytes(
+      '0001 000c 000300f2 0030',
+      POLICY_B_SHA384,
+      '0006 0100 0043 0010 0c00 00000000 0000',
+    ),
+  },
 ]
+
+/** Whether an EK is of the high range: it has userWithAuth set, and takes its empty password. */
+export function isHighRange(kind: EkKind): boolean {
+  return kind === 'P-384' || kind === 'RSA-3072'
+}
 
 /** Attestation key: restricted, so that it signs only what the TPM itself says. */
 export const AK_TEMPLATE = signingKey(OWN | RESTRICTED | SIGN, 'metabind ak v1')
