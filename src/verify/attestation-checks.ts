@@ -1,6 +1,9 @@
-import { MetabindError } from '../errors.ts'
 import type { CertifiedKey } from '../format/evidence.ts'
-import { certifyQualifyingData, quoteQualifyingData } from '../format/evidence-nonce.ts'
+import {
+  certifyQualifyingData,
+  type Qualifier,
+  quoteQualifyingData,
+} from '../format/evidence-nonce.ts'
 import { qualifiedNameOf } from '../format/tpm-name.ts'
 import { PRIMARIES } from '../format/tpm-templates.ts'
 import {
@@ -15,7 +18,7 @@ import {
 import { type Check, refuseUnless } from './check.ts'
 import { requireTemplate } from './key-template.ts'
 import { requirePcrDigest, requireSelection } from './pcr-quote.ts'
-import type { CertifiedSubject, Subject } from './subject.ts'
+import { certifiedIn, type Subject } from './subject.ts'
 import type { VerifyCode } from './verify-error.ts'
 
 /** The checks that every attestation takes first, in this order (reference: Part 1, 31). */
@@ -23,7 +26,7 @@ function attestationChecks(
   of: string,
   type: 'quote' | 'certify',
   attestationIn: (subject: Subject) => Attestation,
-  extraData: (nonce: Buffer) => Buffer,
+  extraData: (qualifier: Qualifier) => Buffer,
 ): Check[] {
   const check = (
     what: string,
@@ -43,8 +46,8 @@ function attestationChecks(
     ),
     check('magic', 'VERIFY_MAGIC', (it) => requireMagic(it)),
     check('type', 'VERIFY_TYPE', (it) => void requireType(it, type)),
-    check('nonce', 'VERIFY_EXTRA_DATA', (it, { demands }) =>
-      requireExtraData(it, extraData(demands.nonce)),
+    check('nonce', 'VERIFY_EXTRA_DATA', (it, { qualifier }) =>
+      requireExtraData(it, extraData(qualifier)),
     ),
     check('signer', 'VERIFY_SIGNER', (it, subject) => requireSigner(it, subject.akQualifiedName)),
   ]
@@ -87,7 +90,7 @@ export function certificationChecks(label: CertifiedKey): readonly Check[] {
       of,
       'certify',
       (subject) => certifiedIn(subject, label).attestation,
-      (nonce) => certifyQualifyingData(label, nonce),
+      (qualifier) => certifyQualifyingData(label, qualifier),
     ),
     { name: `${of}: name`, codes: ['VERIFY_NAME'], run: (subject) => checkName(subject, label) },
     {
@@ -111,10 +114,4 @@ function checkHierarchy(subject: Subject, label: CertifiedKey): void {
   const isIn = qualifiedName.equals(qualifiedNameOf(wanted, key.name))
   const isSaid = subject.evidence.certifications[label].hierarchy === wanted
   refuseUnless(isIn && isSaid, 'VERIFY_HIERARCHY')
-}
-
-function certifiedIn(subject: Subject, label: CertifiedKey): CertifiedSubject {
-  const found = subject.certified.find((certified) => certified.label === label)
-  if (found === undefined) throw new MetabindError('VERIFY_FORMAT', `no ${label}.`)
-  return found
 }

@@ -1,6 +1,6 @@
 import { constants, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import { ALG, hexOf, isStrongHash, tpmCurve, tpmHash } from '../format/tpm-algorithms.ts'
+import { ALG, hexOf, isStrongHash, tpmCurve, tpmHash } from '../format/algorithms.ts'
 import { parseAttest, TPM_GENERATED, type TpmAttest, unwrapAttest } from '../format/tpm-attest.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
 import { parseSignature, type TpmSignature } from '../format/tpm-signature.ts'

@@ -1,19 +1,22 @@
 import { MetabindError } from '../errors.ts'
+import { groupedBy } from '../format/grouped.ts'
 import type { Certificate } from './certificate.ts'
 import { basicConstraints, hasKeyUsage, KEY_USAGE } from './certificate-extensions.ts'
 import { requireIssuerSignature, requireStrongSignature } from './certificate-signature.ts'
 import { EXTENSION } from './extension-oids.ts'
+import { requirePermittedNames } from './name-constraints.ts'
+import { linksOf } from './path-links.ts'
+import { NO_CRLS, type Revocation, requireNotRevoked } from './revocation.ts'
 import { timeMsOf } from './time.ts'
 import type { VerifyCode } from './verify-error.ts'
 
 /**
  * Path validation of RFC 5280 6.1 for the short chains of TPM keys: small, strict, offline. What it
- * does not know it refuses: name constraints, policy constraints, every other critical extension.
- * Revocation is not looked at.
+ * does not know it refuses: policy constraints, every other critical extension.
  */
 
 /** Leaf, five authorities between, anchor: the longest that makers of TPMs have. */
-const PATH_MAX = 7
+export const PATH_MAX = 7
 // Names may match in many ways if somebody wants them to; genuine chains have one path.
 const PATHS_MAX = 16
 // Certificates looked at as issuers, on paths that lead nowhere as well: seven of one name would be
@@ -31,18 +34,13 @@ export interface Anchors {
 export type CertificatesBySubject = ReadonlyMap<string, readonly Certificate[]>
 
 export function bySubject(certificates: readonly Certificate[]): CertificatesBySubject {
-  const found = new Map<string, Certificate[]>()
-  for (const certificate of certificates) {
-    const { comparableSubject: subject } = certificate
-    found.set(subject, [...(found.get(subject) ?? []), certificate])
-  }
-  return found
+  return groupedBy(certificates, ({ comparableSubject }) => comparableSubject)
 }
 
 /** One rule that every path must keep, leaf first and anchor last. */
 interface PathRule {
   readonly code: VerifyCode
-  readonly check: (path: readonly Certificate[], nowMs: number) => void
+  readonly check: (path: readonly Certificate[], nowMs: number, revocation: Revocation) => void
 }
 
 /** In this order. The cheap and bounding ones come before a signature is computed. */
@@ -54,6 +52,11 @@ const RULES: readonly PathRule[] = [
   { code: 'VERIFY_CERTIFICATE_PATH_LENGTH', check: requirePathLengths },
   { code: 'VERIFY_CERTIFICATE_KEY_USAGE', check: requireCertSign },
   { code: 'VERIFY_CERTIFICATE_EXTENSION', check: requireKnownExtensions },
+  { code: 'VERIFY_CERTIFICATE_NAMES', check: requirePermittedNames },
+  {
+    code: 'VERIFY_CERTIFICATE_REVOKED',
+    check: (path, nowMs, revocation) => requireNotRevoked(path, revocation, nowMs),
+  },
 ]
 
 /** Every code that validatePath refuses with, in order. */
@@ -61,6 +64,7 @@ export const PATH_CODES: readonly VerifyCode[] = [
   'VERIFY_CERTIFICATE',
   'VERIFY_CERTIFICATE_ISSUER',
   ...RULES.map(({ code }) => code),
+  'VERIFY_CERTIFICATE_CRL',
 ]
 
 /**
@@ -75,6 +79,7 @@ export function validatePath(
   presented: readonly Certificate[],
   anchors: Anchors,
   now: Date,
+  revocation: Revocation = NO_CRLS,
 ): readonly Certificate[] {
   const nowMs = timeMsOf(now)
   let failure: unknown
@@ -82,7 +87,7 @@ export function validatePath(
   const search = { anchors, presented: bySubject(presented), stepsLeft: STEPS_MAX }
   for (const path of namedPaths([leaf], search)) {
     try {
-      for (const rule of RULES) rule.check(path, nowMs)
+      for (const rule of RULES) rule.check(path, nowMs, revocation)
       return path
     } catch (error) {
       failure ??= error
@@ -127,7 +132,7 @@ function namedIssuers({ comparableIssuer }: Certificate, { anchors, presented }:
 }
 
 /** Whether nothing says that the issuer has another key than the one that is named. */
-function isOfKey({ subjectKeyId }: Certificate, keyId: Buffer | undefined): boolean {
+export function isOfKey({ subjectKeyId }: Certificate, keyId: Buffer | undefined): boolean {
   return keyId === undefined || subjectKeyId === undefined || keyId.equals(subjectKeyId)
 }
 
@@ -135,10 +140,7 @@ function forLinks(
   path: readonly Certificate[],
   check: (certificate: Certificate, issuer: Certificate) => void,
 ): void {
-  for (const [at, issuer] of path.slice(1).entries()) {
-    const certificate = path[at]
-    if (certificate !== undefined) check(certificate, issuer)
-  }
+  for (const [certificate, issuer] of linksOf(path)) check(certificate, issuer)
 }
 
 /** RFC 5280 6.1.3 (a)(2). The anchor's own validity counts too. */
@@ -185,17 +187,15 @@ const KNOWN: ReadonlySet<string> = new Set([
   EXTENSION.keyUsage,
   EXTENSION.extKeyUsage,
   EXTENSION.subjectAltName,
+  EXTENSION.nameConstraints,
   EXTENSION.certificatePolicies,
 ])
 
-/** RFC 5280 6.1.4 (o), 6.1.5 (f). Name constraints are refused even if not critical: they are not applied. */
+/** RFC 5280 6.1.4 (o), 6.1.5 (f). */
 function requireKnownExtensions(path: readonly Certificate[]): void {
   for (const { extensions } of path) {
     for (const [oid, { critical }] of extensions) {
-      const isUnknown = critical && !KNOWN.has(oid)
-      if (isUnknown || oid === EXTENSION.nameConstraints) {
-        refuse('VERIFY_CERTIFICATE_EXTENSION', `Found: ${oid}.`)
-      }
+      if (critical && !KNOWN.has(oid)) refuse('VERIFY_CERTIFICATE_EXTENSION', `Found: ${oid}.`)
     }
   }
 }

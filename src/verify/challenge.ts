@@ -1,8 +1,9 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Answer, type Challenge, type KeptSecret, SECRET_BYTES } from '../format/activation.ts'
 import { makeCredential } from './make-credential.ts'
-import type { FinishedActivation } from './subject.ts'
+import type { FinishedActivation, Subject } from './subject.ts'
 import { timeMsOf } from './time.ts'
+import { describeVerified, type Verified } from './verified.ts'
 import { type VerifyOptions, verifiedSubject } from './verify.ts'
 import { VerifyError } from './verify-error.ts'
 
@@ -15,6 +16,11 @@ import { VerifyError } from './verify-error.ts'
 /** A challenge that nobody answered in this time is over. */
 export const CHALLENGE_LIFE_MS = 3_600_000
 
+interface MadeChallenge {
+  readonly challenge: Challenge
+  readonly kept: KeptSecret
+}
+
 /**
  * Verifies evidence and makes a challenge for its keys. Every check of the evidence comes first, so
  * that no credential is made for a key of other attributes, and the secret and id are new each time.
@@ -22,18 +28,23 @@ export const CHALLENGE_LIFE_MS = 3_600_000
  * @returns the challenge for the instance, and the secret, which stays here
  * @throws VerifyError, RangeError as verifyEvidence does
  */
-export function makeChallenge(
-  evidence: Uint8Array,
-  options: VerifyOptions,
-): { readonly challenge: Challenge; readonly kept: KeptSecret } {
-  // The activation that evidence lacks, and that the caller may demand, is what this challenge is for.
-  const asked = {
-    ...options,
-    demandActivation: false,
-    activation: undefined,
-    allowProvisional: true,
-  }
-  const { ek, ak } = verifiedSubject(evidence, asked)
+export function makeChallenge(evidence: Uint8Array, options: VerifyOptions): MadeChallenge {
+  const digest = createHash('sha256').update(evidence).digest()
+  return challengeOf(verifiedSubject(evidence, unanswered(options)), digest)
+}
+
+/** The activation that evidence lacks, and that the caller may demand, is what a challenge is for. */
+export function unanswered(options: VerifyOptions): VerifyOptions {
+  return { ...options, demandActivation: false, activation: undefined, allowProvisional: true }
+}
+
+/**
+ * The same for evidence that was verified already.
+ *
+ * @param subject what every check has passed
+ * @param digest SHA-256 of the document
+ */
+export function challengeOf({ ek, ak, demands }: Subject, digest: Buffer): MadeChallenge {
   const secret = randomBytes(SECRET_BYTES)
   const id = randomBytes(16)
   const names = { ekName: ek.name, akName: ak.name }
@@ -45,11 +56,17 @@ export function makeChallenge(
       version: 1,
       id,
       ...names,
-      evidence: createHash('sha256').update(evidence).digest(),
+      evidence: digest,
       secret,
-      expiresAtMs: timeMsOf(options.now) + CHALLENGE_LIFE_MS,
+      expiresAtMs: demands.now.getTime() + CHALLENGE_LIFE_MS,
     },
   }
+}
+
+/** What evidence proves once the challenge that was made for it is answered. */
+export function provenOnceAnswered(subject: Subject): Verified {
+  const activation = { ekName: subject.ek.name, akName: subject.ak.name }
+  return describeVerified({ ...subject, demands: { ...subject.demands, activation } })
 }
 
 /**

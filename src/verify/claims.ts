@@ -1,5 +1,6 @@
 import type { Anchor } from './endorsement.ts'
-import { coversFirmware } from './firmware-log.ts'
+import { coversFirmware, coversQuote } from './replayed-logs.ts'
+import { isCoveredByCrls } from './revocation.ts'
 import type { Subject } from './subject.ts'
 
 /** What evidence can prove. Each is either proven or not; the verifier says which. */
@@ -7,6 +8,11 @@ export const CLAIMS = {
   'ek-genuine': {
     proven: 'The endorsement key belongs to a genuine TPM: its certificate or a pin says so.',
     notProven: 'Nothing says that the endorsement key belongs to a genuine TPM.',
+  },
+  'not-revoked': {
+    proven: 'No certificate but the anchor is on the current revocation list of its issuer.',
+    notProven:
+      'Whether a certificate was revoked was not looked up: no current list is given for each issuer.',
   },
   'ak-in-tpm': {
     proven: 'The attestation key is in that TPM: it was activated, or has a certificate.',
@@ -23,7 +29,7 @@ export const CLAIMS = {
     notProven: 'The endorsement certificate does not name the instance.',
   },
   'pcr-policy': {
-    proven: 'The PCRs have values that the policy allows.',
+    proven: 'What was measured into the PCRs is what the policy allows.',
     notProven: 'No policy was given: any PCR values were accepted.',
   },
   'event-log': {
@@ -31,9 +37,20 @@ export const CLAIMS = {
     notProven:
       'No event log leads to quoted PCRs 0 to 7: what their values stand for is not shown.',
   },
-  clock: {
-    proven: 'The counters of the TPM went on from the last record.',
-    notProven: 'No record of this AK was given: a rolled back or cloned TPM would not be noticed.',
+  'all-replayed': {
+    proven: 'Logs lead to the values of all quoted PCRs.',
+    notProven: 'Not all quoted PCRs are explained by logs: `replayed` says which ones are.',
+  },
+  bound: {
+    proven: 'The bytes that you named were under every signature of the TPM.',
+    notProven:
+      'No bytes were demanded to be bound: who handed over the evidence may have had it of another machine.',
+  },
+  continuity: {
+    proven:
+      'It went on from the record of its last evidence: same keys, counters and certificate no older.',
+    notProven:
+      'No record of earlier evidence was given: a cloned or rolled back machine would not be noticed.',
   },
 } as const satisfies Record<string, { proven: string; notProven: string }>
 
@@ -45,16 +62,21 @@ export function provenClaims(
   anchor: Anchor,
   ekNamesInstance: boolean,
 ): ReadonlySet<Claim> {
-  const { evidence, ak, demands, shownPcrs } = subject
-  const { eventLog } = evidence
+  const { evidence, demands } = subject
+  const replayed = subject.replayedLogs()
   const proven: Record<Claim, boolean> = {
     'ek-genuine': anchor.kind !== 'ak-certificate',
+    'not-revoked':
+      anchor.kind !== 'ek-pin' &&
+      isCoveredByCrls(anchor.path, demands.trust.crls, demands.now.getTime()),
     'ak-in-tpm': isAkInTpm(subject, anchor),
     'instance-from-cloud': evidence.identityDocument !== undefined,
     'instance-from-ek': ekNamesInstance,
     'pcr-policy': demands.pcrPolicy !== undefined,
-    'event-log': eventLog !== undefined && coversFirmware(eventLog, shownPcrs),
-    clock: demands.lastClock?.akName === ak.name.toString('hex'),
+    'event-log': coversFirmware(replayed),
+    'all-replayed': coversQuote(replayed),
+    bound: demands.bind !== undefined,
+    continuity: demands.last !== undefined,
   }
   return new Set(claimNames().filter((claim) => proven[claim]))
 }

@@ -6,17 +6,23 @@ import { MetabindError } from '../errors.ts'
  * linear time, so that what was signed has one reading only.
  */
 
-/** One element: its tag byte, all of its bytes, and the elements in it if it is constructed. */
-export interface DerNode {
+/** One element: its tag byte, all of its bytes, and what is in it. */
+export interface DerElement {
   readonly tag: number
   readonly bytes: Buffer
   readonly content: Buffer
+}
+
+/** The same with the elements in it, if it is constructed. */
+export interface DerNode extends DerElement {
   readonly children: readonly DerNode[]
 }
 
 const DEPTH_MAX = 16
 const CONSTRUCTED = 0x20
 const HIGH_TAG = 0x1f
+const BOOLEAN = 0x01
+const BIT_STRING = 0x03
 
 /**
  * Takes apart exactly one DER element.
@@ -25,32 +31,51 @@ const HIGH_TAG = 0x1f
  */
 export function parseDer(bytes: Uint8Array): DerNode {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const node = readNode(buffer, 0)
+  const node = nodeOf(readElement(buffer), 0)
   if (node.bytes.length !== buffer.length) malformed('bytes follow the end')
   return node
 }
 
-function readNode(buffer: Buffer, depth: number): DerNode {
+/**
+ * The elements that stand in the content of another one, and nothing of what is in them: for what has a
+ * hundred thousand.
+ *
+ * @throws MetabindError VERIFY_CERTIFICATE
+ */
+export function* derElements(content: Buffer): Generator<DerElement> {
+  for (let rest = content; rest.length > 0; ) {
+    const element = readElement(rest)
+    yield element
+    rest = rest.subarray(element.bytes.length)
+  }
+}
+
+function nodeOf(element: DerElement, depth: number): DerNode {
   if (depth > DEPTH_MAX) malformed(`nested deeper than ${DEPTH_MAX}`)
+  const isConstructed = (element.tag & CONSTRUCTED) !== 0
+  const inside = isConstructed ? derElements(element.content) : []
+  return { ...element, children: Array.from(inside, (child) => nodeOf(child, depth + 1)) }
+}
+
+function readElement(buffer: Buffer): DerElement {
   if (buffer.length < 2) malformed('truncated')
   const tag = buffer.readUInt8(0)
   if ((tag & HIGH_TAG) === HIGH_TAG) malformed('a tag of several bytes')
   const { start, end } = readLength(buffer)
   if (end > buffer.length) malformed('truncated')
   const content = buffer.subarray(start, end)
-  const children = (tag & CONSTRUCTED) === 0 ? [] : readChildren(content, depth + 1)
-  return { tag, bytes: buffer.subarray(0, end), content, children }
+  // X.690, 8.2.1. Of another length it is true for one reader and nothing for another.
+  if (tag === BOOLEAN && content.length !== 1) malformed('a BOOLEAN of no single byte')
+  if (tag === BIT_STRING) requireUnusedBits(content)
+  return { tag, bytes: buffer.subarray(0, end), content }
 }
 
-function readChildren(content: Buffer, depth: number): DerNode[] {
-  const children: DerNode[] = []
-  let rest = content
-  while (rest.length > 0) {
-    const child = readNode(rest, depth)
-    children.push(child)
-    rest = rest.subarray(child.bytes.length)
-  }
-  return children
+/** X.690, 8.6.2 and 11.2.1. A bit that is set beyond the last one is set for one reader and not for another. */
+function requireUnusedBits(content: Buffer): void {
+  const [unused = 8] = content
+  const last = content.length > 1 ? (content.at(-1) ?? 0) : 0
+  const isRight = unused <= (content.length > 1 ? 7 : 0) && (last & ((1 << unused) - 1)) === 0
+  if (!isRight) malformed('a BIT STRING with other unused bits than zeros')
 }
 
 function readLength(buffer: Buffer): { start: number; end: number } {

@@ -28,8 +28,8 @@ export const DOCUMENT_CHECKS: readonly Check[] = [
   {
     name: 'identity document: audience',
     codes: ['VERIFY_DOCUMENT', 'VERIFY_DOCUMENT_AUDIENCE'],
-    run: withDocument((document, { demands }) => {
-      const wanted = identityDocumentAudience(demands.nonce)
+    run: withDocument((document, { qualifier }) => {
+      const wanted = identityDocumentAudience(qualifier)
       refuseUnless(readDocument(document).audience === wanted, 'VERIFY_DOCUMENT_AUDIENCE')
     }),
   },
@@ -47,7 +47,18 @@ function withDocument(
   check: (document: SignedDocument, subject: Subject) => void,
 ): (subject: Subject) => void {
   return (subject) => {
-    const document = subject.evidence.identityDocument
-    if (document !== undefined) check(parseSignedDocument(document.pkcs7), subject)
+    const document = documentIn(subject)
+    if (document !== undefined) check(document, subject)
   }
 }
+
+/** Three checks ask for it. @throws MetabindError VERIFY_DOCUMENT */
+function documentIn(subject: Subject): SignedDocument | undefined {
+  const { identityDocument } = subject.evidence
+  if (identityDocument === undefined) return undefined
+  const parsed = documents.get(subject) ?? parseSignedDocument(identityDocument.pkcs7)
+  documents.set(subject, parsed)
+  return parsed
+}
+
+const documents = new WeakMap<Subject, SignedDocument>()

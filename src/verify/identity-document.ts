@@ -3,6 +3,7 @@ import { OctetString } from 'asn1js'
 import { ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { KEY_OIDS, SHA1, SHA1_OID } from '../format/algorithms.ts'
 import type { Certificate } from './certificate.ts'
 import { parseDer } from './der.ts'
 
@@ -16,8 +17,6 @@ import { parseDer } from './der.ts'
 const OID = {
   data: '1.2.840.113549.1.7.1',
   signedData: '1.2.840.113549.1.7.2',
-  sha1: '1.3.14.3.2.26',
-  rsaEncryption: '1.2.840.113549.1.1.1',
 } as const
 
 /** Members that are used; the vendor has more, and may add some. */
@@ -50,8 +49,8 @@ export function parseSignedDocument(pkcs7: Uint8Array): SignedDocument {
   if (signedData.certificates?.length || signedData.crls?.length) malformed('certificates')
   if (eContentType !== OID.data || eContent === undefined) malformed('no content')
   const digests = [...signedData.digestAlgorithms, signer.digestAlgorithm]
-  if (digests.some(({ algorithmId }) => algorithmId !== OID.sha1)) malformed('not SHA-1')
-  if (signer.signatureAlgorithm.algorithmId !== OID.rsaEncryption) malformed('not RSA')
+  if (digests.some(({ algorithmId }) => algorithmId !== SHA1_OID)) malformed('not SHA-1')
+  if (signer.signatureAlgorithm.algorithmId !== KEY_OIDS.rsa) malformed('not RSA')
   return { content: octets(eContent), signature: octets(signer.signature), signer }
 }
 
@@ -83,7 +82,7 @@ export function requireDocumentSignature(
     sid instanceof IssuerAndSerialNumber &&
     Buffer.from(sid.issuer.toSchema().toBER()).equals(pinned.issuer) &&
     Buffer.from(sid.serialNumber.valueBlock.valueHexView).toString('hex') === pinned.serialNumber
-  if (!isNamed || !verify('RSA-SHA1', document.content, key, document.signature)) {
+  if (!isNamed || !verify(SHA1, document.content, key, document.signature)) {
     throw new MetabindError('VERIFY_DOCUMENT_SIGNATURE')
   }
 }

@@ -1,12 +1,13 @@
-import { createPublicKey, verify } from 'node:crypto'
+import { createPublicKey } from 'node:crypto'
 import { z } from 'zod'
+import { ES256 } from '../format/algorithms.ts'
 import {
   IDENTITY_TOKEN_CHARACTERS_MAX,
   IDENTITY_TOKEN_SECONDS_MAX,
   type IdentityClaims,
   identityClaimsSchema,
 } from '../format/identity-token.ts'
-import { parseStrictJson } from '../format/strict-json.ts'
+import { type CompactJws, isEs256By, parseCompactJws } from './compact-jws.ts'
 import { timeMsOf } from './time.ts'
 import type { PublicJwk } from './tpm-key.ts'
 import { type VerifyCode, VerifyError } from './verify-error.ts'
@@ -27,7 +28,7 @@ export interface ExpectedToken {
 
 /** Other members are refused: `jwk`, `jku` or `crit` would let the token choose how it is checked. */
 const headerSchema = z.strictObject({
-  alg: z.literal('ES256'),
+  alg: z.literal(ES256.name),
   typ: z.literal('JWT').optional(),
   kid: z.string().optional(),
 })
@@ -41,27 +42,20 @@ const headerSchema = z.strictObject({
  */
 export function verifyIdentityToken(token: string, expected: ExpectedToken): IdentityClaims {
   const nowSeconds = timeMsOf(expected.now) / 1000
-  if (token.length > IDENTITY_TOKEN_CHARACTERS_MAX) refuse('VERIFY_TOKEN', 'too long')
-  const parts = token.split('.')
-  const [header = '', payload = '', signature = ''] = parts
-  if (parts.length !== 3) refuse('VERIFY_TOKEN', 'not three parts')
-  if (!headerSchema.safeParse(jsonOf(header)).success) refuse('VERIFY_TOKEN', 'another header')
-  requireSignature(`${header}.${payload}`, decode(signature), expected.sk)
-  const claims = identityClaimsSchema.safeParse(jsonOf(payload))
-  if (!claims.success) refuse('VERIFY_TOKEN', 'claims are missing')
+  if (token.length > IDENTITY_TOKEN_CHARACTERS_MAX) malformed('too long')
+  const signed = parseCompactJws(token, malformed)
+  if (!headerSchema.safeParse(signed.header).success) malformed('another header')
+  requireSignature(signed, expected.sk)
+  const claims = identityClaimsSchema.safeParse(signed.payload())
+  if (!claims.success) return malformed('claims are missing')
   requireClaims(claims.data, expected)
   requireTime(claims.data, nowSeconds)
   return claims.data
 }
 
-function requireSignature(input: string, signature: Buffer, sk: PublicJwk): void {
+function requireSignature(signed: CompactJws, sk: PublicJwk): void {
   const key = createPublicKey({ key: sk, format: 'jwk' })
-  const isP256 = key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
-  const isGood =
-    isP256 &&
-    signature.length === 64 &&
-    verify('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }, signature)
-  if (!isGood) throw new VerifyError('VERIFY_TOKEN_SIGNATURE', 'identity token')
+  if (!isEs256By(key, signed)) throw new VerifyError('VERIFY_TOKEN_SIGNATURE', 'identity token')
 }
 
 function requireClaims(claims: IdentityClaims, expected: ExpectedToken): void {
@@ -80,20 +74,8 @@ function requireTime(claims: IdentityClaims, nowSeconds: number): void {
   }
 }
 
-function jsonOf(part: string): unknown {
-  try {
-    return parseStrictJson(decode(part))
-  } catch (error) {
-    if (error instanceof VerifyError) throw error
-    return refuse('VERIFY_TOKEN', 'not JSON of one reading')
-  }
-}
-
-/** Canonical base64url: a second spelling of one token is refused. */
-function decode(part: string): Buffer {
-  const bytes = Buffer.from(part, 'base64url')
-  if (bytes.toString('base64url') !== part) refuse('VERIFY_TOKEN', 'not base64url')
-  return bytes
+function malformed(why: string): never {
+  return refuse('VERIFY_TOKEN', why)
 }
 
 function refuse(code: VerifyCode, why: string): never {

@@ -88,6 +88,17 @@ function requireTpmName(certificate: Certificate): void {
   }
 }
 
+/**
+ * Manufacturer, model and version of the TPM, as an EK certificate names it: OIDs and texts, in this order.
+ *
+ * @returns undefined if the certificate has no such name
+ */
+export function tpmAttributes(certificate: Certificate): NameAttributes | undefined {
+  const [name = []] = directoryNames(certificate) ?? []
+  const found = TPM_ATTRIBUTES.flatMap((oid) => name.filter(([type]) => type === oid))
+  return found.length === TPM_ATTRIBUTES.length ? found : undefined
+}
+
 /** The first common name of the subject: on Alibaba Cloud, the instance id. */
 export function commonName(certificate: Certificate): string | undefined {
   const attributes: NameAttributes = subjectAttributes(certificate)

@@ -2,10 +2,11 @@ import { MetabindError } from '../errors.ts'
 import { EK_TEMPLATES, PRIMARIES } from '../format/tpm-templates.ts'
 import { PATH_CODES } from './chain.ts'
 import { type Check, refuseUnless } from './check.ts'
-import { findAnchor } from './endorsement.ts'
+import { findAnchor, isAkCertified } from './endorsement.ts'
 import { commonName } from './key-certificate.ts'
-import { requireTemplate } from './key-template.ts'
+import { isMadeFrom, requireTemplate } from './key-template.ts'
 import type { Subject } from './subject.ts'
+import { requireVouchedAk } from './vouched-ak.ts'
 
 /** What looks like an instance id of Alibaba Cloud. */
 const INSTANCE_ID = /^i-[a-z0-9]{8,}$/
@@ -27,7 +28,7 @@ export const KEY_CHECKS: readonly Check[] = [
   {
     name: 'AK public area',
     codes: ['VERIFY_AK_PUBLIC'],
-    run: ({ ak }) => requireTemplate(ak.public, PRIMARIES.AK.template, 'VERIFY_AK_PUBLIC'),
+    run: checkAkPublic,
   },
   { name: 'activation', codes: ['VERIFY_ACTIVATION'], run: checkActivation },
 ]
@@ -36,6 +37,14 @@ function checkEkPublic({ evidence, ek }: Subject): void {
   const template = EK_TEMPLATES.find(({ kind }) => kind === evidence.ek.kind)
   if (template === undefined) throw new MetabindError('VERIFY_EK_PUBLIC')
   requireTemplate(ek.public, template.publicArea, 'VERIFY_EK_PUBLIC')
+}
+
+/** An AK of another kind than the agent's is accepted if a certificate for such keys is of this very one. */
+function checkAkPublic(subject: Subject): void {
+  const key = subject.ak.public
+  if (isMadeFrom(key, PRIMARIES.AK.template)) return
+  if (isAkCertified(subject)) requireVouchedAk(key)
+  else requireTemplate(key, PRIMARIES.AK.template, 'VERIFY_AK_PUBLIC')
 }
 
 /**

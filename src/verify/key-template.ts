@@ -1,5 +1,5 @@
 import { type ErrorCode, MetabindError } from '../errors.ts'
-import { hexOf } from '../format/tpm-algorithms.ts'
+import { hexOf } from '../format/algorithms.ts'
 import { ATTRIBUTE, parsePublic, type TpmPublic } from '../format/tpm-public.ts'
 
 /**
@@ -12,9 +12,13 @@ import { ATTRIBUTE, parsePublic, type TpmPublic } from '../format/tpm-public.ts'
  * @throws MetabindError `code`
  */
 export function requireTemplate(key: TpmPublic, template: Uint8Array, code: ErrorCode): void {
-  const wanted = parsePublic(template)
-  const isMade = beforeUnique(key).equals(beforeUnique(wanted)) && hasFullUnique(key)
-  if (!isMade) throw new MetabindError(code, differenceOf(key, wanted))
+  if (!isMadeFrom(key, template)) {
+    throw new MetabindError(code, differenceOf(key, parsePublic(template)))
+  }
+}
+
+export function isMadeFrom(key: TpmPublic, template: Uint8Array): boolean {
+  return beforeUnique(key).equals(beforeUnique(parsePublic(template))) && hasFullUnique(key)
 }
 
 function beforeUnique(key: TpmPublic): Buffer {
@@ -22,7 +26,7 @@ function beforeUnique(key: TpmPublic): Buffer {
 }
 
 /** A template itself, or an empty key, is no key. */
-function hasFullUnique(key: TpmPublic): boolean {
+export function hasFullUnique(key: TpmPublic): boolean {
   if (key.type === 'rsa') return key.modulus.length * 8 === key.keyBits
   if (key.type === 'ecc') return key.x.length > 0 && key.y.length > 0
   return key.unique.length > 0

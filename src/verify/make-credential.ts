@@ -7,8 +7,8 @@ import {
   randomBytes,
 } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
+import { ALG, type TpmHash, tpmCurve, tpmHash } from '../format/algorithms.ts'
 import { sized } from '../format/byte-reader.ts'
-import { ALG, type TpmHash, tpmCurve, tpmHash } from '../format/tpm-algorithms.ts'
 import { kdfa, kdfe } from '../format/tpm-kdf.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
 import { keyObjectOf, leftPad } from './tpm-key.ts'
@@ -28,7 +28,7 @@ interface Seed {
 /**
  * Encrypts a secret so that only the TPM with this EK can open it, and only if it holds an object
  * of this Name. The Name must have been computed from a public area that was checked: otherwise it
- * proves nothing about the key. Hash and cipher are the EK's (P-384 EKs have SHA-384 and AES-256),
+ * proves nothing about the key. Hash and cipher are the EK's (P-384 and RSA-3072 EKs have SHA-384 and AES-256),
  * not the object's.
  *
  * @throws MetabindError VERIFY_STRUCTURE if the EK cannot be encrypted to

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
+import { HASHES, hashBytes, SHA1, type TpmHash, tpmHash } from '../format/algorithms.ts'
 import type { Evidence } from '../format/evidence.ts'
-import { hashAlgorithm, type TpmHash, tpmHash } from '../format/tpm-algorithms.ts'
 import type { TpmPcrSelection } from '../format/tpm-pcr-selection.ts'
 
 /** PCR values by bank and number. */
@@ -10,7 +10,7 @@ export type PcrValues = ReadonlyMap<TpmHash['name'], ReadonlyMap<number, Buffer>
 /** The values that the evidence shows. They mean nothing until requirePcrDigest held. */
 export function pcrValuesOf(pcrs: Evidence['pcrs']): PcrValues {
   const banks = new Map<TpmHash['name'], ReadonlyMap<number, Buffer>>()
-  for (const name of ['sha1', 'sha256', 'sha384', 'sha512'] as const) {
+  for (const name of HASHES) {
     const bank = pcrs[name]
     if (bank === undefined) continue
     const values = Object.entries(bank).map(([pcr, value]) => [Number(pcr), value] as const)
@@ -34,7 +34,7 @@ export function requireSelection(
   const names = selection.map(({ hash }) => hash)
   if (new Set(names).size !== names.length) refuse('a bank is selected twice')
   if (banks === undefined && names.length !== 1) refuse(`${names.length} banks`)
-  const weak = names.find((name) => (banks === undefined ? name === 'sha1' : !banks.has(name)))
+  const weak = names.find((name) => (banks === undefined ? name === SHA1 : !banks.has(name)))
   if (weak !== undefined) refuse(`bank ${weak}`)
   if (selection.some(({ pcrs }) => pcrs.length === 0)) refuse('no PCR in a bank')
   if (textOf(selection) !== textOf(shownSelection(shown))) refuse('other PCRs than are shown')
@@ -64,9 +64,11 @@ export function requirePcrDigest(
   shown: PcrValues,
   signatureHash: number,
 ): void {
-  const digest = createHash(tpmHash(signatureHash)?.name ?? 'sha256')
+  const hash = tpmHash(signatureHash)
+  if (hash === undefined) throw new MetabindError('VERIFY_PCR_DIGEST')
+  const digest = createHash(hash.name)
   for (const { hash, pcrs } of quote.selection) {
-    const size = tpmHash(hashAlgorithm(hash))?.bytes
+    const size = hashBytes(hash)
     for (const pcr of pcrs) {
       const value = shown.get(hash)?.get(pcr)
       if (value?.length !== size) {

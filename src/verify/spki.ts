@@ -1,19 +1,12 @@
 import { fromBER, Integer, Sequence } from 'asn1js'
 import { PublicKeyInfo } from 'pkijs'
 import { MetabindError } from '../errors.ts'
-import { tpmCurve } from '../format/tpm-algorithms.ts'
+import { KEY_OIDS, tpmCurve } from '../format/algorithms.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
 import { leftPad } from './tpm-key.ts'
 
-const EC_PUBLIC_KEY = '1.2.840.10045.2.1'
 // Some makers say RSAES-OAEP for what the key is for; node:crypto would not load that.
-const RSA_OIDS: ReadonlySet<string> = new Set(['1.2.840.113549.1.1.1', '1.2.840.113549.1.1.7'])
-
-const CURVE_OIDS = {
-  'P-256': '1.2.840.10045.3.1.7',
-  'P-384': '1.3.132.0.34',
-  'P-521': '1.3.132.0.35',
-} as const
+const RSA_OIDS: ReadonlySet<string> = new Set([KEY_OIDS.rsa, KEY_OIDS.rsaOaep])
 
 /**
  * Whether a certificate's SubjectPublicKeyInfo (DER) is the key of a TPMT_PUBLIC: modulus and
@@ -47,9 +40,9 @@ function isSameRsaKey(info: PublicKeyInfo, key: TpmPublic & { type: 'rsa' }): bo
 
 function isSameEccKey(info: PublicKeyInfo, key: TpmPublic & { type: 'ecc' }): boolean {
   const curve = tpmCurve(key.curve)
-  if (curve === undefined || info.algorithm.algorithmId !== EC_PUBLIC_KEY) return false
+  if (curve === undefined || info.algorithm.algorithmId !== KEY_OIDS.ec) return false
   const parameters: unknown = info.algorithm.algorithmParams
-  if (String(oidOf(parameters)) !== CURVE_OIDS[curve.jwk]) return false
+  if (String(oidOf(parameters)) !== curve.oid) return false
   const point = Buffer.from(info.subjectPublicKey.valueBlock.valueHexView)
   const coordinates = [leftPad(key.x, curve.bytes), leftPad(key.y, curve.bytes)]
   return point.equals(Buffer.concat([Uint8Array.of(4), ...coordinates]))

@@ -1,8 +1,12 @@
 import type { Check } from './check.ts'
-import { requireOneRun, requireProgress } from './clock.ts'
-import { requireFirmwareLog } from './firmware-log.ts'
-import { requirePcrPolicy } from './pcr-policy.ts'
+import { requireOneRun } from './clock.ts'
+import { findAnchor } from './endorsement.ts'
+import { policyFindings } from './policy-rules.ts'
+import { requireContinuity } from './record.ts'
+import { requireFirmwareLog, requireReplayed } from './replayed-logs.ts'
 import type { Subject } from './subject.ts'
+import { requireRevision } from './trusted-policy.ts'
+import { recordOf } from './verified.ts'
 
 /** What state the TPM and the machine are in. The PCR values were found to be the quoted ones. */
 export const STATE_CHECKS: readonly Check[] = [
@@ -10,21 +14,36 @@ export const STATE_CHECKS: readonly Check[] = [
   {
     name: 'event log',
     codes: ['VERIFY_EVENT_LOG'],
-    run: ({ evidence: { eventLog }, shownPcrs }) => {
-      if (eventLog !== undefined) requireFirmwareLog(eventLog, shownPcrs)
-    },
+    run: ({ replayedLogs }) => requireFirmwareLog(replayedLogs()),
+  },
+  {
+    name: 'replayed PCRs',
+    codes: ['VERIFY_REPLAY'],
+    run: ({ replayedLogs, demands: { replayed } }) => requireReplayed(replayedLogs(), replayed),
   },
   {
     name: 'PCR policy',
-    codes: ['VERIFY_PCR_POLICY'],
-    run: ({ shownPcrs, demands: { pcrPolicy } }) => {
-      if (pcrPolicy !== undefined) requirePcrPolicy(pcrPolicy, shownPcrs)
+    codes: ['VERIFY_PCR_POLICY', 'VERIFY_POLICY_REVISION'],
+    run: (subject) => {
+      const { pcrPolicy, last } = subject.demands
+      if (pcrPolicy !== undefined) requireRevision(pcrPolicy.revision, last?.policyRevision ?? 0)
+      policyFindings(subject)
+    },
+  },
+  {
+    name: 'continuity',
+    codes: ['VERIFY_RECORD', 'VERIFY_REINSTALLED', 'VERIFY_CLONED', 'VERIFY_ROLLED_BACK'],
+    run: (subject) => {
+      const { last } = subject.demands
+      if (last === undefined) return
+      const { safe } = subject.quote.attest.clock
+      requireContinuity(last, { ...recordOf(subject, findAnchor(subject)), safe })
     },
   },
 ]
 
-function checkClock({ quote, certified, ak, demands: { lastClock } }: Subject): void {
-  const { clock } = quote.attest
-  requireOneRun([clock, ...certified.map(({ attestation }) => attestation.attest.clock)])
-  if (lastClock?.akName === ak.name.toString('hex')) requireProgress(lastClock, clock)
+function checkClock({ quote, certified }: Subject): void {
+  requireOneRun(
+    [quote, ...certified.map(({ attestation }) => attestation)].map(({ attest }) => attest.clock),
+  )
 }

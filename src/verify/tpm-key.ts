@@ -1,12 +1,11 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import { hexOf, tpmCurve } from '../format/tpm-algorithms.ts'
+import { hexOf, tpmCurve } from '../format/algorithms.ts'
+import type { PublicJwk } from '../format/public-jwk.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
+import { remembered } from './remembered.ts'
 
-/** A public key as JSON Web Key (RFC 7517, 7518 6). */
-export type PublicJwk =
-  | { readonly kty: 'EC'; readonly crv: string; readonly x: string; readonly y: string }
-  | { readonly kty: 'RSA'; readonly n: string; readonly e: string }
+export type { PublicJwk }
 
 /** JSON Web Key of an asymmetric TPM key. An exponent of 0 stands for 65537 (Part 2, 12.2.3.5). */
 export function jwkOf(key: TpmPublic): PublicJwk {
@@ -23,8 +22,13 @@ export function jwkOf(key: TpmPublic): PublicJwk {
   return { kty: 'EC', crv: curve.jwk, x, y: leftPad(key.y, curve.bytes).toString('base64url') }
 }
 
-/** The key for node:crypto. A point that is not on its curve is refused. @throws MetabindError VERIFY_STRUCTURE */
-export function keyObjectOf(key: TpmPublic): KeyObject {
+/**
+ * The key for node:crypto. A point that is not on its curve is refused. An AK signed several things; OpenSSL looks at its
+ * point each time that it is loaded.
+ *
+ * @throws MetabindError VERIFY_STRUCTURE
+ */
+export const keyObjectOf = remembered((key: TpmPublic): KeyObject => {
   if (key.type === 'rsa') requireModulus(key.modulus, key.keyBits)
   const jwk = jwkOf(key)
   try {
@@ -32,7 +36,7 @@ export function keyObjectOf(key: TpmPublic): KeyObject {
   } catch (error) {
     throw new MetabindError('VERIFY_STRUCTURE', 'TPMT_PUBLIC: not a point of its curve.', error)
   }
-}
+})
 
 /** As any RSA key has it: OpenSSL fails in ways of its own if a modulus is even or too small. */
 function requireModulus(modulus: Buffer, bits: number): void {
@@ -43,10 +47,11 @@ function requireModulus(modulus: Buffer, bits: number): void {
 }
 
 /** SHA-256 of the SubjectPublicKeyInfo, in hex: what an endorsement key is pinned by. */
-export function spkiDigest(key: TpmPublic): string {
-  const spki = keyObjectOf(key).export({ type: 'spki', format: 'der' })
-  return createHash('sha256').update(spki).digest('hex')
-}
+export const spkiDigest = remembered((key: TpmPublic): string =>
+  createHash('sha256')
+    .update(keyObjectOf(key).export({ type: 'spki', format: 'der' }))
+    .digest('hex'),
+)
 
 /** TPMs leave leading zero bytes of coordinates and signature halves out. */
 export function leftPad(bytes: Buffer, length: number): Buffer {

@@ -3,6 +3,9 @@ import { MetabindError } from '../errors.ts'
 import { ALIYUN_IDENTITY_CERTIFICATE } from './aliyun.ts'
 import { type Certificate, certificatesIn } from './certificate.ts'
 import { type Anchors, bySubject } from './chain.ts'
+import { type Crl, crlsIn } from './crl.ts'
+import { KnownCertificates } from './known-certificates.ts'
+import { byIssuer, type Crls } from './revocation.ts'
 
 /** Whom the verifier believes. Each file is PEM (several certificates, any text around) or DER. */
 export interface Trust {
@@ -16,6 +19,8 @@ export interface Trust {
   readonly ekPins?: readonly string[]
   /** Files of certificates that AK certificates must lead to, for clouds that make such. */
   readonly akAnchors?: readonly Uint8Array[]
+  /** Files of certificate revocation lists, each PEM (several lists) or DER, of at most 16 MiB. */
+  readonly crls?: readonly Uint8Array[]
   /** The certificate whose key signs identity documents; Alibaba Cloud's, when left out. */
   readonly identityCertificate?: Uint8Array
 }
@@ -26,6 +31,8 @@ export interface ParsedTrust {
   readonly ek: Anchors
   readonly ak: Anchors
   readonly ekPins: ReadonlySet<string>
+  readonly crls: Crls
+  readonly known: KnownCertificates
   readonly identityCertificate: Certificate
   readonly identityKey: KeyObject
 }
@@ -33,9 +40,9 @@ export interface ParsedTrust {
 const FINGERPRINT = /^[0-9a-f]{64}$/
 
 /**
- * Parses certificates and digests, once for many calls; what is parsed comes back as it is.
+ * Parses certificates, revocation lists and digests, once for many calls; what is parsed comes back as it is.
  *
- * @throws MetabindError VERIFY_ANCHOR
+ * @throws MetabindError VERIFY_ANCHOR, VERIFY_CRL_FILE
  */
 export function parseTrust(trust: Trust | ParsedTrust): ParsedTrust {
   if ('isParsed' in trust) return trust
@@ -50,6 +57,8 @@ export function parseTrust(trust: Trust | ParsedTrust): ParsedTrust {
     ek: anchorsOf(certificates(trust.ekAnchors), between, fingerprints),
     ak: anchorsOf(certificates(trust.akAnchors), between, []),
     ekPins: new Set(hexDigests(trust.ekPins)),
+    crls: byIssuer(lists(trust.crls)),
+    known: new KnownCertificates(),
     identityCertificate,
     identityKey: keyOf(identityCertificate),
   }
@@ -85,6 +94,14 @@ function certificates(files: readonly Uint8Array[] = []): Certificate[] {
       throw new MetabindError('VERIFY_ANCHOR', 'A file is not what it should be.', error)
     }
     throw new MetabindError('VERIFY_ANCHOR', 'A file holds no certificate.')
+  })
+}
+
+function lists(files: readonly Uint8Array[] = []): Crl[] {
+  return files.flatMap((file) => {
+    const found = crlsIn(file)
+    if (found.length > 0) return found
+    throw new MetabindError('VERIFY_CRL_FILE', 'A file holds no list.')
   })
 }
 

@@ -1,9 +1,13 @@
 import { iidOf } from '../format/instance-identity.ts'
+import type { LogName } from '../format/pcr-event.ts'
 import { type Claim, claimNames, isAkInTpm, provenClaims } from './claims.ts'
-import type { ClockRecord } from './clock.ts'
 import { type Anchor, findAnchor } from './endorsement.ts'
 import { commonName } from './key-certificate.ts'
-import type { Subject } from './subject.ts'
+import { type LoggedNvPcr, loggedNvPcrs } from './nv-pcrs.ts'
+import { logsOf, provenContent, type ReplayedPcr } from './pcr-replay.ts'
+import { policyFindings } from './policy-rules.ts'
+import type { VerificationRecord } from './record.ts'
+import { certifiedIn, type Subject } from './subject.ts'
 import { jwkOf, type PublicJwk, spkiDigest } from './tpm-key.ts'
 
 /** What verified evidence says. Byte strings are in hex. */
@@ -15,6 +19,8 @@ export interface Verified {
    * EK certificate. Only if `allowProvisional` was given.
    */
   readonly provisional: boolean
+  /** What was bound: under every signature, whether it was demanded or not. Undefined if nothing was. */
+  readonly bind: string | undefined
   readonly dialect: string
   readonly instanceId: string
   /** Names the instance identity in tokens and logs. */
@@ -40,21 +46,41 @@ export interface Verified {
       }
   /** Quoted PCR values, by bank and number. */
   readonly pcrs: Readonly<Record<string, Readonly<Record<string, string>>>>
-  /** To keep, and to give as `lastClock` the next time. */
-  readonly clock: ClockRecord
-  /** False if the TPM lost power: its clock may have gone back by some seconds. */
+  /** Which logs lead to which quoted values, by bank and number. What no log explains is not here. */
+  readonly replayed: Readonly<Record<string, Readonly<Record<string, ReplayedValue>>>>
+  /** NV indices that took the place of PCRs, as the logs tell of them. Nothing that was quoted covers them. */
+  readonly nvPcrs: readonly LoggedNvPcr[]
+  /** Logs that the instance says it has left out, for their length or form. */
+  readonly logsLeftOut: readonly LogName[]
+  /** What each rule of the PCR policy found, in words; empty without a policy. */
+  readonly policy: readonly string[]
+  /** To keep, and to give as `last` the next time. */
+  readonly record: VerificationRecord
+  /** False if the TPM lost power: its clock may have gone back to what it last saved. */
   readonly clockSafe: boolean
   readonly firmwareVersion: string
   readonly proven: readonly Claim[]
   readonly notProven: readonly Claim[]
 }
 
+/** How a quoted value came about. */
+interface ReplayedValue {
+  /** None if the PCR has its first value. */
+  readonly logs: readonly LogName[]
+  readonly events: number
+  /** Logged, but not in the quoted value: measured after the quote, or never. */
+  readonly laterEvents: number
+  /** What systemd measured, in its words, as far as they are what the digest is of. */
+  readonly systemd: readonly string[]
+}
+
 /** @param subject evidence that every check has passed */
 export function describeVerified(subject: Subject): Verified {
   const { evidence, ek, ak, quote } = subject
   const anchor = findAnchor(subject)
-  const [rk, bk, sk] = ['RK', 'BK', 'SK'].map((label) => certifiedKey(subject, label))
-  if (!rk || !bk || !sk) throw new Error('every key was certified')
+  const rk = certifiedIn(subject, 'RK').key
+  const bk = certifiedIn(subject, 'BK').key
+  const sk = certifiedIn(subject, 'SK').key
   const identity = {
     dialect: evidence.dialect,
     instanceId: evidence.instanceId,
@@ -66,6 +92,7 @@ export function describeVerified(subject: Subject): Verified {
   return {
     verified: isProven,
     provisional: !isProven,
+    bind: evidence.bind?.toString('hex'),
     dialect: evidence.dialect,
     instanceId: evidence.instanceId,
     iid: iidOf(identity).toString('hex'),
@@ -76,15 +103,15 @@ export function describeVerified(subject: Subject): Verified {
     bk: { name: hex(bk.name) },
     anchor: describeAnchor(anchor),
     pcrs: describePcrs(subject),
-    clock: clockRecord(subject),
+    replayed: describeReplayed(subject),
+    nvPcrs: loggedNvPcrs(subject.replayedLogs().logs.systemd),
+    logsLeftOut: subject.replayedLogs().logs.leftOut,
+    policy: policyFindings(subject),
+    record: recordOf(subject, anchor),
     clockSafe: quote.attest.clock.safe,
     firmwareVersion: quote.attest.firmwareVersion.toString(16).padStart(16, '0'),
     ...describeClaims(subject, anchor),
   }
-}
-
-function certifiedKey(subject: Subject, label: string) {
-  return subject.certified.find((certified) => certified.label === label)?.key
 }
 
 function describeAnchor(anchor: Anchor): Verified['anchor'] {
@@ -102,9 +129,42 @@ function describePcrs({ shownPcrs }: Subject): Verified['pcrs'] {
   return Object.fromEntries(banks)
 }
 
-function clockRecord({ ak, quote }: Subject): ClockRecord {
+function describeReplayed(subject: Subject): Verified['replayed'] {
+  const { pcrs } = subject.replayedLogs()
+  const entries = [...subject.shownPcrs.keys()].map((bank) => {
+    const ofBank = pcrs.filter((each) => each.bank === bank).sort((a, b) => a.pcr - b.pcr)
+    return [bank, Object.fromEntries(ofBank.map((each) => [String(each.pcr), describePcr(each)]))]
+  })
+  return Object.fromEntries(entries)
+}
+
+function describePcr(replayed: ReplayedPcr): ReplayedValue {
+  const { bank, events, laterEvents } = replayed
+  const ofSystemd = events.filter(({ log }) => log === 'systemd')
+  const systemd = ofSystemd.flatMap((event) => provenContent(event, bank)?.toString() ?? [])
+  return { logs: logsOf(replayed), events: events.length, laterEvents, systemd }
+}
+
+/** @param subject evidence whose signatures hold */
+export function recordOf(subject: Subject, anchor: Anchor): VerificationRecord {
+  const { evidence, ek, ak, quote } = subject
   const { clockMs, resetCount, restartCount } = quote.attest.clock
-  return { akName: hex(ak.name), clockMs: Number(clockMs), resetCount, restartCount }
+  const certifiedFrom = anchor.kind === 'ek-certificate' ? anchor.path[0]?.notBefore : undefined
+  const { pcrPolicy, last } = subject.demands
+  const policyRevision = Math.max(pcrPolicy?.revision ?? 0, last?.policyRevision ?? 0)
+  return {
+    format: 'metabind verification record',
+    version: 1,
+    instanceId: evidence.instanceId,
+    ekName: hex(ek.name),
+    akName: hex(ak.name),
+    rkName: hex(certifiedIn(subject, 'RK').key.name),
+    ...(certifiedFrom === undefined ? {} : { certifiedFromMs: certifiedFrom.getTime() }),
+    clockMs: Number(clockMs),
+    resetCount,
+    restartCount,
+    ...(policyRevision === 0 ? {} : { policyRevision }),
+  }
 }
 
 function describeClaims(subject: Subject, anchor: Anchor): Pick<Verified, 'proven' | 'notProven'> {

@@ -1,29 +1,36 @@
-import { decodeEvidence, NONCE_BYTES_MAX, NONCE_BYTES_MIN } from '../format/evidence.ts'
+import { BIND_BYTES_MAX, decodeEvidence, type Evidence } from '../format/evidence.ts'
+import { PCR_MAX } from '../format/tpm-pcr-selection.ts'
 import { certificationChecks, QUOTE_CHECKS } from './attestation-checks.ts'
 import { type Check, refuseUnless } from './check.ts'
 import { isAkInTpm } from './claims.ts'
-import { type ClockRecord, requireClockRecord } from './clock.ts'
 import { DOCUMENT_CHECKS } from './document-checks.ts'
 import { findAnchor } from './endorsement.ts'
 import { KEY_CHECKS } from './key-checks.ts'
-import { parsePcrPolicy } from './pcr-policy.ts'
+import { requireNonce } from './nonce.ts'
+import { parsePcrSignatures } from './pcr-signature.ts'
+import { requireRecord, type VerificationRecord } from './record.ts'
 import { STATE_CHECKS } from './state-checks.ts'
 import { type Demands, type FinishedActivation, type Subject, takeApart } from './subject.ts'
 import { timeMsOf } from './time.ts'
 import { type ParsedTrust, parseTrust, type Trust } from './trust.ts'
+import { type PolicyFile, parseTrustedPolicy } from './trusted-policy.ts'
 import { describeVerified, type Verified } from './verified.ts'
 import { inCheck } from './verify-error.ts'
 
 /** What evidence is checked against. Everything comes from the caller: no clock, file or network. */
-export interface VerifyOptions {
+export interface VerifyOptions extends PolicyFile {
   /** What you sent to the instance: 16 to 64 random bytes, used once. */
   readonly nonce: Uint8Array
+  /** Bytes that must be bound, 1 to 64: refuses evidence in which others are, or none. */
+  readonly bind?: Uint8Array | undefined
   /** Parsed at each call, unless parseTrust did that before. */
   readonly trust: Trust | ParsedTrust
   /** The time at which certificates must be valid. */
   readonly now: Date
-  /** A PCR policy file (docs/verify.md), which the PCRs must satisfy. */
-  readonly pcrPolicy?: Uint8Array | undefined
+  /** Signatures of PCR values, as in the section `.pcrsig` of a kernel image, for a rule `signed-pcrs`. */
+  readonly pcrSignatures?: Uint8Array | undefined
+  /** PCRs (0 to 31) to whose quoted values logs must lead, besides those that the policy names. */
+  readonly demandReplayed?: readonly number[] | undefined
   readonly expectedInstanceId?: string | undefined
   /** Whether the EK certificate names the instance; `prefer` when left out. */
   readonly ekInstance?: 'require' | 'prefer' | 'ignore' | undefined
@@ -31,13 +38,15 @@ export interface VerifyOptions {
   readonly demandDocument?: boolean | undefined
   /** Refuses evidence of an AK that `activation` is not about, even if the AK has a certificate. */
   readonly demandActivation?: boolean | undefined
+  /** Refuses a certificate, other than an anchor, of which no list of its issuer that is current is given. */
+  readonly demandCrls?: boolean | undefined
   /**
    * Accepts evidence whose AK nothing shows to be in a TPM: neither `activation` nor an AK
    * certificate. Anybody with a copy of a genuine EK certificate can make such evidence.
    */
   readonly allowProvisional?: boolean | undefined
-  /** `clock` of the last evidence that was accepted of this AK. */
-  readonly lastClock?: ClockRecord | undefined
+  /** `record` of the last evidence that was accepted of this instance, which it must go on from. */
+  readonly last?: VerificationRecord | undefined
   /** From finishChallenge. */
   readonly activation?: FinishedActivation | undefined
 }
@@ -49,6 +58,12 @@ export const CHECKS: readonly Check[] = [
     codes: ['VERIFY_NONCE'],
     run: ({ evidence, demands }) =>
       refuseUnless(evidence.nonce.equals(demands.nonce), 'VERIFY_NONCE'),
+  },
+  {
+    name: 'bound bytes',
+    codes: ['VERIFY_BIND'],
+    run: ({ evidence, demands: { bind } }) =>
+      refuseUnless(bind === undefined || evidence.bind?.equals(bind) === true, 'VERIFY_BIND'),
   },
   {
     name: 'expected instance',
@@ -81,43 +96,65 @@ export const CHECKS: readonly Check[] = [
  * @param bytes the document, of any origin
  * @returns the identity, and what is proven of it and what is not
  * @throws VerifyError the first check that refused
- * @throws RangeError if the nonce is not of 16 to 64 bytes, or `now` or `lastClock` is none
+ * @throws RangeError if the nonce is not of 16 to 64 bytes, `bind` not of 1 to 64, a PCR none, or `now` or `last` is none
  */
 export function verifyEvidence(bytes: Uint8Array, options: VerifyOptions): Verified {
   return describeVerified(verifiedSubject(bytes, options))
 }
 
-/** Takes evidence apart and runs every check. @throws VerifyError */
-export function verifiedSubject(bytes: Uint8Array, options: VerifyOptions): Subject {
-  const subject = unverifiedSubject(bytes, options)
+/**
+ * Takes evidence apart and runs every check.
+ *
+ * @param document its bytes, or what decodeEvidence made of them
+ * @throws VerifyError
+ */
+export function verifiedSubject(document: Uint8Array | Evidence, options: VerifyOptions): Subject {
+  const subject = unverifiedSubject(document, options)
   for (const check of CHECKS) inCheck(check.name, () => check.run(subject))
   return subject
 }
 
 /** Takes evidence apart, and nothing more. @throws VerifyError VERIFY_SIZE, VERIFY_FORMAT, … */
-export function unverifiedSubject(bytes: Uint8Array, options: VerifyOptions): Subject {
+export function unverifiedSubject(
+  document: Uint8Array | Evidence,
+  options: VerifyOptions,
+): Subject {
   const demands = parseOptions(options)
-  const evidence = inCheck('format', () => decodeEvidence(bytes))
+  const evidence =
+    document instanceof Uint8Array ? inCheck('format', () => decodeEvidence(document)) : document
   return inCheck('structures', () => takeApart(evidence, demands))
 }
 
 function parseOptions(options: VerifyOptions): Demands {
-  const { nonce, trust, pcrPolicy } = options
-  if (nonce.length < NONCE_BYTES_MIN || nonce.length > NONCE_BYTES_MAX) {
-    throw new RangeError(`a nonce has ${NONCE_BYTES_MIN} to ${NONCE_BYTES_MAX} bytes`)
+  const { bind, trust, pcrSignatures } = options
+  const nonce = requireNonce(options.nonce)
+  if (bind !== undefined && (bind.length < 1 || bind.length > BIND_BYTES_MAX)) {
+    throw new RangeError(`1 to ${BIND_BYTES_MAX} bytes can be bound`)
   }
-  const policy = pcrPolicy === undefined ? undefined : pcrPolicy
+  const nowMs = timeMsOf(options.now)
+  const policy = inCheck('PCR policy file', () => parseTrustedPolicy(options, nowMs))
   return {
-    nonce: Buffer.from(nonce),
-    now: new Date(timeMsOf(options.now)),
+    nonce,
+    bind: bind && Buffer.from(bind),
+    now: new Date(nowMs),
     trust: inCheck('trust', () => parseTrust(trust)),
-    pcrPolicy: policy && inCheck('PCR policy file', () => parsePcrPolicy(policy)),
+    pcrPolicy: policy,
+    pcrSignatures:
+      pcrSignatures && inCheck('PCR signatures', () => parsePcrSignatures(pcrSignatures)),
+    replayed: [...new Set([...(policy?.replayed ?? []), ...requiredPcrs(options)])],
     expectedInstanceId: options.expectedInstanceId,
     ekInstance: options.ekInstance ?? 'prefer',
     demandDocument: options.demandDocument === true,
     demandActivation: options.demandActivation === true,
+    demandCrls: options.demandCrls === true,
     allowProvisional: options.allowProvisional === true,
-    lastClock: options.lastClock && requireClockRecord(options.lastClock),
+    last: options.last && requireRecord(options.last),
     activation: options.activation,
   }
+}
+
+function requiredPcrs({ demandReplayed = [] }: VerifyOptions): readonly number[] {
+  const isPcr = (pcr: number) => Number.isInteger(pcr) && pcr >= 0 && pcr <= PCR_MAX
+  if (!demandReplayed.every(isPcr)) throw new RangeError(`a PCR is a number from 0 to ${PCR_MAX}`)
+  return demandReplayed
 }

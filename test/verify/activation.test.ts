@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { createAk, flushTools, tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { decodeToolsCredential, encodeToolsCredential } from '../../src/format/activation.ts'
+import { EK_KINDS } from '../../src/format/algorithms.ts'
 import { nameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { AK_TEMPLATE, EK_TEMPLATES, type EkTemplate } from '../../src/format/tpm-templates.ts'
@@ -63,8 +64,8 @@ function activate(blobs: Blobs, kind: EkTemplate['kind'] = 'P-256', akTemplate =
   return tpm.sequence(async (commands) => {
     const ek = await commands.createPrimary('endorsement', ekTemplateOf(kind))
     const ak = await commands.createPrimary('endorsement', akTemplate)
-    // The P-384 EK is of the high range: userWithAuth is set, and its (empty) password does.
-    const type = kind === 'P-384' ? 'hmac' : 'policy'
+    // Of the high range userWithAuth is set, and the (empty) password does.
+    const type = kind === 'P-384' || kind === 'RSA-3072' ? 'hmac' : 'policy'
     const session = await commands.startAuthSession({ type })
     if (type === 'policy') await commands.policySecret(session, 'endorsement')
     const { credentialBlob, encryptedSecret } = blobs
@@ -131,7 +132,10 @@ describe('the ceremony', () => {
     const { kept } = makeChallenge(bytesOf(it.evidence), it.options)
     const answer = { format: 'metabind answer', version: 1, id: kept.id } as const
     const given = { ...answer, secret: alter(kept.secret) }
-    expect(refusalOf(() => finishChallenge(given, kept, NOW)).code).toBe('VERIFY_ACTIVATION')
+    expect(refusalOf(() => finishChallenge(given, kept, NOW))).toEqual({
+      code: 'VERIFY_ACTIVATION',
+      check: 'activation',
+    })
   })
 
   test('a secret that differs in any one byte, and an id that does', () => {
@@ -173,7 +177,10 @@ describe('the ceremony', () => {
       id: one.id,
       secret: one.secret,
     } as const
-    expect(refusalOf(() => finishChallenge(answer, two, NOW)).code).toBe('VERIFY_CHALLENGE')
+    expect(refusalOf(() => finishChallenge(answer, two, NOW))).toEqual({
+      code: 'VERIFY_CHALLENGE',
+      check: 'activation',
+    })
   })
 
   test('an answer that comes too late', () => {
@@ -184,15 +191,21 @@ describe('the ceremony', () => {
       id: kept.id,
       secret: kept.secret,
     } as const
+    const last = new Date(kept.expiresAtMs)
+    expect(finishChallenge(answer, kept, last)).toEqual({
+      ekName: kept.ekName,
+      akName: kept.akName,
+    })
     const late = new Date(kept.expiresAtMs + 1)
-    expect(refusalOf(() => finishChallenge(answer, kept, late)).code).toBe(
-      'VERIFY_CHALLENGE_EXPIRED',
-    )
+    expect(refusalOf(() => finishChallenge(answer, kept, late))).toEqual({
+      code: 'VERIFY_CHALLENGE_EXPIRED',
+      check: 'activation',
+    })
   })
 })
 
 describe('TPM2_MakeCredential without a TPM', () => {
-  test.each(['P-256', 'P-384', 'RSA-2048'] as const)('is opened by the TPM: %s', async (kind) => {
+  test.each(EK_KINDS)('is opened by the TPM: %s', async (kind) => {
     const { ek, ak } = await publicsOf(kind)
     const secret = randomBytes(32)
     expect(await activate(makeCredential(parsePublic(ek), nameOf(ak), secret), kind)).toEqual(

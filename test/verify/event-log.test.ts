@@ -116,6 +116,23 @@ test('a log in the form of TPM 1.2 is replayed to the values of SHA-1', () => {
   expect(replayed.get('sha1')?.get(7)).toEqual(value)
 })
 
+test('of a PCR that an event extends in another bank alone, nobody knows the value in this one', () => {
+  const log = makeEventLog([{ pcr: 7, data: 'both' }])
+  const inSha1Alone = makeEventLog([{ pcr: 7, data: 'one' }], 'sha1')
+  // A second bank in the header: its number of banks, then SHA-1 and the size of its digests.
+  const banks = 32 + 16 + 8
+  const header = Buffer.concat([
+    log.subarray(0, banks),
+    Buffer.from('02000000' + '04001400', 'hex'),
+    log.subarray(banks + 4, 32 + log.readUInt32LE(28)),
+  ])
+  header.writeUInt32LE(header.length - 32, 28)
+  const first = log.subarray(32 + log.readUInt32LE(28))
+  const second = inSha1Alone.subarray(32 + inSha1Alone.readUInt32LE(28))
+  const replayed = replayEventLog(Buffer.concat([header, first, second]))
+  expect(replayed.get('sha256')?.has(7)).toBe(false)
+})
+
 describe('hardware that measures before TPM2_Startup (TPM 2.0 Part 1, 34.3)', () => {
   const HCRTM = { pcr: 0, type: EV_EFI_HCRTM_EVENT, data: 'HCRTM' }
   const FIRMWARE = { pcr: 0, data: 'firmware' }

@@ -9,19 +9,35 @@ import { gatherEvidence } from '../harness/evidence.ts'
 
 /** Evidence of a TPM whose EK certificates swtpm_setup made, with its authority as anchor. */
 
-let swtpm: Swtpm
-let tpm: Tpm
+interface Made {
+  readonly swtpm: Swtpm
+  readonly tpm: Tpm
+}
+
+/** By the size of its RSA EK. */
+let made: { readonly 2048: Made; readonly 3072: Made }
 beforeAll(async () => {
-  swtpm = await startSwtpm({ setup: true })
-  tpm = await openTpm({ tcti: swtpm.tcti })
+  const make = async (rsaBits: 2048 | 3072): Promise<Made> => {
+    const swtpm = await startSwtpm({ setup: true, rsaBits })
+    return { swtpm, tpm: await openTpm({ tcti: swtpm.tcti }) }
+  }
+  const [usual, large] = await Promise.all([make(2048), make(3072)])
+  made = { 2048: usual, 3072: large }
 })
 afterAll(async () => {
-  await tpm.close()
-  await swtpm.stop()
+  for (const { swtpm, tpm } of Object.values(made)) {
+    await tpm.close()
+    await swtpm.stop()
+  }
 })
 
 describe('evidence of an EK with a certificate in NV', () => {
-  test.each(['P-384', 'RSA-2048'] as const)('%s', async (ekKind) => {
+  test.each([
+    ['P-384', 2048],
+    ['RSA-2048', 2048],
+    ['RSA-3072', 3072],
+  ] as const)('%s', async (ekKind, rsaBits) => {
+    const { swtpm, tpm } = made[rsaBits]
     const nonce = randomBytes(32)
     const evidence = await gatherEvidence(tpm, { nonce, ekKind })
     const anchors = await Promise.all(

@@ -10,7 +10,7 @@ import {
   encodeKeptSecret,
 } from '../../src/format/activation.ts'
 import { replayEventLog } from '../../src/format/event-log.ts'
-import { encodeEvidence } from '../../src/format/evidence.ts'
+import { EVIDENCE_BYTES_MAX, encodeEvidence } from '../../src/format/evidence.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
@@ -118,7 +118,7 @@ describe('evidence', () => {
     refusalOf(() => verifyEvidence(Buffer.from(JSON.stringify(value)), it.options))
 
   test('larger than the limit', () => {
-    const bytes = Buffer.alloc(2 * 1024 * 1024 + 1, 0x20)
+    const bytes = Buffer.alloc(EVIDENCE_BYTES_MAX + 1, 0x20)
     expect(refusalOf(() => verifyEvidence(bytes, it.options)).code).toBe('VERIFY_SIZE')
   })
 
@@ -152,7 +152,8 @@ describe('evidence', () => {
   })
 
   test('another version', () => {
-    expect(verify({ ...json(), version: 2 })).toEqual({ code: 'VERIFY_VERSION', check: 'format' })
+    expect(verify({ ...json(), version: 1 })).toEqual({ code: 'VERIFY_VERSION', check: 'format' })
+    expect(verify({ ...json(), version: 3 })).toEqual({ code: 'VERIFY_VERSION', check: 'format' })
   })
 
   test.each([

@@ -3,11 +3,8 @@ import { importJWK, jwtVerify, SignJWT } from 'jose'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
-import {
-  type IdentityClaims,
-  identityTokenInput,
-  identityTokenOf,
-} from '../../src/format/identity-token.ts'
+import { type IdentityClaims, identityTokenInput } from '../../src/format/identity-token.ts'
+import { jwsOfTpm } from '../../src/format/jws.ts'
 import { SK_TEMPLATE } from '../../src/format/tpm-templates.ts'
 import { type Verified, verifyEvidence, verifyIdentityToken } from '../../src/verify/index.ts'
 import { newKey } from '../harness/certificate.ts'
@@ -47,7 +44,7 @@ async function signByTpm(content: IdentityClaims): Promise<string> {
   const signature = await tpm.sequence(async (commands) =>
     commands.sign(await commands.createPrimary('endorsement', SK_TEMPLATE), digest),
   )
-  return identityTokenOf(input, signature)
+  return jwsOfTpm(input, signature)
 }
 
 const expected = () => ({
@@ -76,19 +73,30 @@ describe('a token of the TPM', () => {
     ['over before it was made', { iat: seconds + 60, exp: seconds + 59 }],
     ['expired', { iat: seconds - 700, exp: seconds }],
     ['from the future', { iat: seconds + 61, exp: seconds + 600 }],
+    ['over when it was made', { iat: seconds + 60, exp: seconds + 60 }],
     ['valid for longer than an hour', { exp: seconds + 3601 }],
   ])('%s', async (_, changes) => {
     const token = await signByTpm(claims(changes))
-    expect(refusalOf(() => verifyIdentityToken(token, expected())).code).toBe('VERIFY_TOKEN_CLAIMS')
+    const refusal = refusalOf(() => verifyIdentityToken(token, expected()))
+    expect(refusal).toEqual({ code: 'VERIFY_TOKEN_CLAIMS', check: 'identity token' })
+  })
+
+  test.each([
+    ['from as far in the future as clocks may differ', { iat: seconds + 60 }],
+    ['valid from then on', { nbf: seconds + 60 }],
+    ['valid for an hour', { exp: seconds + 3600 }],
+    ['in its last second', { iat: seconds - 600, exp: seconds + 1 }],
+  ])('%s, which is accepted', async (_, changes) => {
+    const content = claims(changes)
+    expect(verifyIdentityToken(await signByTpm(content), expected())).toEqual(content)
   })
 })
 
 describe('a token of somebody else', () => {
   test('another key', async () => {
     const token = await new SignJWT(claims()).setProtectedHeader({ alg: 'ES256' }).sign(newKey())
-    expect(refusalOf(() => verifyIdentityToken(token, expected())).code).toBe(
-      'VERIFY_TOKEN_SIGNATURE',
-    )
+    const refusal = refusalOf(() => verifyIdentityToken(token, expected()))
+    expect(refusal).toEqual({ code: 'VERIFY_TOKEN_SIGNATURE', check: 'identity token' })
   })
 
   test('HMAC under the public key as secret', async () => {
@@ -101,6 +109,7 @@ describe('a token of somebody else', () => {
     ['no signature', { alg: 'none' }],
     ['its own key in the header', { alg: 'ES256', jwk: {} }],
     ['a critical header', { alg: 'ES256', crit: ['exp'] }],
+    ['another type', { alg: 'ES256', typ: 'secevent+jwt' }],
   ])('%s', async (_, header) => {
     const [, payload = '', signature = ''] = (await signByTpm(claims())).split('.')
     const head = Buffer.from(JSON.stringify(header)).toString('base64url')
@@ -149,6 +158,8 @@ describe('a token of somebody else', () => {
   test.each([
     ['a member twice', (json: string) => json.replace('{', '{"aud":"https://other.example",')],
     ['a byte order mark', (json: string) => `\ufeff${json}`],
+    ['a member too few', (json: string) => json.replace(/"exp":\d+,/, '')],
+    ['no JSON in them', () => 'claims'],
   ])('whose claims have %s, though its key signed them', async (_, alter) => {
     const key = newKey()
     const [head = '', payload = ''] = identityTokenInput(claims()).split('.')

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { parseCertificate } from '../../src/verify/certificate.ts'
 import { validatePath } from '../../src/verify/chain.ts'
-import type { ClockRecord } from '../../src/verify/clock.ts'
 import {
   type Answer,
   finishChallenge,
   makeChallenge,
+  type VerificationRecord,
   verifyEvidence,
   verifyIdentityToken,
 } from '../../src/verify/index.ts'
@@ -46,10 +46,9 @@ describe('a date that is none', () => {
 })
 
 describe('numbers of records that the caller kept', () => {
-  const akName = '000b'
-  const good: ClockRecord = { akName, clockMs: 1, resetCount: 2, restartCount: 3 }
+  const good = () => verifyEvidence(bytesOf(it.evidence), it.options).record
 
-  test.each<[string, Partial<ClockRecord>]>([
+  test.each<[string, Partial<VerificationRecord>]>([
     ['a clock that is NaN', { clockMs: Number.NaN }],
     ['a clock beyond 2^53', { clockMs: 2 ** 53 }],
     ['a negative clock', { clockMs: -1 }],
@@ -59,10 +58,10 @@ describe('numbers of records that the caller kept', () => {
     ['a reset count beyond 2^32', { resetCount: 2 ** 32 }],
     ['a negative reset count', { resetCount: -1 }],
     ['a restart count that is NaN', { restartCount: Number.NaN }],
-    ['a Name in capitals, which would be of another key', { akName: '000B' }],
-  ])('lastClock: %s', (_, wrong) => {
-    const lastClock = { ...good, ...wrong }
-    const run = () => verifyEvidence(bytesOf(it.evidence), { ...it.options, lastClock })
+    ['a Name in capitals, which would be of another key', { akName: `000B${'FF'.repeat(32)}` }],
+  ])('last: %s', (_, wrong) => {
+    const last = { ...good(), ...wrong }
+    const run = () => verifyEvidence(bytesOf(it.evidence), { ...it.options, last })
     expect(run).toThrow(RangeError)
   })
 

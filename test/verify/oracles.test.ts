@@ -8,9 +8,9 @@ import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { createAk, flushTools, tpm2 } from '../../native/tpm2-js/test/tools.ts'
+import { ALG, tpmHash } from '../../src/format/algorithms.ts'
 import { sized } from '../../src/format/byte-reader.ts'
 import { quoteQualifyingData } from '../../src/format/evidence-nonce.ts'
-import { ALG, tpmHash } from '../../src/format/tpm-algorithms.ts'
 import { kdfa, kdfe } from '../../src/format/tpm-kdf.ts'
 import { nameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
@@ -59,7 +59,7 @@ describe('ours, by others', () => {
     await writeFile(at('ak.pem'), pem)
     await writeFile(at('quote'), evidence.quote.attest)
     await writeFile(at('signature'), evidence.quote.signature)
-    const qualification = quoteQualifyingData(nonce).toString('hex')
+    const qualification = quoteQualifyingData({ nonce }).toString('hex')
     const args = ['-u', at('ak.pem'), '-m', at('quote'), '-s', at('signature'), '-g', 'sha256']
     const run = promisify(execFile)('tpm2_checkquote', [...args, '-q', qualification])
     await expect(run).resolves.toMatchObject({ stdout: expect.stringContaining('sig:') })

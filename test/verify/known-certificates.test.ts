@@ -1,0 +1,102 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { verificationCase } from '../../bench/verification-case.ts'
+import { decodeEvidence, type Evidence } from '../../src/format/evidence.ts'
+import { parseCertificate } from '../../src/verify/certificate.ts'
+import { parseTrust, verifyEvidence } from '../../src/verify/index.ts'
+import { KnownCertificates } from '../../src/verify/known-certificates.ts'
+import { readGenuine } from '../fuzz/genuine.ts'
+import { makeAuthority, makeEkCertificate, newKey, spkiOf } from '../harness/certificate.ts'
+import { flipLast, withEk } from '../harness/vector.ts'
+import { bytesOf, NOW, refusalOf } from '../harness/verify-case.ts'
+
+/** What is remembered from one evidence to the next, and that it changes no verdict. */
+
+const genuine = readGenuine()
+const evidence = decodeEvidence(Buffer.from(genuine.evidence))
+const ekSpki = parseCertificate(Buffer.from(genuine.ekCertificate, 'base64')).publicKey
+const root = makeAuthority('Root')
+const between = makeAuthority('Between', { notAfter: new Date('2027-01-01') }, root)
+const certificates = [makeEkCertificate(between, ekSpki), between.der]
+
+function asked() {
+  const trust = parseTrust({
+    ekAnchors: [root.der],
+    identityCertificate: Buffer.from(genuine.identityCertificate),
+  })
+  const nonce = Buffer.from(genuine.nonceHex, 'hex')
+  return { trust, nonce, now: NOW, allowProvisional: true }
+}
+
+describe('certificates that led to an anchor before', () => {
+  const good = bytesOf(withEk(evidence, certificates))
+  const codeOf = (it: Evidence, options: ReturnType<typeof asked>) =>
+    refusalOf(() => verifyEvidence(bytesOf(it), options)).code
+
+  test('come back as they are; others are parsed', () => {
+    const options = asked()
+    const [leaf = Buffer.alloc(0)] = certificates
+    expect(options.trust.known.parse(leaf)).not.toBe(options.trust.known.parse(leaf))
+    verifyEvidence(good, options)
+    expect(options.trust.known.parse(leaf)).toBe(options.trust.known.parse(leaf))
+  })
+
+  test('are judged by the time of each call', () => {
+    const options = asked()
+    verifyEvidence(good, options)
+    const later = { ...options, now: new Date('2027-01-02') }
+    expect(codeOf(withEk(evidence, certificates), later)).toBe('VERIFY_CERTIFICATE_TIME')
+  })
+
+  test('do not stand for altered ones', () => {
+    const options = asked()
+    verifyEvidence(good, options)
+    const [leaf = Buffer.alloc(0)] = certificates
+    for (const altered of [
+      [flipLast(leaf), between.der],
+      [leaf, flipLast(between.der)],
+    ]) {
+      expect(codeOf(withEk(evidence, altered), options)).toBe('VERIFY_CERTIFICATE_SIGNATURE')
+    }
+  })
+
+  test('do not stand for those of another key in the same name', () => {
+    const options = asked()
+    verifyEvidence(good, options)
+    const namesake = makeAuthority('Between', {}, root)
+    const leaf = makeEkCertificate({ ...namesake, key: newKey() }, ekSpki)
+    const refused = codeOf(withEk(evidence, [leaf, namesake.der, between.der]), options)
+    expect(refused).toBe('VERIFY_CERTIFICATE_SIGNATURE')
+  })
+
+  test('are at most 256, and what was refused is not among them', () => {
+    const known = new KnownCertificates()
+    const made = Array.from({ length: 257 }, () =>
+      parseCertificate(makeEkCertificate(root, spkiOf(newKey()))),
+    )
+    for (const certificate of made) known.keep([certificate])
+    const isKept = made.map((certificate) => known.parse(certificate.der) === certificate)
+    expect(isKept).toEqual([false, ...Array.from({ length: 256 }, () => true)])
+    const options = asked()
+    const refused = [flipLast(certificates[0] ?? Buffer.alloc(0)), between.der]
+    codeOf(withEk(evidence, refused), options)
+    const [first = Buffer.alloc(0)] = refused
+    expect(options.trust.known.parse(first)).not.toBe(options.trust.known.parse(first))
+  })
+})
+
+test('a thousand verifications leave nothing in the heap', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'verifications-'))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  const file = join(directory, 'case.json')
+  await writeFile(file, JSON.stringify(verificationCase()))
+  const library = new URL('../../src/verify/index.ts', import.meta.url).href
+  const args = ['bench/verifications.ts', library, file, '1000']
+  const { stdout } = await promisify(execFile)(process.execPath, args)
+  // One certificate of each, parsed, would be several megabytes.
+  expect(JSON.parse(stdout).grownKib).toBeLessThan(1024)
+})
