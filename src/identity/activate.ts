@@ -1,6 +1,7 @@
 import { TpmError } from 'tpm2-js'
 import { MetabindError } from '../errors.ts'
 import type { Answer, Challenge } from '../format/activation.ts'
+import { isHighRange } from '../format/tpm-templates.ts'
 import { type InstanceKeys, type InstanceTpm, recreateAk, recreateEk } from './tpm.ts'
 
 /**
@@ -19,11 +20,10 @@ export async function activateCredential(
   const secret = await tpm.run(async (commands) => {
     const ek = await recreateEk(commands, keys)
     const ak = await recreateAk(commands, keys)
-    // An EK of the high range has userWithAuth set and takes its empty password; one of the low
-    // range wants PolicySecret of the endorsement hierarchy (EK credential profile 2.5, 2.2.1.4).
-    const isHighRange = keys.endorsement.kind === 'P-384'
-    const session = await commands.startAuthSession({ type: isHighRange ? 'hmac' : 'policy' })
-    if (!isHighRange) await commands.policySecret(session, 'endorsement')
+    // One of the low range wants PolicySecret of the endorsement hierarchy (EK credential profile 2.5, 2.2.1.4).
+    const isOpen = isHighRange(keys.endorsement.kind)
+    const session = await commands.startAuthSession({ type: isOpen ? 'hmac' : 'policy' })
+    if (!isOpen) await commands.policySecret(session, 'endorsement')
     const { credentialBlob, encryptedSecret } = challenge
     const answered = commands.activateCredential(ak, ek, credentialBlob, encryptedSecret, session)
     return answered.catch(refuseAltered)

@@ -1,18 +1,18 @@
 import type { PcrSelection } from 'tpm2-js'
 import type { Answer, Challenge } from '../format/activation.ts'
-import { EVENT_LOG_BYTES_MAX, type Evidence } from '../format/evidence.ts'
-import { identityDocumentAudience } from '../format/evidence-nonce.ts'
+import type { Evidence } from '../format/evidence.ts'
+import { identityDocumentAudience, type Qualifier } from '../format/evidence-nonce.ts'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
-import { readFileAtMost } from '../storage/read-at-most.ts'
 import { activateCredential } from './activate.ts'
-import { gatherEvidence } from './evidence.ts'
+import { type EvidenceRequest, gatherEvidence } from './evidence.ts'
+import { type LogFiles, readFirmwareLog, readLogsAfter } from './log-files.ts'
 import { type SelfTestPolicy, type SelfTestResult, selfTest } from './self-test.ts'
 import type { InstanceKeys, InstanceTpm } from './tpm.ts'
 
 /** What this instance can say of itself, to anyone and to itself. */
 export interface Attester {
   /** @throws MetabindError TPM_…, SOURCE_NONSENSE */
-  evidence(nonce: Buffer): Promise<Evidence>
+  evidence(qualifier: Qualifier): Promise<Evidence>
   /** @throws MetabindError ACTIVATION_OTHER, TPM_… */
   activate(challenge: Challenge): Promise<Answer>
   /** @throws MetabindError VERIFY_…, TPM_… */
@@ -26,8 +26,7 @@ export interface AttesterDeps {
   readonly pcrs: PcrSelection
   /** DER, leaf first: for clouds that certify attestation keys. */
   readonly akCertificates: readonly Buffer[]
-  /** Where the firmware's event log is; undefined if it is not this TPM's. */
-  readonly eventLogFile: string | undefined
+  readonly logFiles: LogFiles
   /** The cloud's PKCS7 for an audience; undefined if it makes none. */
   readonly readIdentityDocument: (audience: string) => Promise<Buffer | undefined>
   /** Asked for each test: trust anchors may be read again while the agent runs. */
@@ -40,40 +39,35 @@ export function attesterOf(
   keys: InstanceKeys,
   identity: InstanceIdentity,
 ): Attester {
-  const gather = (nonce: Buffer, identityDocument: Buffer | undefined): Promise<Evidence> =>
+  const gather = (
+    qualifier: Qualifier,
+    identityDocument: Buffer | undefined,
+    logs: EvidenceRequest['logs'],
+  ): Promise<Evidence> =>
     gatherEvidence(deps.tpm, keys, {
-      nonce,
+      qualifier,
       dialect: deps.dialect,
       instanceId: identity.instanceId,
       pcrs: deps.pcrs,
       akCertificates: deps.akCertificates,
-      eventLog: readEventLog(deps.eventLogFile),
       identityDocument,
+      logs,
     })
-  const evidence = async (nonce: Buffer): Promise<Evidence> =>
-    gather(nonce, await deps.readIdentityDocument(identityDocumentAudience(nonce)))
+  const documentFor = (qualifier: Qualifier) =>
+    deps.readIdentityDocument(identityDocumentAudience(qualifier))
+  const logs = (quoted: Evidence) => readLogsAfter(deps.logFiles, quoted)
+  // Other programs write the other logs: no agent should fail to start for those.
+  const ownLogs = async () => readFirmwareLog(deps.logFiles)
   return {
-    evidence,
+    evidence: async (qualifier) => gather(qualifier, await documentFor(qualifier), logs),
     activate: (challenge) => activateCredential(deps.tpm, keys, challenge),
     selfTest: () => {
       const policy = deps.policy()
       // A source whose document is ignored is not asked for it, and cannot fail in giving it.
-      const withoutDocument = (nonce: Buffer) => gather(nonce, undefined)
       const isIgnored = policy.identityDocument === 'ignore'
-      return selfTest(deps.tpm, keys, policy, isIgnored ? withoutDocument : evidence)
+      const own = async (qualifier: Qualifier): Promise<Evidence> =>
+        gather(qualifier, isIgnored ? undefined : await documentFor(qualifier), ownLogs)
+      return selfTest(deps.tpm, keys, policy, own)
     },
-  }
-}
-
-/** The log, if it can be read: securityfs gives it to root alone unless a rule says otherwise. */
-function readEventLog(file: string | undefined): Buffer | undefined {
-  if (file === undefined) return undefined
-  try {
-    const bytes = readFileAtMost(file, EVENT_LOG_BYTES_MAX + 1)
-    // Too long to be one.
-    return bytes.length > EVENT_LOG_BYTES_MAX ? undefined : bytes
-  } catch {
-    // A kernel in lockdown refuses to read what it let be opened.
-    return undefined
   }
 }

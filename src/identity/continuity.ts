@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { TpmClock } from 'tpm2-js'
+import { MetabindError } from '../errors.ts'
 import type { InstanceIdentity } from '../format/instance-identity.ts'
 import {
   changeSince,
@@ -20,28 +21,49 @@ export interface Continuity {
 const VMCLOCK_DEVICE = '/dev/vmclock0'
 
 /**
+ * A disk that is full or broken stops nobody: what is remarkable is then found again at each look.
+ *
  * @param stateDirectory where the record is kept
+ * @param onUnwritten told once of each time that it cannot be written
  * @param vmclock the kernel's device, if the hypervisor offers one
  */
 export function continuityOf(
   tpm: InstanceTpm,
   identity: InstanceIdentity,
   stateDirectory: string,
+  onUnwritten: (problem: MetabindError) => void,
   vmclock: string = VMCLOCK_DEVICE,
 ): Continuity {
   let last: InstanceRecord | undefined
   let generation = readVmGeneration(vmclock)
+  let failing = false
+  const isWritten = (now: InstanceRecord): boolean => {
+    try {
+      writeInstanceRecord(stateDirectory, now)
+      failing = false
+      return true
+    } catch (error) {
+      if (!(error instanceof MetabindError)) throw error
+      if (!failing) onUnwritten(error)
+      failing = true
+      return false
+    }
+  }
   return {
     look: async () => {
       const clock = await tpm.run((commands) => commands.readClock())
       const now = recordOf(identity, clock)
-      const change = changeSince(last ?? readInstanceRecord(stateDirectory), now)
+      const change = changeSince(last ?? readInstanceRecord(stateDirectory), {
+        ...now,
+        safe: clock.safe,
+      })
       const generationNow = readVmGeneration(vmclock)
       const isRestored = generationNow !== generation
       // What cannot be written is not remembered either: the next look has to find it again.
-      writeInstanceRecord(stateDirectory, now)
-      last = now
-      generation = generationNow
+      if (isWritten(now)) {
+        last = now
+        generation = generationNow
+      }
       return isRestored ? { kind: 'vm-generation' } : change
     },
   }

@@ -2,21 +2,27 @@ import type { Attestation, PcrBank, PcrSelection, TpmCommands, TpmObject } from 
 import { MetabindError } from '../errors.ts'
 import type { DialectName } from '../format/dialect-name.ts'
 import type { CertifiedKey, Evidence } from '../format/evidence.ts'
-import { certifyQualifyingData, quoteQualifyingData } from '../format/evidence-nonce.ts'
+import {
+  certifyQualifyingData,
+  type Qualifier,
+  quoteQualifyingData,
+} from '../format/evidence-nonce.ts'
 import { PRIMARIES } from '../format/tpm-templates.ts'
+import type { LoggedEvidence } from './log-files.ts'
+import { allocatedOf } from './pcr-allocation.ts'
 import { type InstanceKeys, type InstanceTpm, type PublicKey, recreate, recreateAk } from './tpm.ts'
 
 /** What evidence is made of besides the TPM's own part. */
 export interface EvidenceRequest {
-  /** The verifier's, 16 to 64 bytes. */
-  readonly nonce: Buffer
+  readonly qualifier: Qualifier
   readonly dialect: DialectName
   readonly instanceId: string
   readonly pcrs: PcrSelection
   /** DER, leaf first: for clouds that certify attestation keys. */
   readonly akCertificates: readonly Buffer[]
-  readonly eventLog: Buffer | undefined
-  /** The cloud's PKCS7 for identityDocumentAudience(nonce). */
+  /** Called with the evidence that has none yet, after the quote. */
+  readonly logs: (quoted: Evidence) => Promise<LoggedEvidence>
+  /** The cloud's PKCS7 for identityDocumentAudience(qualifier). */
   readonly identityDocument: Buffer | undefined
 }
 
@@ -24,7 +30,7 @@ export interface EvidenceRequest {
 const QUOTE_TRIES = 3
 
 /**
- * Gathers evidence: a quote, and the AK's certification of RK, BK and SK, all made for one nonce.
+ * Gathers evidence: a quote, and the AK's certification of RK, BK and SK, all made for one nonce and what is bound.
  *
  * @throws MetabindError TPM_PCRS_MOVE, TPM_OTHER, TPM_FAULT
  */
@@ -33,11 +39,13 @@ export async function gatherEvidence(
   keys: InstanceKeys,
   request: EvidenceRequest,
 ): Promise<Evidence> {
-  const { nonce } = request
+  const { qualifier } = request
+  const { nonce, bind } = qualifier
   const made = await tpm.run(async (commands) => {
     const ak = await recreateAk(commands, keys)
-    const quote = await consistentQuote(commands, ak, nonce, request.pcrs)
-    const certify = (label: CertifiedKey) => certifyKey(commands, ak, keys, label, nonce)
+    const pcrs = await allocatedOf(commands, request.pcrs)
+    const quote = await consistentQuote(commands, ak, qualifier, pcrs)
+    const certify = (label: CertifiedKey) => certifyKey(commands, ak, keys, label, qualifier)
     const certifications = {
       RK: await certify('RK'),
       BK: await certify('BK'),
@@ -45,10 +53,11 @@ export async function gatherEvidence(
     }
     return { ...quote, certifications }
   })
-  return {
+  const evidence: Evidence = {
     format: 'metabind evidence',
-    version: 1,
-    nonce,
+    version: 2,
+    nonce: Buffer.from(nonce),
+    ...(bind === undefined ? {} : { bind: Buffer.from(bind) }),
     dialect: request.dialect,
     instanceId: request.instanceId,
     ek: {
@@ -63,23 +72,23 @@ export async function gatherEvidence(
     quote: bytesOf(made.quote),
     pcrs: pcrsOf(made.banks),
     certifications: made.certifications,
-    ...(request.eventLog === undefined ? {} : { eventLog: request.eventLog }),
     ...(request.identityDocument === undefined
       ? {}
       : { identityDocument: { pkcs7: request.identityDocument } }),
   }
+  return { ...evidence, ...(await request.logs(evidence)) }
 }
 
 /** A quote and the PCR values that it is over: none changed between reading before and after it. */
 async function consistentQuote(
   commands: TpmCommands,
   ak: TpmObject,
-  nonce: Buffer,
+  qualifier: Qualifier,
   selection: PcrSelection,
 ): Promise<{ readonly quote: Attestation; readonly banks: readonly PcrBank[] }> {
   for (let left = QUOTE_TRIES; left > 0; left -= 1) {
     const before = await commands.pcrRead([selection])
-    const quote = await commands.quote(ak, quoteQualifyingData(nonce), [selection])
+    const quote = await commands.quote(ak, quoteQualifyingData(qualifier), [selection])
     const after = await commands.pcrRead([selection])
     // Some PCRs do not move the counter (16 and 21 to 23 on libtpms): the values count as well.
     const isSame = before.updateCounter === after.updateCounter
@@ -93,11 +102,11 @@ async function certifyKey(
   ak: TpmObject,
   keys: InstanceKeys,
   label: CertifiedKey,
-  nonce: Buffer,
+  qualifier: Qualifier,
 ): Promise<Evidence['certifications'][CertifiedKey]> {
   const key = certifiedKey(keys, label)
   const object = await recreate(commands, PRIMARIES[label], key)
-  const made = await commands.certify(object, ak, certifyQualifyingData(label, nonce))
+  const made = await commands.certify(object, ak, certifyQualifyingData(label, qualifier))
   await commands.flushContext(object)
   return { public: key.publicArea, ...bytesOf(made), hierarchy: PRIMARIES[label].hierarchy }
 }

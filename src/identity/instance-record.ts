@@ -1,6 +1,12 @@
 import { join } from 'node:path'
 import { z } from 'zod'
-import { type ClockProgress, clockProgress, type TpmCounters } from '../format/tpm-clock.ts'
+import {
+  type ClockProgress,
+  type ClockReading,
+  clockProgress,
+  isProgress,
+  type TpmCounters,
+} from '../format/tpm-clock.ts'
 import { parseJson } from '../json.ts'
 import { readPrivateFile, writePrivateFile } from '../storage/private-file.ts'
 
@@ -24,7 +30,7 @@ export type InstanceChange =
   | { readonly kind: 'counters-back' }
   /** The hypervisor says that this machine was restored from a snapshot, or moved. */
   | { readonly kind: 'vm-generation' }
-  | { readonly kind: Exclude<ClockProgress, 'none'> }
+  | { readonly kind: ClockProgress }
 
 const FILE_BYTES_MAX = 4096
 const hexName = z.string().regex(/^[0-9a-f]{8,132}$/)
@@ -46,7 +52,10 @@ export function isRemarkable({ kind }: InstanceChange): boolean {
 }
 
 /** Compares a record with what is found now. Pure. */
-export function changeSince(last: InstanceRecord | undefined, now: InstanceRecord): InstanceChange {
+export function changeSince(
+  last: InstanceRecord | undefined,
+  now: InstanceRecord & ClockReading,
+): InstanceChange {
   if (last === undefined) return { kind: 'first-start' }
   if (last.ekName !== now.ekName) return { kind: 'tpm-changed', ekName: last.ekName }
   if (last.instanceId !== now.instanceId) {
@@ -56,7 +65,7 @@ export function changeSince(last: InstanceRecord | undefined, now: InstanceRecor
   // Looked at twice within one millisecond of the TPM's clock.
   if (isSameMoment(last, now)) return { kind: 'same-run' }
   const progress = clockProgress(last, now)
-  return progress === 'none' ? { kind: 'counters-back' } : { kind: progress }
+  return { kind: isProgress(progress) ? progress : 'counters-back' }
 }
 
 function isSameMoment(last: TpmCounters, now: TpmCounters): boolean {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { type Evidence, encodeEvidence } from '../format/evidence.ts'
+import type { Qualifier } from '../format/evidence-nonce.ts'
 import { parsePublic } from '../format/tpm-public.ts'
 import { finishChallenge, makeChallenge } from '../verify/challenge.ts'
 import type { Claim } from '../verify/claims.ts'
@@ -45,10 +46,10 @@ export async function selfTest(
   tpm: InstanceTpm,
   keys: InstanceKeys,
   policy: SelfTestPolicy,
-  gather: (nonce: Buffer) => Promise<Evidence>,
+  gather: (qualifier: Qualifier) => Promise<Evidence>,
 ): Promise<SelfTestResult> {
   const nonce = randomBytes(32)
-  const bytes = Buffer.from(encodeEvidence(await gather(nonce)))
+  const bytes = Buffer.from(encodeEvidence(await gather({ nonce })))
   const trust = parseTrust(policy.trust)
   const options = {
     nonce,
@@ -94,7 +95,13 @@ function orUnreadable(error: MetabindError, { endorsement }: InstanceKeys): Meta
 }
 
 // What only somebody else can bring along: they are no lack of this platform.
-const OF_VERIFIERS: readonly Claim[] = ['pcr-policy', 'clock']
+const OF_VERIFIERS: readonly Claim[] = [
+  'not-revoked',
+  'pcr-policy',
+  'all-replayed',
+  'bound',
+  'continuity',
+]
 
 /** An EK that only we vouch for is not shown to be genuine. */
 function describe({ proven, notProven, anchor }: Verified, anchored: boolean): SelfTestResult {

@@ -1,16 +1,18 @@
 import { createHash } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
 import { PRIMARIES } from '../format/tpm-templates.ts'
+import { signingQueue } from './signing-queue.ts'
 import { type InstanceKeys, type InstanceTpm, recreate } from './tpm.ts'
 
 /** Signs with SK, inside the TPM. */
 export interface SkSigner {
   /**
    * @param message what is signed: the SHA-256 of its bytes, of a text in UTF-8
+   * @param uid for whom; undefined: for the agent itself
    * @returns TPMT_SIGNATURE (ECDSA, P-256, SHA-256)
-   * @throws MetabindError LIMIT_SIGNATURES at once if too many wait; TPM_…
+   * @throws MetabindError LIMIT_SIGNATURES if too many wait, at once or when others have made room for themselves; TPM_…
    */
-  sign(message: string | Uint8Array): Promise<Buffer>
+  sign(message: string | Uint8Array, uid?: number): Promise<Buffer>
 }
 
 interface Waiting {
@@ -18,26 +20,26 @@ interface Waiting {
   readonly settle: PromiseWithResolvers<Buffer>
 }
 
-/** How many signatures may wait. A chip makes a few in a second: more would only time out. */
-export const SIGNATURES_WAITING_MAX = 32
+/** Signed together, SK being made once for all of them; whoever comes meanwhile waits for no more than these. */
+const BATCH_MAX = 16
 
-/** Those that wait while the TPM works are signed together: SK is made once for all of them. */
+/** Those that wait while the TPM works are signed together, users in turn. */
 export function skSigner(tpm: InstanceTpm, keys: InstanceKeys): SkSigner {
-  let waiting: Waiting[] = []
+  const queue = signingQueue<Waiting>()
   let working = false
   const work = async (): Promise<void> => {
-    while (waiting.length > 0) {
-      const batch = waiting
-      waiting = []
+    for (let batch = queue.take(BATCH_MAX); batch.length > 0; batch = queue.take(BATCH_MAX)) {
       await signAll(tpm, keys, batch)
     }
     working = false
   }
   return {
-    sign: (message) => {
-      if (waiting.length >= SIGNATURES_WAITING_MAX) throw new MetabindError('LIMIT_SIGNATURES')
+    sign: (message, uid) => {
       const settle = Promise.withResolvers<Buffer>()
-      waiting.push({ digest: createHash('sha256').update(message).digest(), settle })
+      const asked = { digest: createHash('sha256').update(message).digest(), settle }
+      const left = queue.add(uid ?? 'agent', asked)
+      if (left === asked) throw new MetabindError('LIMIT_SIGNATURES')
+      left?.settle.reject(new MetabindError('LIMIT_SIGNATURES'))
       if (!working) {
         working = true
         void work()

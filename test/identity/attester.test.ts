@@ -6,6 +6,7 @@ import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { EVENT_LOG_BYTES_MAX } from '../../src/format/evidence.ts'
 import { type Attester, attesterOf } from '../../src/identity/attester.ts'
+import type { LogFiles } from '../../src/identity/log-files.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
 import { makeSha1Log } from '../harness/event-log.ts'
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
 })
 afterAll(() => stack.disposeAsync())
 
-async function attestation(eventLogFile: string): Promise<Attester> {
+async function attestation(firmware: string | undefined, others: LogFiles = {}): Promise<Attester> {
   const tpm = instanceTpm(swtpm.tcti, 10_000)
   stack.defer(() => tpm.close())
   const keys = await createInstanceKeys(tpm)
@@ -33,7 +34,7 @@ async function attestation(eventLogFile: string): Promise<Attester> {
       dialect: 'aliyun',
       pcrs: { hash: 'sha256', pcrs: [0, 1, 2, 3, 4, 5, 6, 7] },
       akCertificates: [],
-      eventLogFile,
+      logFiles: { firmware, ...others },
       readIdentityDocument: async () => undefined,
       policy: () => ({ trust: {}, ...demands, identityDocument: 'prefer' }),
     },
@@ -75,8 +76,17 @@ async function fileWith(log: Buffer): Promise<string> {
 test('a log that leads to the PCRs is in the evidence, and proven', async () => {
   const log = logOf(measured)
   const made = await attestation(await fileWith(log))
-  expect((await made.evidence(randomBytes(32))).eventLog).toEqual(log)
+  expect((await made.evidence({ nonce: randomBytes(32) })).eventLog).toEqual(log)
   expect((await made.selfTest()).proven).toContain('event-log')
+})
+
+test('logs of other programs are in evidence, and cannot stop the agent', async () => {
+  const systemd = await fileWith(Buffer.from('\x1e{}\n'))
+  const cel = await fileWith(Buffer.from('[]'))
+  const made = await attestation(await fileWith(logOf(measured)), { systemd, cel })
+  const { logs } = await made.evidence({ nonce: randomBytes(32) })
+  expect(logs).toEqual({ cel: Buffer.from('[]'), leftOut: ['systemd'] })
+  expect((await made.selfTest()).lacked).not.toContain('all-replayed')
 })
 
 test.each([
@@ -103,7 +113,7 @@ test('one that is missing, a directory or too long is left out, and said to be l
   const long = await fileWith(Buffer.alloc(EVENT_LOG_BYTES_MAX + 1))
   for (const path of [join(swtpm.dir, 'missing'), directory, long]) {
     const made = await attestation(path)
-    expect((await made.evidence(randomBytes(32))).eventLog).toBeUndefined()
+    expect((await made.evidence({ nonce: randomBytes(32) })).eventLog).toBeUndefined()
     expect((await made.selfTest()).lacked).toContain('event-log')
   }
 })

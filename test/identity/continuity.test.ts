@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
+import type { MetabindError } from '../../src/errors.ts'
 import { continuityOf } from '../../src/identity/continuity.ts'
 import { changeSince, type InstanceChange } from '../../src/identity/instance-record.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
@@ -15,7 +16,9 @@ const RECORD = 'instance.json'
 let stack: AsyncDisposableStack
 let directory: string
 let swtpm: Swtpm
+let unwritten: MetabindError[]
 beforeEach(async () => {
+  unwritten = []
   stack = new AsyncDisposableStack()
   directory = stack.use(await scratch()).path
   swtpm = await startSwtpm()
@@ -38,7 +41,7 @@ async function start(
     akName: keys.ak.name,
     rkName: keys.rk.name,
   }
-  return continuityOf(tpm, identity, directory, vmclock)
+  return continuityOf(tpm, identity, directory, (problem) => unwritten.push(problem), vmclock)
 }
 
 async function changeAtStart(...args: Parameters<typeof start>): Promise<InstanceChange> {
@@ -72,6 +75,16 @@ describe('at a start', () => {
     await changeAtStart()
     const change = await changeAtStart(swtpm, { instanceId: 'i-two' })
     expect(change).toEqual({ kind: 'instance-changed', instanceId: 'i-one' })
+  })
+
+  test('a loss of power is a reboot, however far the clock went back', async () => {
+    await changeAtStart()
+    const before = JSON.parse(await readFile(join(directory, RECORD), 'utf8'))
+    // As if the TPM had run for a day since it last saved its clock.
+    const day = { ...before, clockMs: before.clockMs + 86_400_000 }
+    await writeFile(join(directory, RECORD), JSON.stringify(day), { mode: 0o600 })
+    await swtpm.reset()
+    expect(await changeAtStart()).toEqual({ kind: 'rebooted' })
   })
 
   test('TPM2_Clear is told from a reboot', async () => {
@@ -143,7 +156,7 @@ describe('while running', () => {
 
   test('two looks within a millisecond are of one run', () => {
     const names = { ekName: 'aa', akName: 'bb', rkName: 'cc', instanceId: 'i-one' }
-    const record = { ...names, clockMs: 7, resetCount: 1, restartCount: 2 }
+    const record = { ...names, clockMs: 7, resetCount: 1, restartCount: 2, safe: true }
     expect(changeSince(record, { ...record })).toEqual({ kind: 'same-run' })
     expect(changeSince(record, { ...record, clockMs: 6 })).toEqual({ kind: 'counters-back' })
   })
@@ -159,7 +172,7 @@ describe('while running', () => {
     expect((await record()).ekName).not.toBe(other.ekName)
   })
 
-  test('what could not be written down is found again', async () => {
+  test('what could not be written down is found again, and stops nobody', async () => {
     const vmclock = join(directory, 'vmclock')
     await writeVmclock(vmclock, 1n)
     const continuity = await start(swtpm, { vmclock })
@@ -168,10 +181,17 @@ describe('while running', () => {
     // Nothing can be put in the place of a directory.
     await rm(join(directory, RECORD))
     await mkdir(join(directory, RECORD))
-    await expect(continuity.look()).rejects.toMatchObject({ code: 'DIRECTORY_FAULT' })
+    expect(await continuity.look()).toEqual({ kind: 'vm-generation' })
+    expect(await continuity.look()).toEqual({ kind: 'vm-generation' })
     await rmdir(join(directory, RECORD))
     expect(await continuity.look()).toEqual({ kind: 'vm-generation' })
     expect(await continuity.look()).toEqual({ kind: 'same-run' })
+    // Told once of each time.
+    expect(unwritten.map(({ code }) => code)).toEqual(['DIRECTORY_FAULT'])
+    await rm(join(directory, RECORD))
+    await mkdir(join(directory, RECORD))
+    expect(await continuity.look()).toEqual({ kind: 'same-run' })
+    expect(unwritten.length).toBe(2)
   })
 
   test('another VM generation is seen once', async () => {

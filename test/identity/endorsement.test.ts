@@ -88,6 +88,8 @@ describe('a certificate in NV is read', () => {
 
   test('of RSA, where there is none of an elliptic curve', async () => {
     const der = await genuineCertificate()
+    await writeNv(swtpm, 0x01c0001c, der)
+    expect((await endorsement()).kind).toBe('RSA-3072')
     await writeNv(swtpm, 0x01c00002, der)
     expect((await endorsement()).kind).toBe('RSA-2048')
     await writeNv(swtpm, EK_CERTIFICATE_NV, der)

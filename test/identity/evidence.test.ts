@@ -27,17 +27,22 @@ afterEach(() => stack.disposeAsync())
 
 async function gather(
   nonce: Buffer,
-  { tcti = swtpm.tcti, pcrs = [0, 7, 10, 16], hash = 'sha256' as const } = {},
+  {
+    tcti = swtpm.tcti,
+    pcrs = [0, 7, 10, 16],
+    hash = 'sha256' as const,
+    bind = undefined as Buffer | undefined,
+  } = {},
 ): Promise<Evidence> {
   const tpm = instanceTpm(tcti, 10_000)
   stack.defer(() => tpm.close())
   return gatherEvidence(tpm, await createInstanceKeys(tpm), {
-    nonce,
+    qualifier: { nonce, bind },
     dialect: 'aliyun',
     instanceId: 'i-bp1234567890abcdefgh',
     pcrs: { hash, pcrs },
     akCertificates: [],
-    eventLog: undefined,
+    logs: async () => ({}),
     identityDocument: undefined,
   })
 }
@@ -97,9 +102,9 @@ describe('others accept the quote', () => {
   test('tpm2_checkquote, for this nonce only', async () => {
     const nonce = randomBytes(16)
     const { files } = await filesOf(await gather(nonce))
-    const extraData = quoteQualifyingData(nonce).toString('hex')
+    const extraData = quoteQualifyingData({ nonce }).toString('hex')
     await tpm2(swtpm, 'checkquote', ...files, '-q', extraData)
-    const other = quoteQualifyingData(randomBytes(16)).toString('hex')
+    const other = quoteQualifyingData({ nonce: randomBytes(16) }).toString('hex')
     await expect(tpm2(swtpm, 'checkquote', ...files, '-q', other)).rejects.toThrow()
   })
 
@@ -123,7 +128,7 @@ print(json.dumps({
     const hex = [attest, signature, evidence.ak.public].map((bytes) => bytes.toString('hex'))
     const values = Object.values(evidence.pcrs.sha256 ?? {})
     expect(await pytss(program, ...hex)).toEqual({
-      extraData: quoteQualifyingData(evidence.nonce).toString('hex'),
+      extraData: quoteQualifyingData(evidence).toString('hex'),
       // One selection: SHA-256, three bytes of PCR 0 and 7, 10, 16.
       selection: '00000001000b03810401',
       digest: createHash('sha256').update(Buffer.concat(values)).digest('hex'),

@@ -71,7 +71,7 @@ async function tested(swtpm: Swtpm, circumstances: Circumstances = {}): Promise<
       dialect: 'aliyun',
       pcrs: { hash: 'sha256', pcrs: [0, 7] },
       akCertificates,
-      eventLogFile: undefined,
+      logFiles: {},
       readIdentityDocument: circumstances.readIdentityDocument ?? (async () => undefined),
       policy: () => ({
         trust: { identityCertificate: Buffer.from(signer.certificatePem), ...trust },

@@ -4,7 +4,8 @@ import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { MetabindError } from '../../src/errors.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
-import { SIGNATURES_WAITING_MAX, type SkSigner, skSigner } from '../../src/identity/sk-signer.ts'
+import { WAITING_PER_USER_MAX } from '../../src/identity/signing-queue.ts'
+import { type SkSigner, skSigner } from '../../src/identity/sk-signer.ts'
 import { createInstanceKeys, type InstanceTpm, instanceTpm } from '../../src/identity/tpm.ts'
 import { keyObjectOf, leftPad } from '../../src/verify/tpm-key.ts'
 
@@ -41,10 +42,11 @@ test('each text has its own signature, in whatever order they come', async () =>
   expect(isSigned('another', signatures[0] ?? Buffer.of())).toBe(false)
 })
 
-test('no more than the bound wait; those beyond are refused at once', async () => {
+test('no more than the bound of one user wait; those beyond are refused at once, and nobody else', async () => {
   // The first is under way and waits no more.
-  const taken = Array.from({ length: SIGNATURES_WAITING_MAX + 1 }, () => signer.sign('text'))
-  expect(() => signer.sign('text')).toThrow(new MetabindError('LIMIT_SIGNATURES'))
+  const taken = Array.from({ length: WAITING_PER_USER_MAX + 1 }, () => signer.sign('text', 1001))
+  expect(() => signer.sign('text', 1001)).toThrow(new MetabindError('LIMIT_SIGNATURES'))
+  taken.push(signer.sign('text', 1002), signer.sign('text'))
   for (const signature of await Promise.all(taken)) expect(isSigned('text', signature)).toBe(true)
   expect(isSigned('text', await signer.sign('text'))).toBe(true)
 })
