@@ -47,10 +47,10 @@ function systemdPaths(text: string): string[] {
   )
 }
 
-/** A path may hold colons itself, so only the first two part a line. */
+/** A path may hold colons itself, so only the first two part a line; and any other byte than a line end. */
 function lines(text: string): { controllers: string; path: string }[] {
   return text.split('\n').flatMap((line) => {
-    const parts = /^\d+:([^:]*):(\/.*)$/.exec(line)
+    const parts = /^\d+:([^:]*):(\/.*)$/s.exec(line)
     return parts === null ? [] : [{ controllers: parts[1] ?? '', path: parts[2] ?? '' }]
   })
 }

@@ -1,6 +1,7 @@
 import { type Dirent, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ratePerUid } from '../rate-limit.ts'
+import { lacksDescriptor } from './unknown.ts'
 
 /** Where cgroup version 2 is: alone, or beside version 1. */
 const ROOTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
@@ -27,7 +28,11 @@ export interface Cgroups {
  *
  * @param clockMs monotonic
  */
-export function cgroups(clockMs: () => number, visitedMax = VISITED_MAX): Cgroups {
+export function cgroups(
+  clockMs: () => number,
+  visitedMax = VISITED_MAX,
+  rememberedMax = REMEMBERED_MAX,
+): Cgroups {
   const paths = new Map<bigint, string>()
   const missed = new Map<bigint, number>()
   const walks = ratePerUid(WALKS, clockMs)
@@ -37,7 +42,7 @@ export function cgroups(clockMs: () => number, visitedMax = VISITED_MAX): Cgroup
       if (paths.has(id) || clockMs() - missedAtMs < MISSED_MS) return paths.get(id)
       if (walks.take(uid) > 0) return undefined
       for (const remembered of [paths, missed]) {
-        if (remembered.size >= REMEMBERED_MAX) remembered.clear()
+        if (remembered.size >= rememberedMax) remembered.clear()
       }
       walk(id, paths, visitedMax)
       if (!paths.has(id)) missed.set(id, clockMs())
@@ -90,7 +95,8 @@ export function* cgroupTree(
 function entriesOf(directory: string): Dirent[] {
   try {
     return readdirSync(directory, { withFileTypes: true })
-  } catch {
+  } catch (error) {
+    if (lacksDescriptor(error)) throw error
     return []
   }
 }

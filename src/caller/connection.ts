@@ -25,6 +25,8 @@ export interface Connection {
   unreadBytes: number
   /** Looks in a row at which nothing more had been read. */
   unreadLooks: number
+  /** What is to be done when it is closed; undefined if nothing is yet. */
+  endings: (() => void)[] | undefined
 }
 
 const CONNECTION = Symbol('connection')
@@ -40,8 +42,25 @@ export function connectionOf(socket: Carrier): Connection {
     isClosing: false,
     unreadBytes: 0,
     unreadLooks: 0,
+    endings: undefined,
   }
   return socket[CONNECTION]
+}
+
+/**
+ * Calls `act` when a connection is closed. All that ends with one hangs on one listener: node:http adds a listener
+ * of the same event for each request and removes it, which costs more the more there are.
+ */
+export function whenClosed(socket: Socket, act: () => void): void {
+  const connection = connectionOf(socket)
+  if (connection.endings === undefined) socket.on('close', closed)
+  connection.endings ??= []
+  connection.endings.push(act)
+}
+
+function closed(this: Socket): void {
+  const { endings = [] } = connectionOf(this)
+  for (const act of endings) act()
 }
 
 /**
@@ -54,7 +73,7 @@ export function identifyCaller(socket: Socket, deps: Partial<CallerDeps> = {}): 
   const connection = connectionOf(socket)
   if (uid !== undefined) connection.uid = uid
   connection.caller = caller
-  if (caller instanceof LazyCaller) socket.once('close', () => caller.release())
+  if (caller instanceof LazyCaller) whenClosed(socket, () => caller.release())
 }
 
 /** Remembers who is on the other end, if the transport is another than a Unix socket. */

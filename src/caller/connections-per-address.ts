@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { openCounts } from './open-counts.ts'
+import { openCounts } from '../open-counts.ts'
 
 /**
  * Counts open connections by the address that they come from, from the moment they are accepted: before

@@ -4,6 +4,7 @@ import { parseCgroup } from './cgroup-place.ts'
 import { cgroupTree } from './cgroup-tree.ts'
 import { socketInNetworkOf } from './proc-net-sockets.ts'
 import type { End } from './proc-net-tcp.ts'
+import { lacksDescriptor } from './unknown.ts'
 
 /**
  * Who in a container with a network of its own made a connection that came from it.
@@ -21,6 +22,7 @@ export interface ContainerNetworks {
    * @param from the end that the agent sees, `to` the one that the caller connected to
    * @returns undefined if no container has such a socket. Those from one address wait for each
    *   other: the caller bounds how many they are
+   * @throws for want of a descriptor to look with
    */
   ownerOf(from: End, to: End): Promise<Contained | undefined>
 }
@@ -165,9 +167,8 @@ function firstProcess(directory: string): number | undefined {
     } finally {
       closeSync(descriptor)
     }
-  } catch {
-    // It has ended.
-    return undefined
+  } catch (error) {
+    return nothingOf(error)
   }
 }
 
@@ -182,7 +183,7 @@ async function ownerIn(
   const isThere = (pid: number) => networkOf(pid) === id && containers.has(containerOf(pid) ?? '')
   for (const pid of pids) {
     if (!isThere(pid)) continue
-    const socket = await socketInNetworkOf(pid, from, to).catch(() => undefined)
+    const socket = await socketInNetworkOf(pid, from, to).catch(nothingOf)
     // Its number may have been another process's meanwhile.
     if (!isThere(pid)) continue
     if (socket === undefined) return undefined
@@ -191,11 +192,15 @@ async function ownerIn(
   return undefined
 }
 
+/** What could not be read has ended, unless there was no descriptor to read it with. */
+function nothingOf(error: unknown): undefined {
+  if (lacksDescriptor(error)) throw error
+}
+
 function containerOf(pid: number): string | undefined {
   try {
     return containerAt(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))
-  } catch {
-    // It has ended.
-    return undefined
+  } catch (error) {
+    return nothingOf(error)
   }
 }

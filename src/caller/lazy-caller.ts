@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs'
 import type { PeerCredentials } from 'metabind-linux'
 import { MetabindError } from '../errors.ts'
 import { type ProcessAttributes, readPinned } from './process.ts'
-import { unknownBecause } from './unknown.ts'
+import { isUnseen, unknownBecause } from './unknown.ts'
 
 /**
  * So many descriptors are kept for callers that nobody has asked for: beside one for each connection, however many
@@ -71,11 +71,15 @@ export class LazyCaller {
     pidfdsKept -= 1
   }
 
-  /** @throws MetabindError CALLER_UNKNOWN */
+  /** @throws MetabindError CALLER_UNKNOWN, or LIMIT_CONNECTIONS if it can be read later */
   #attributes(): ProcessAttributes {
-    this.#read ??= this.#readNow()
-    if (this.#read instanceof MetabindError) throw this.#read
-    return this.#read
+    const read = this.#read ?? this.#readNow()
+    if (!isUnseen(read)) {
+      this.#read = read
+      this.release()
+    }
+    if (read instanceof MetabindError) throw read
+    return read
   }
 
   #readNow(): ProcessAttributes | MetabindError {
@@ -84,8 +88,6 @@ export class LazyCaller {
       return new MetabindError('CALLER_UNKNOWN', 'its connection is closed')
     } catch (error) {
       return unknownBecause('its process cannot be looked at', error)
-    } finally {
-      this.release()
     }
   }
 }

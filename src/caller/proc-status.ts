@@ -6,6 +6,11 @@ export interface ProcessStatus {
   readonly capabilities: bigint
 }
 
+// By line ends alone: `^` and `$` of the flag m also stand at a carriage return, which the kernel does not
+// escape in the name that a process gives itself.
+const CAPABILITIES = /\nCapEff:\t([0-9a-f]{16})\n/
+const PID_NAMESPACES = /(?:^|\n)NSpid:((?:\t[1-9]\d*)+)(?:\n|$)/
+
 /**
  * Reads /proc/PID/status. The process's name stands in it, with line ends escaped by the kernel.
  *
@@ -13,7 +18,7 @@ export interface ProcessStatus {
  */
 export function parseStatus(text: string): ProcessStatus | undefined {
   const pidNamespaces = parsePidNamespaces(text)
-  const capabilities = /^CapEff:\t([0-9a-f]{16})$/m.exec(text)?.[1]
+  const capabilities = CAPABILITIES.exec(text)?.[1]
   if (pidNamespaces === undefined || capabilities === undefined) return undefined
   return { pidNamespaces, capabilities: BigInt(`0x${capabilities}`) }
 }
@@ -25,7 +30,7 @@ export function parseStatus(text: string): ProcessStatus | undefined {
  * @returns undefined if the line is missing, or the process has ended
  */
 export function parsePidNamespaces(text: string): number | undefined {
-  const pids = /^NSpid:((?:\t[1-9]\d*)+)$/m.exec(text)?.[1]
+  const pids = PID_NAMESPACES.exec(text)?.[1]
   return pids === undefined ? undefined : pids.split('\t').length - 1
 }
 

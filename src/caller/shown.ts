@@ -22,7 +22,7 @@ export function shownCaller(caller: Caller): ShownCaller {
 /**
  * Reads what of a caller has not been read.
  *
- * @throws MetabindError CALLER_UNKNOWN if it cannot be read any more
+ * @throws MetabindError CALLER_UNKNOWN if it cannot be read any more, LIMIT_CONNECTIONS if it cannot be now
  */
 export function requireRead(caller: Caller): void {
   void caller.namespaces

@@ -3,6 +3,7 @@ import type { SocketOwner } from 'metabind-linux'
 import { type CgroupPlace, parseCgroup } from './cgroup-place.ts'
 import { type Cgroups, cgroupRoot } from './cgroup-tree.ts'
 import { kernelHas } from './kernel-features.ts'
+import { lacksDescriptor } from './unknown.ts'
 
 /**
  * Where the maker of a TCP socket stands. The kernel knows its cgroup of version 2 and no other: a
@@ -71,7 +72,8 @@ function isTrueOfAll(path: string, { unit, container }: CgroupPlace): boolean {
 function placeNow(pid: string): CgroupPlace | undefined {
   try {
     return parseCgroup(readFileSync(`/proc/${pid}/cgroup`, 'latin1'))
-  } catch {
+  } catch (error) {
+    if (lacksDescriptor(error)) throw error
     return undefined
   }
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { originalDestination, type SocketOwner, socketFd, tcpSocketOwner } from 'metabind-linux'
+import { originalDestination, socketFd } from 'metabind-linux'
 import { parseEndpoint } from '../dialect/endpoint.ts'
 import { MetabindError } from '../errors.ts'
 import type { Caller } from './caller.ts'
@@ -9,14 +9,9 @@ import { rememberCaller, rememberUid, rememberUnknown } from './connection.ts'
 import { connectionsPerAddress } from './connections-per-address.ts'
 import type { Contained, ContainerNetworks } from './container-networks.ts'
 import { NO_GID } from './no-group.ts'
+import { type Destination, socketOwner } from './socket-owner.ts'
 import { placeOfSocket } from './socket-place.ts'
 import { unknownBecause } from './unknown.ts'
-
-/** An IPv4 address and port. */
-export interface Destination {
-  readonly address: string
-  readonly port: number
-}
 
 // The kernel names the user that made a TCP socket, no process and no group. No process has pid 0.
 const NO_PID = 0
@@ -65,9 +60,14 @@ export function identifyContained(
   return async (socket) => {
     if (!mayStay(socket)) return void socket.destroy()
     onRedirected()
-    const contained = await containedOf(socket, destination, networks)
-    if (contained === undefined) rememberUnknown(socket, unknown('no container has its connection'))
-    else rememberCaller(socket, callerInContainer(contained))
+    try {
+      const contained = await containedOf(socket, destination, networks)
+      if (contained === undefined) {
+        rememberUnknown(socket, unknown('no container has its connection'))
+      } else rememberCaller(socket, callerInContainer(contained))
+    } catch (error) {
+      rememberUnknown(socket, unknownBecause('its container cannot be looked for', error))
+    }
   }
 }
 
@@ -140,24 +140,6 @@ export function tcpPeer(socket: Socket, connectedTo: Destination, places: Cgroup
     const what = uid === undefined ? 'its socket' : 'its control group'
     return { uid, place: unknownBecause(`${what} cannot be looked up`, error) }
   }
-}
-
-/**
- * The other end as its owner sees it: the same ports, and the address that it connected to.
- *
- * @throws MetabindError CALLER_UNKNOWN if the kernel knows none
- * @throws LinuxError if the kernel cannot be asked
- */
-function socketOwner(socket: Socket, connectedTo: Destination): SocketOwner {
-  const { remoteAddress = '', remotePort = 0 } = socket
-  const owner = tcpSocketOwner({
-    localAddress: remoteAddress,
-    localPort: remotePort,
-    remoteAddress: connectedTo.address,
-    remotePort: connectedTo.port,
-  })
-  if (owner === undefined) throw unknown('the kernel knows no open socket at its end')
-  return owner
 }
 
 function unknown(why: string): MetabindError {

@@ -1,7 +1,8 @@
 import type { Server as HttpServer } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { isHostRoot, sharesOf, uidOf } from '../caller/connection.ts'
+import { connectionOf, isHostRoot, sharesOf, uidOf, whenClosed } from '../caller/connection.ts'
+import { isUnseen } from '../caller/unknown.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { keepOpen } from './open-connections.ts'
 import { refuseRaw, UNREAD_MS_MAX } from './refuse-raw.ts'
@@ -39,9 +40,12 @@ export function guardConnections(
   identify: Identify,
   admission?: Admission | undefined,
 ): void {
-  const [serve] = server.listeners('connection')
+  // Over TLS it is the connection within that speaks HTTP, once the handshake is over.
+  const isOverTls = server.listenerCount('secureConnection') > 0
+  const accepted = isOverTls ? 'secureConnection' : 'connection'
+  const [serve] = server.listeners(accepted)
   if (serve === undefined) throw new MetabindError('INTERNAL', 'node:http listens otherwise')
-  server.removeAllListeners('connection')
+  server.removeAllListeners(accepted)
   const mayStay = admission === undefined ? () => true : gatekeeper(admission)
   closeUnread(server, requestTimeoutMs)
   const enter = (socket: Socket) => {
@@ -51,7 +55,7 @@ export function guardConnections(
   }
   // Who has shut down its own side may still read (RFC 9112, 9.6): node:http would hang up instead.
   Object.assign(server, { httpAllowHalfOpen: true })
-  server.on('connection', (socket: Socket) => {
+  server.on(accepted, (socket: Socket) => {
     boundBuffers(socket)
     const identified = identify(socket)
     if (identified === undefined) enter(socket)
@@ -89,12 +93,14 @@ function gatekeeper(admission: Admission): (socket: Socket) => boolean {
     setTimeout(() => socket.destroy(), UNREAD_MS_MAX).unref()
   }
   return (socket) => {
-    const leave = admission.admit(uidOf(socket), sharesOf(socket), () => isHostRoot(socket))
+    const leave = isUnseen(connectionOf(socket).caller)
+      ? undefined
+      : admission.admit(uidOf(socket), sharesOf(socket), () => isHostRoot(socket))
     if (leave === undefined) {
       refuse(socket)
       return false
     }
-    socket.once('close', leave)
+    whenClosed(socket, leave)
     return true
   }
 }

@@ -1,10 +1,10 @@
 import { ERRORS } from '../error-table.ts'
 import {
   type ErrorCode,
+  LaterError,
   MetabindError,
   nodeErrorCode,
   outsideCode,
-  RateError,
   RoleError,
 } from '../errors.ts'
 import type { HttpResponse } from './response.ts'
@@ -59,7 +59,7 @@ export function errorResponse(
 }
 
 function retryAfterSeconds(error: MetabindError): string {
-  return String(error instanceof RateError ? error.retryAfterSeconds : RETRY_AFTER_SECONDS)
+  return String(error instanceof LaterError ? error.retryAfterSeconds : RETRY_AFTER_SECONDS)
 }
 
 /** What fastify and node:http raise by themselves, in our words; anything else is our own fault. */

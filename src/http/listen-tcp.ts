@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import type { Destination } from '../caller/tcp-caller.ts'
+import type { Destination } from '../caller/socket-owner.ts'
 import { MetabindError } from '../errors.ts'
 import { closeGracefully, endConnections } from './graceful-close.ts'
 import { listenOnInherited } from './listen.ts'

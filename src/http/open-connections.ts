@@ -1,18 +1,53 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { connectionOf } from '../caller/connection.ts'
+import { connectionOf, whenClosed } from '../caller/connection.ts'
 
-const open = new WeakMap<Server, Set<Socket>>()
+/** Looks at a connection that is open. */
+type Look = (socket: Socket) => void
+
+interface Open {
+  readonly sockets: Set<Socket>
+  readonly looks: Look[]
+  /** Undefined while nobody is connected: an idle agent does not wake for nobody. */
+  looking: NodeJS.Timeout | undefined
+}
+
+const ofServer = new WeakMap<Server, Open>()
+
+export const LOOKS_EVERY_MS = 1000
+
+function openOf(server: Server): Open {
+  const known = ofServer.get(server)
+  if (known !== undefined) return known
+  const open: Open = { sockets: new Set(), looks: [], looking: undefined }
+  ofServer.set(server, open)
+  return open
+}
 
 /** The connections of a server that may stay, until each is closed. node:http has no public name for them. */
 export function openConnections(server: Server): ReadonlySet<Socket> {
-  return open.get(server) ?? new Set()
+  return openOf(server).sockets
 }
 
 export function keepOpen(server: Server, socket: Socket): void {
-  const sockets = open.get(server) ?? new Set()
-  open.set(server, sockets.add(socket))
-  socket.once('close', () => sockets.delete(socket))
+  const open = openOf(server)
+  open.sockets.add(socket)
+  open.looking ??= setInterval(() => lookAtAll(open), LOOKS_EVERY_MS).unref()
+  whenClosed(socket, () => {
+    open.sockets.delete(socket)
+    if (open.sockets.size > 0) return
+    clearInterval(open.looking)
+    open.looking = undefined
+  })
+}
+
+/** Looks at each open connection of a server once a second, while there are any. */
+export function lookAtOpen(server: Server, look: Look): void {
+  openOf(server).looks.push(look)
+}
+
+function lookAtAll({ sockets, looks }: Open): void {
+  for (const socket of sockets) for (const look of looks) look(socket)
 }
 
 /**

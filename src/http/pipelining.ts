@@ -1,7 +1,8 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Connection, connectionOf } from '../caller/connection.ts'
+import { type Connection, connectionOf, whenClosed } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
+import { openCounts } from '../open-counts.ts'
 
 /** Requests of one connection that may wait for their answers together. */
 export const UNDER_WAY_MAX = 16
@@ -13,7 +14,7 @@ export const AHEAD_MAX = 512
 const HEADERS_END_HTTP = 2
 
 /** Over all connections of the process, since its memory is one. A client that sends nothing ahead is not in here. */
-const ahead = { ofAll: 0, ofUid: new Map<number | undefined, number>() }
+const ahead = { ofAll: 0, ofUid: openCounts<number | undefined>() }
 
 /**
  * Hands a server's requests on only if they may begin, whoever would answer them: node:http answers some by
@@ -61,7 +62,7 @@ function begin(socket: Socket, response: ServerResponse): boolean {
   }
   own.requestsUnderWay += 1
   own.quietMs = 0
-  if (own.requestsUnderWay > 1) countAhead(own.uid, 1)
+  if (own.requestsUnderWay > 1) countAhead(own.uid)
   response.on('close', end)
   return true
 }
@@ -72,7 +73,7 @@ function end(this: ServerResponse): void {
   const own = askingOn(socket)
   // Those of a closed connection have been counted back together.
   if (own.requestsUnderWay > 0) own.requestsUnderWay -= 1
-  if (own.requestsUnderWay > 0) countAhead(own.uid, -1)
+  if (own.requestsUnderWay > 0) countBack(own.uid, 1)
   else own.readBytesAtRest = socket.bytesRead
 }
 
@@ -91,7 +92,7 @@ function hasRoom({ requestsUnderWay, uid }: Asking): boolean {
   return (
     requestsUnderWay < UNDER_WAY_MAX &&
     ahead.ofAll < AHEAD_MAX &&
-    (ahead.ofUid.get(uid) ?? 0) < AHEAD_PER_UID_MAX
+    ahead.ofUid.of(uid) < AHEAD_PER_UID_MAX
   )
 }
 
@@ -102,8 +103,8 @@ function askingOn(socket: Socket): Asking {
   const own = connectionOf(socket)
   if (hasAsked(own)) return own
   const asking = Object.assign(own, { requestsUnderWay: 0 })
-  socket.once('close', () => {
-    if (asking.requestsUnderWay > 1) countAhead(asking.uid, 1 - asking.requestsUnderWay)
+  whenClosed(socket, () => {
+    if (asking.requestsUnderWay > 1) countBack(asking.uid, asking.requestsUnderWay - 1)
     asking.requestsUnderWay = 0
   })
   return asking
@@ -113,9 +114,12 @@ function hasAsked(connection: Connection): connection is Asking {
   return connection.requestsUnderWay !== undefined
 }
 
-function countAhead(uid: number | undefined, change: number): void {
-  ahead.ofAll += change
-  const left = (ahead.ofUid.get(uid) ?? 0) + change
-  if (left > 0) ahead.ofUid.set(uid, left)
-  else ahead.ofUid.delete(uid)
+function countAhead(uid: number | undefined): void {
+  ahead.ofAll += 1
+  ahead.ofUid.add(uid, 1)
+}
+
+function countBack(uid: number | undefined, count: number): void {
+  ahead.ofAll -= count
+  ahead.ofUid.remove(uid, count)
 }

@@ -7,11 +7,39 @@ const HEADERS_MAX = 64
 /** Node hands over 32 at a time. */
 export const HEADERS_READ_MAX = HEADERS_MAX + 32
 
-const NONE: readonly string[] = []
+/** What the headers of a request say of whom it asks and where it ends. */
+export interface Framing {
+  hasHost: boolean
+  hasUpgrade: boolean
+  /** Whether a body follows them (RFC 9112, 6.3). */
+  hasBody: boolean
+}
+
+/**
+ * Notes what one header says of it. To have Node take all of them apart costs more than the rest of what is asked of
+ * a request, so they are gone through once, as they came.
+ *
+ * @param name in small letters
+ */
+export function noteFraming(framing: Framing, name: string, value: string): void {
+  if (name === 'host') framing.hasHost = true
+  else if (name === 'upgrade') framing.hasUpgrade = true
+  else if (name === 'transfer-encoding') framing.hasBody = true
+  else if (name === 'content-length' && Number(value) !== 0) framing.hasBody = true
+}
+
+/** @param rawHeaders name, value, name, value… */
+export function framingOf(rawHeaders: readonly string[]): Framing {
+  const framing: Framing = { hasHost: false, hasUpgrade: false, hasBody: false }
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    noteFraming(framing, (rawHeaders[at] ?? '').toLowerCase(), rawHeaders[at + 1] ?? '')
+  }
+  return framing
+}
 
 /** Refuses what is not HTTP/1, or names no host, and what came behind a request that was refused as ambiguous. @throws MetabindError REQUEST_… */
-export function requireOrder(incoming: IncomingMessage): void {
-  const { httpVersion, socket, rawHeaders } = incoming
+export function requireOrder(incoming: IncomingMessage, framing: Framing): void {
+  const { httpVersion, socket } = incoming
   if (connectionOf(socket).isClosing) {
     throw new MetabindError('REQUEST_MALFORMED', 'behind a refused request')
   }
@@ -20,11 +48,11 @@ export function requireOrder(incoming: IncomingMessage): void {
     throw new MetabindError('REQUEST_MALFORMED', `HTTP/${httpVersion}`)
   }
   if (hasTooManyHeaders(incoming)) throw new MetabindError('REQUEST_TOO_LARGE', 'headers')
-  if (httpVersion === '1.1' && headersOf(rawHeaders, 'host').length === 0) {
+  if (httpVersion === '1.1' && !framing.hasHost) {
     throw new MetabindError('REQUEST_HEADERS', 'no host')
   }
   // The offer itself may be ignored (RFC 9110, 7.8); but the parser takes the body behind it for a request.
-  if (headersOf(rawHeaders, 'upgrade').length > 0 && hasBody(rawHeaders)) {
+  if (framing.hasUpgrade && framing.hasBody) {
     throw new MetabindError('REQUEST_HEADERS', 'upgrade with a body')
   }
 }
@@ -32,27 +60,4 @@ export function requireOrder(incoming: IncomingMessage): void {
 /** Of such a request some may not have been read. */
 export function hasTooManyHeaders({ rawHeaders }: IncomingMessage): boolean {
   return rawHeaders.length > 2 * HEADERS_MAX
-}
-
-/** Whether a body follows the headers of a request (RFC 9112, 6.3). */
-export function hasBody(rawHeaders: readonly string[]): boolean {
-  const length = headersOf(rawHeaders, 'content-length')[0] ?? '0'
-  return Number(length) !== 0 || headersOf(rawHeaders, 'transfer-encoding').length > 0
-}
-
-/**
- * The values of a header, each as it came. To have Node take all of them apart costs more than the rest of what
- * is asked of a request.
- *
- * @param rawHeaders name, value, name, value…
- * @param name in small letters
- */
-export function headersOf(rawHeaders: readonly string[], name: string): readonly string[] {
-  let values = NONE
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const raw = rawHeaders[at]
-    if (raw?.length !== name.length || raw.toLowerCase() !== name) continue
-    values = [...values, rawHeaders[at + 1] ?? '']
-  }
-  return values
 }

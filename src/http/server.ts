@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage, Server } from 'node:http'
-import { type FastifyInstance, fastify } from 'fastify'
+import type { IncomingMessage, RequestListener, Server, ServerOptions } from 'node:http'
+import { type FastifyInstance, type FastifyServerFactory, fastify } from 'fastify'
 import { identifyCaller } from '../caller/connection.ts'
 import type { ErrorCode } from '../errors.ts'
 import { type Admission, guardConnections, type Identify, REFUSED_OPEN_MAX } from './admission.ts'
 import { guardRequests, wrapRequestListener } from './pipelining.ts'
 import { refuseRaw, UNREAD_MS_MAX } from './refuse-raw.ts'
-import { HEADERS_READ_MAX, hasBody, requireOrder } from './request-order.ts'
+import { framingOf, HEADERS_READ_MAX, requireOrder } from './request-order.ts'
 import { type HttpResponse, sendBare } from './response.ts'
 
 /** Bounds that every connection is held to. */
@@ -18,15 +18,24 @@ export interface HttpBounds {
   readonly idleTimeoutMs: number
 }
 
+/** What a server is made with that speaks HTTP over something else than what connects. */
+interface ServerBounds extends ServerOptions {
+  readonly requestTimeout: number
+}
+
+/** Makes such a server. It hands what speaks HTTP on as `secureConnection`, as those of node:https do. */
+export type MakeServer = (http: ServerBounds, listener: RequestListener) => Server
+
 /**
  * Answers a request that has no body, refusing what is to be refused, requireOrder's part too.
  *
  * @param id of the request
+ * @returns undefined if it has a body, which fastify is to read
  */
 export type AnswerBodiless = (
   id: string,
   incoming: IncomingMessage,
-) => HttpResponse | Promise<HttpResponse>
+) => HttpResponse | Promise<HttpResponse> | undefined
 
 // What node:http reports before there is a request to answer.
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
@@ -41,6 +50,7 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
  *
  * @param answerBodiless answers what has no body without fastify, whose share of a request that is answered
  *   from memory would be the largest
+ * @param makeServer undefined: what connects speaks HTTP
  */
 export function httpServer(
   bounds: HttpBounds,
@@ -48,8 +58,21 @@ export function httpServer(
   admission?: Admission,
   identify: Identify = (socket) => identifyCaller(socket),
   answerBodiless?: AnswerBodiless,
+  makeServer?: MakeServer,
 ): FastifyInstance {
   const nextId = requestIds()
+  const http = {
+    maxHeaderSize: bounds.headerBytesMax,
+    requestTimeout: bounds.requestTimeoutMs,
+    headersTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: bounds.idleTimeoutMs,
+    // It would answer those without one by itself: requireOrder does.
+    requireHostHeader: false,
+    connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
+    insecureHTTPParser: false,
+  }
+  const serverFactory: FastifyServerFactory | undefined =
+    makeServer && ((listener) => makeServer(http, listener))
   const app: FastifyInstance = fastify({
     logger: false,
     genReqId: nextId,
@@ -58,15 +81,8 @@ export function httpServer(
     keepAliveTimeout: bounds.idleTimeoutMs,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
-    http: {
-      maxHeaderSize: bounds.headerBytesMax,
-      requestTimeout: bounds.requestTimeoutMs,
-      headersTimeout: bounds.requestTimeoutMs,
-      // It would answer those without one by itself: requireOrder does.
-      requireHostHeader: false,
-      connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
-      insecureHTTPParser: false,
-    },
+    http,
+    ...(serverFactory === undefined ? {} : { serverFactory }),
     // If the router gives up on a target, fastify would answer in its own words, with the target.
     frameworkErrors: (error, request, reply) => app.errorHandler(error, request, reply),
     clientErrorHandler: (error, socket) => {
@@ -95,7 +111,7 @@ export function httpServer(
     setTimeout(() => socket.destroy(), UNREAD_MS_MAX).unref()
   })
   app.addHook('onRequest', (request, _reply, done) => {
-    requireOrder(request.raw)
+    requireOrder(request.raw, framingOf(request.raw.rawHeaders))
     done()
   })
   return app
@@ -104,8 +120,9 @@ export function httpServer(
 /** Puts an answerer before fastify's, behind whatever guards the server's requests. */
 function serveBodiless(server: Server, nextId: () => string, answer: AnswerBodiless): void {
   wrapRequestListener(server, (serve) => (incoming, response) => {
-    if (hasBody(incoming.rawHeaders)) serve(incoming, response)
-    else sendBare(response, answer(nextId(), incoming))
+    const answered = answer(nextId(), incoming)
+    if (answered === undefined) serve(incoming, response)
+    else sendBare(response, answered)
   })
 }
 
@@ -119,7 +136,14 @@ function requestIds(): () => string {
   }
 }
 
-/** Bodies mean nothing here: a small one is read and dropped, whatever its type says. */
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Where bodies are dropped: the handler of this route gets its body, as bytes. */
+    readonly keepsBody?: boolean
+  }
+}
+
+/** Bodies mean nothing here but to routes that keep them: a small one is read and dropped, whatever its type says. */
 function dropBodies(app: FastifyInstance): void {
   // Nor does what the type says have to be a type: clients send `json`, or nothing.
   app.addHook('onRequest', (request, _reply, done) => {
@@ -130,10 +154,10 @@ function dropBodies(app: FastifyInstance): void {
   // Of one that nobody reads, as of GET, or behind an early refusal, Node would keep 128 KiB.
   wrapRequestListener(app.server, (serve) => (incoming, response) => {
     serve(incoming, response)
-    if (hasBody(incoming.rawHeaders)) incoming.resume()
+    if (framingOf(incoming.rawHeaders).hasBody) incoming.resume()
   })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => {
-    done(null, undefined)
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+    done(null, request.routeOptions.config.keepsBody === true ? body : undefined)
   })
 }

@@ -1,9 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionOf } from '../caller/connection.ts'
-import { openConnections, quietMs } from './open-connections.ts'
-
-const LOOKS_EVERY_MS = 1000
+import { LOOKS_EVERY_MS, lookAtOpen, quietMs } from './open-connections.ts'
 
 /**
  * Closes connections whose peer has stopped reading: it holds answers in our memory. One that reads slowly
@@ -13,14 +11,10 @@ const LOOKS_EVERY_MS = 1000
  */
 export function closeUnread(server: Server, unreadMsMax: number): void {
   const looksMax = Math.ceil(unreadMsMax / LOOKS_EVERY_MS)
-  const look = () => {
-    for (const socket of openConnections(server)) {
-      quietMs(socket, LOOKS_EVERY_MS)
-      if (unreadLooks(socket) > looksMax) socket.destroy()
-    }
-  }
-  const looking = setInterval(look, LOOKS_EVERY_MS).unref()
-  server.once('close', () => clearInterval(looking))
+  lookAtOpen(server, (socket) => {
+    quietMs(socket, LOOKS_EVERY_MS)
+    if (unreadLooks(socket) > looksMax) socket.destroy()
+  })
 }
 
 /** @returns how many looks in a row nothing was taken, with this one */

@@ -1,4 +1,5 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
+import { hmacSha256 } from 'metabind-linux'
 import type { Caller } from '../caller/caller.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { Secret } from '../secret.ts'
@@ -229,6 +230,5 @@ function sealed(key: Buffer, covered: OpenedToken['covered'], unit: string | und
 
 /** The claims have a fixed length, so no unit's name can be mistaken for a part of them. */
 function mac(key: Buffer, covered: OpenedToken['covered'], unit?: string): Buffer {
-  const hmac = createHmac('sha256', key).update(covered)
-  return (unit === undefined ? hmac : hmac.update(unit)).digest()
+  return hmacSha256(key, unit === undefined ? covered : Buffer.concat([covered, Buffer.from(unit)]))
 }

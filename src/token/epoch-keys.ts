@@ -18,12 +18,12 @@ export interface EpochKeys {
   isCurrent(): boolean
   /**
    * Derives what is missing, wipes what is over, and proves that the same TPM is still there: the
-   * key of the first epoch that was derived must come out the same again.
+   * key of the first epoch that was derived must come out the same again. One at a time, in the order of asking.
    *
    * @throws MetabindError TPM_OTHER; or the TPM's failure. The keys are then as they were.
    */
   refresh(): Promise<void>
-  /** Wipes every key. */
+  /** Wipes every key, and those that are being derived. There are none any more. */
   clear(): void
 }
 
@@ -39,6 +39,9 @@ export function epochKeys(
 ): EpochKeys {
   const keys = new Map<number, Buffer>()
   let witness: { readonly epoch: number; readonly digest: Buffer } | undefined
+  let isCleared = false
+  // Two at once before there is a witness would each make one, of epochs that differ once an hour.
+  let before: Promise<void> = Promise.resolve()
 
   const deriveKeys = async (epochs: readonly number[]): Promise<Map<number, Buffer>> => {
     const roots = await derive(epochs.map((epoch) => message(context, epoch)))
@@ -50,35 +53,43 @@ export function epochKeys(
     )
   }
 
+  const refresh = async (): Promise<void> => {
+    const wanted = wantedEpochs(epochAt(bootTimeMs()))
+    const missing = wanted.filter((epoch) => !keys.has(epoch))
+    const proof = witness?.epoch ?? missing[0] ?? 0
+    const derived = await deriveKeys([...new Set([proof, ...missing])])
+    if (isCleared) return wipe(derived.values())
+    const proofKey = derived.get(proof)
+    if (proofKey === undefined) throw new MetabindError('INTERNAL', 'no key derived')
+    witness ??= { epoch: proof, digest: digestOf(proofKey) }
+    if (!timingSafeEqual(digestOf(proofKey), witness.digest)) {
+      wipe(derived.values())
+      throw new MetabindError('TPM_OTHER', 'a key derived again differs')
+    }
+    for (const [epoch, key] of derived) {
+      if (missing.includes(epoch)) keys.set(epoch, key)
+      else key.fill(0)
+    }
+    for (const [epoch, key] of keys) {
+      if (wanted.includes(epoch)) continue
+      key.fill(0)
+      keys.delete(epoch)
+    }
+  }
+
   return {
     key: (epoch) => keys.get(epoch),
     get count() {
       return keys.size
     },
     isCurrent: () => keys.has(epochAt(bootTimeMs())) && keys.has(epochAt(bootTimeMs()) + 1),
-    refresh: async () => {
-      const wanted = wantedEpochs(epochAt(bootTimeMs()))
-      const missing = wanted.filter((epoch) => !keys.has(epoch))
-      const proof = witness?.epoch ?? missing[0] ?? 0
-      const derived = await deriveKeys([...new Set([proof, ...missing])])
-      const proofKey = derived.get(proof)
-      if (proofKey === undefined) throw new MetabindError('INTERNAL', 'no key derived')
-      witness ??= { epoch: proof, digest: digestOf(proofKey) }
-      if (!timingSafeEqual(digestOf(proofKey), witness.digest)) {
-        wipe(derived.values())
-        throw new MetabindError('TPM_OTHER', 'a key derived again differs')
-      }
-      for (const [epoch, key] of derived) {
-        if (missing.includes(epoch)) keys.set(epoch, key)
-        else key.fill(0)
-      }
-      for (const [epoch, key] of keys) {
-        if (wanted.includes(epoch)) continue
-        key.fill(0)
-        keys.delete(epoch)
-      }
+    refresh: () => {
+      const refreshed = before.then(refresh)
+      before = refreshed.catch(() => undefined)
+      return refreshed
     },
     clear: () => {
+      isCleared = true
       wipe(keys.values())
       keys.clear()
     },

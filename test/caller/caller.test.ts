@@ -122,6 +122,7 @@ describe.each(KERNELS)('%s', (_how, parts) => {
   test('a process of our own user', async () => {
     const { caller, pid } = await callerFrom({}, parts)
     expect(caller).toMatchObject({ ...SELF, pid })
+    expect(caller).not.toHaveProperty('container')
   })
 
   asRoot(`another user with its groups [${NEEDS_ROOT}]`, async () => {
@@ -236,7 +237,12 @@ s.recv(1)`
     const asked: number[] = []
     const manyGroups = { take: (uid: number) => asked.push(uid) }
     const many = await inMany(1025, { manyGroups })
-    expect(() => callerOf(many)).toThrow(expect.objectContaining({ code: 'CALLER_UNKNOWN' }))
+    expect(() => callerOf(many)).toThrow(
+      expect.objectContaining({
+        code: 'CALLER_UNKNOWN',
+        detail: 'its user has too many callers with many groups',
+      }),
+    )
     expect([uidOf(many), sharesOf(many)]).toEqual([1001, 1])
     // So many cost next to nothing: they are read of everybody.
     const few = await inMany(1024, { manyGroups })
@@ -313,6 +319,14 @@ describeAsRoot(`an agent in another place [${NEEDS_ROOT}]`, () => {
     detail: 'its user has no number in this user namespace',
   }
 
+  test('whose PID namespace does not show a process refuses it, and knows its user', async () => {
+    const through = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child']
+    expect(await seenBy({ through }, { uid: 1001 })).toMatchObject({
+      uid: 1001,
+      refusal: { code: 'CALLER_UNKNOWN', detail: 'it is in a PID namespace not seen here' },
+    })
+  })
+
   test('whose user namespace has no number for a group refuses whoever has that', async () => {
     const idMaps = { uid: ALL, gid: '0 0 1000' }
     const known = await seenBy({ idMaps }, { uid: 1001, gid: 999 })
@@ -360,6 +374,27 @@ describeAsRoot(`an agent in another place [${NEEDS_ROOT}]`, () => {
   })
 })
 
+asRoot(
+  `a process that takes another user since is the one that connected [${NEEDS_ROOT}]`,
+  async () => {
+    const script = `${CONNECT}os.setgid(1001); os.setuid(1001)
+print('changed', flush=True)
+s.recv(1)`
+    const peer = start(script, { uid: 0 })
+    const accepted = once(server, 'connection')
+    await once(peer.stdout ?? peer, 'data')
+    const [socket]: Socket[] = await accepted
+    if (socket === undefined) throw new Error('no connection')
+    identifyCaller(socket)
+    expect(callerOf(socket)).toMatchObject({ uid: 0, gid: 0, pid: peer.pid })
+    // Without a pidfd of the peer it cannot be told from one that has its pid.
+    identifyCaller(socket, OLD_KERNEL)
+    expect(() => callerOf(socket)).toThrow(TAKEN_OVER)
+    socket.destroy()
+    await once(peer, 'exit')
+  },
+)
+
 test('no file descriptor is left open', async () => {
   const peer = start(STAY)
   const socket = await accept()
@@ -398,15 +433,18 @@ describeAsRoot(`a pid that was given to another process before accept [${NEEDS_R
     expect(() => callerOf(socket)).toThrow(TAKEN_OVER)
   })
 
-  test.skipIf(!can)('nor without pidfd, when it is of another user', async () => {
-    const socket = await recycle(1001)
-    // Until it has taken its own uid it has that of root, who connected.
-    const victim = peers.at(-1)?.pid
-    const uids = () => /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${victim}/status`, 'utf8'))?.[1]
-    await expect.poll(uids, { timeout: 10_000 }).toBe('1001')
-    identifyCaller(socket, OLD_KERNEL)
-    expect(() => callerOf(socket)).toThrow(TAKEN_OVER)
-  })
+  test.skipIf(!can).each(KERNELS.slice(1))(
+    'nor %s, when it is of another user',
+    async (_, parts) => {
+      const socket = await recycle(1001)
+      // Until it has taken its own uid it has that of root, who connected.
+      const victim = peers.at(-1)?.pid
+      const uids = () => /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${victim}/status`, 'utf8'))?.[1]
+      await expect.poll(uids, { timeout: 10_000 }).toBe('1001')
+      identifyCaller(socket, parts)
+      expect(() => callerOf(socket)).toThrow(TAKEN_OVER)
+    },
+  )
 })
 
 describe.skipIf(hierarchies.length === 0)(`units, by real cgroups [${NEEDS_ROOT}]`, () => {

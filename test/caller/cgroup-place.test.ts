@@ -85,6 +85,14 @@ const UNIFIED: readonly [path: string, place: CgroupPlace][] = [
   ],
   ['/lxc.payload.web/system.slice/nginx.service', { container: 'web' }],
   ['/lxc/web', { container: 'web' }],
+  // Only almost a slice or a container.
+  ['/system.slice.d/nginx.service', {}],
+  ['/x.system.slice!/nginx.service', {}],
+  [`/docker/${HEX}.x`, {}],
+  [`/docker/${HEX}0`, {}],
+  ['/x.lxc.payload.web', {}],
+  ['/lxc.payload.web@x', {}],
+  ['/machine.slice/systemd-nspawn@deb.service.d', {}],
   [
     '/machine.slice/systemd-nspawn@deb.service/payload',
     { unit: 'systemd-nspawn@deb.service', slice: 'machine.slice', container: 'deb' },
@@ -102,7 +110,8 @@ const UNIFIED: readonly [path: string, place: CgroupPlace][] = [
 ]
 
 test.each(UNIFIED)('unified: %s', (path, place) => {
-  expect(parseCgroup(`0::${path}\n`)).toEqual(place)
+  // What is not there is no member either.
+  expect(parseCgroup(`0::${path}\n`)).toStrictEqual(place)
 })
 
 describe('more than one hierarchy', () => {
@@ -132,6 +141,7 @@ describe('more than one hierarchy', () => {
       `11:memory:/docker/${HEX}\n1:name=systemd:/\n0::/\n`,
       { container: HEX },
     ],
+    ['lines that begin with no number', 'x0::/system.slice/a.service\n', {}],
     ['no file', '', {}],
   ])('%s', (_what, text, place) => {
     expect(parseCgroup(text)).toEqual(place)
@@ -146,6 +156,15 @@ test('whatever stands below a unit, the unit is the same', () => {
       expect(parseCgroup(`0::${path}\n`).unit).toBe('app.service')
     }),
   )
+})
+
+test('any name but a line end below a unit or a container hides neither', () => {
+  for (const name of ['a\rb', '\r', 'a\u0085b', 'a\0b', 'a:b', '\u2028', '\r0::']) {
+    const path = `/system.slice/app.service/${name}`
+    expect(parseCgroup(`0::${path}\n`).unit, JSON.stringify(name)).toBe('app.service')
+    const contained = `/system.slice/docker-${HEX}.scope/${name}`
+    expect(parseCgroup(`0::${contained}\n`).container, JSON.stringify(name)).toBe(HEX)
+  }
 })
 
 test('any text is taken without an error', () => {

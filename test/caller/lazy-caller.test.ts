@@ -9,7 +9,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { CallerDeps } from '../../src/caller/caller.ts'
 import { callerOf, identifyCaller, isHostRoot, uidOf } from '../../src/caller/connection.ts'
 import { LazyCaller, PIDFDS_KEPT_MAX } from '../../src/caller/lazy-caller.ts'
-import { requireRead, shownCaller } from '../../src/caller/shown.ts'
+import { isPlaced, knownOf, requireRead, shownCaller } from '../../src/caller/shown.ts'
+import { withoutDescriptors } from '../harness/descriptors.ts'
 import {
   type Cgroups,
   endPeer,
@@ -18,6 +19,7 @@ import {
   NEEDS_ROOT,
   nextPid,
   type PeerOptions,
+  PYTHON,
   startPeer,
   systemdHierarchies,
 } from '../harness/peer.ts'
@@ -107,7 +109,59 @@ describe.each([
     socket.destroy()
     await once(socket, 'close')
     expect(pidfds()).toBe(before)
-    expect(() => caller.unit).toThrow(UNKNOWN)
+    expect(() => caller.unit).toThrow(
+      expect.objectContaining({ code: 'CALLER_UNKNOWN', detail: 'its connection is closed' }),
+    )
+  })
+
+  test('a process that is gone at accept is refused at once, and nothing of it kept', async () => {
+    const before = pidfds()
+    // Nothing is accepted while spawnSync waits for the process to end.
+    spawnSync(PYTHON, ['-c', STAY, path], { input: '' })
+    const [socket]: Socket[] = await once(server, 'connection')
+    if (socket === undefined) throw new Error('no connection')
+    identifyCaller(socket, { isReadLater: true, ...deps })
+    expect(() => callerOf(socket)).toThrow(UNKNOWN)
+    expect(pidfds()).toBe(before)
+    socket.destroy()
+  })
+
+  test('one that cannot be looked at for want of a descriptor is read when there is one', async () => {
+    const { peer, socket, caller } = await accepted(deps)
+    const before = pidfds()
+    withoutDescriptors(() => {
+      const unseen = expect.objectContaining({ code: 'LIMIT_CONNECTIONS' })
+      expect(() => caller.namespaces).toThrow(unseen)
+      expect(isPlaced(caller)).toBe(false)
+    })
+    expect(pidfds()).toBe(before)
+    expect(caller.namespaces).toEqual([])
+    socket.destroy()
+    await endPeer(peer)
+  })
+
+  test('a record shows of it what is known, and reads nothing for that', async () => {
+    const { peer, socket, caller } = await accepted(deps)
+    const { pid, uid, gid, groups } = caller
+    expect(isPlaced(caller)).toBe(false)
+    expect(knownOf(caller)).toStrictEqual({ pid, uid, gid, groups, namespaces: [] })
+    expect(isPlaced(caller)).toBe(false)
+    requireRead(caller)
+    expect(isPlaced(caller)).toBe(true)
+    const { unit, slice, container, namespaces } = caller
+    expect(knownOf(caller)).toEqual({ pid, uid, gid, groups, unit, slice, container, namespaces })
+    socket.destroy()
+    await endPeer(peer)
+  })
+
+  test('nor does one that could not be read count as read', async () => {
+    const { peer, socket, caller } = await accepted(deps)
+    await endPeer(peer)
+    expect(() => requireRead(caller)).toThrow(UNKNOWN)
+    expect(isPlaced(caller)).toBe(false)
+    const { pid, uid, gid, groups } = caller
+    expect(knownOf(caller)).toStrictEqual({ pid, uid, gid, groups, namespaces: [] })
+    socket.destroy()
   })
 
   test('a process that has ended since is not known, now or later, and is not root', async () => {

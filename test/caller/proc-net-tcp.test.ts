@@ -5,8 +5,10 @@ import { listenersOn, socketBetween, socketsTo } from '../../src/caller/proc-net
 const HEAD =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode'
 const REST = '00000000:00000000 00:00000000 00000000'
+/** As the kernel writes it: `%5u %8d %lu`. */
+const owned = (uid: number, inode: number) => `${REST} ${String(uid).padStart(5)}        0 ${inode}`
 const line = (local: string, remote: string, uid: number, inode: number) =>
-  `   0: ${local}:9C40 ${remote} 01 ${REST} ${uid}        0 ${inode} 1 0000000000000000 20 4 30 10 -1`
+  `   0: ${local}:9C40 ${remote} 01 ${owned(uid, inode)} 1 0000000000000000 20 4 30 10 -1`
 
 test('sockets to the address and port are found, with uid and inode', () => {
   const text = [HEAD, line('02004D0A', 'C8646464:0050', 1000, 4711), ''].join('\n')
@@ -36,6 +38,8 @@ test('the socket between two ends is found, of IPv4 and of IPv6, and no other', 
   const text = [
     HEAD,
     line('03004D0A', 'C8646464:0050', 1, 1),
+    // From the same end, but to another.
+    line('02004D0A', 'C9646464:0050', 4, 4),
     line('02004D0A', 'C8646464:0050', 2, 2),
   ]
   expect(socketBetween(text.join('\n'), from, remote)).toEqual({ uid: 2, inode: 2 })
@@ -53,7 +57,7 @@ test('the socket between two ends is found, of IPv4 and of IPv6, and no other', 
 
 test('listeners on a port are found by their users; other ports, addresses and connections are not', () => {
   const listens = (local: string, uid: number) =>
-    `   1: ${local} 00000000:0000 0A ${REST} ${uid}        0 99 1 0000000000000000 100 0 0 10 0`
+    `   1: ${local} 00000000:0000 0A ${owned(uid, 99)} 1 0000000000000000 100 0 0 10 0`
   const text = [
     HEAD,
     listens('0100007F:23DC', 61_001),
@@ -61,6 +65,8 @@ test('listeners on a port are found by their users; other ports, addresses and c
     listens('0100007F:23DD', 1),
     listens('02004D0A:23DC', 2),
     line('0100007F', '0100007F:23DC', 3, 4),
+    // One that was accepted there.
+    `   2: 0100007F:23DC 0100007F:9C40 01 ${owned(4, 5)} 1 0000000000000000 20 4 30 10 -1`,
   ].join('\n')
   expect(listenersOn(text, 9180)).toEqual([61_001, 33])
   expect(listenersOn(text, 9180, '10.77.0.2')).toEqual([33, 2])

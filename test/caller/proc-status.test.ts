@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import {
   mapsEveryId,
@@ -33,6 +35,22 @@ test.each(['NSpid', 'CapEff'])('status without %s is not believed', (name) => {
   expect(parseStatus(STATUS.replace(`${name}:`, 'X:'))).toBeUndefined()
 })
 
+test('a process that is called as a line is no line', async () => {
+  const name = '\rNSpid:\t1\t2'
+  const rename = `printf '${name}' >/proc/$$/comm; cat /proc/$$/status; :`
+  const { stdout } = await promisify(execFile)('bash', ['-c', rename], { encoding: 'latin1' })
+  expect(stdout).toMatch(/^Name:\t\rNSpid:\t1\t2\n/)
+  expect(parsePidNamespaces(stdout)).toBe(1)
+  expect(
+    parsePidNamespaces(
+      STATUS.replace('\tnode', '\t\rNSpid:\t1').replace(/(NSpid:\t5169)/, '$1\t1'),
+    ),
+  ).toBe(2)
+  expect(
+    parseStatus(STATUS.replace('\tnode', `\t\rCapEff:\t${'f'.repeat(16)}`))?.capabilities,
+  ).toBe(1n << 19n)
+})
+
 test('this process', () => {
   const status = parseStatus(readFileSync('/proc/self/status', 'latin1'))
   expect(status?.pidNamespaces).toBeGreaterThanOrEqual(1)
@@ -56,12 +74,19 @@ test('the start time is field 22, whatever the process calls itself', () => {
   }
   expect(parseStartTime('77 (node) S 1')).toBeUndefined()
   expect(parseStartTime('')).toBeUndefined()
+  for (const no of ['', '1x', 'x1', '-1']) {
+    expect(parseStartTime(`77 (node) ${after.replace(' 22 ', ` ${no} `)}`)).toBeUndefined()
+  }
 })
 
 test.each([
   ['         0          0 4294967295\n', true],
   ['         0     100000      65536\n', false],
   ['         0          0       1000\n      1000     101000      64536\n', false],
+  ['0 0 4294967295', true],
+  ['         0          0  4294967295\n\n', true],
+  ['         1          0          0 4294967295\n', false],
+  ['         0          0 4294967295\n         1          1          1\n', false],
   ['', false],
 ])('uid_map %j maps every uid: %s', (text, every) => {
   expect(mapsEveryId(text)).toBe(every)

@@ -17,6 +17,7 @@ test.each([
   ['10.0.0', true],
   ['5.7.19', false],
   ['4.19.91', false],
+  ['linux-6.1.0', false],
 ])('versions of Linux are compared by their numbers: %s', (kernel, has) => {
   expect(kernelHas('socketCgroup', kernel)).toBe(has)
 })

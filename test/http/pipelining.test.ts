@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { httpBounds } from '../../src/agent/settings.ts'
 import { rememberUid } from '../../src/caller/connection.ts'
 import { parseConfig } from '../../src/config.ts'
@@ -12,6 +12,7 @@ import {
   guardRequests,
   UNDER_WAY_MAX,
 } from '../../src/http/pipelining.ts'
+import { openRaw } from '../harness/raw-http.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
@@ -25,12 +26,15 @@ let peers: Socket[]
 let uid: number
 /** Requests that were handed on and are not answered. */
 let open: Set<ServerResponse>
+let handedOn: number
 
 beforeEach(async () => {
   scratch = await scratchDirectory()
   peers = []
   open = new Set()
+  handedOn = 0
   server = createServer((_request, response) => {
+    handedOn += 1
     open.add(response)
     response.once('close', () => open.delete(response))
   })
@@ -41,6 +45,7 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
+  vi.restoreAllMocks()
   for (const peer of peers) peer.destroy()
   server.closeAllConnections()
   server.close()
@@ -100,6 +105,56 @@ test('all together have a bound, and what was answered, or has gone, is counted 
     // Node does not say of answers that wait behind another that they have ended with their connection.
     open.clear()
   }
+})
+
+test('of a connection that asks too much nothing more is parsed, though it has been read', async () => {
+  let parsed = 0
+  server.on('request', () => {
+    parsed += 1
+  })
+  const own = await send(1, 1000)
+  await expect.poll(() => own.closed).toBe(true)
+  expect([parsed, handedOn]).toEqual([UNDER_WAY_MAX + 1, UNDER_WAY_MAX])
+})
+
+const PUT = 'PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: '
+
+test('who waits to be told to go on with a body is told so, and answered once', async () => {
+  server.on('request', (request, response) => {
+    request.on('data', (body) => response.end(String(body)))
+  })
+  const connection = await openRaw(`${scratch.path}/s`)
+  connection.write(`${PUT}100-continue\r\n\r\n`)
+  expect((await connection.answer()).status).toBe(100)
+  connection.write('body')
+  expect(await connection.answer()).toMatchObject({ status: 200, body: 'body' })
+  expect(connection.statusLines()).toBe(2)
+  connection.destroy()
+})
+
+test('who has no room for a request is not told to go on with it', async () => {
+  const connection = await openRaw(`${scratch.path}/s`)
+  connection.write(GET.repeat(UNDER_WAY_MAX))
+  await expect.poll(() => open.size).toBe(UNDER_WAY_MAX)
+  const [first] = open
+  const told = vi.spyOn(ServerResponse.prototype, 'writeContinue')
+  connection.write(`${PUT}100-continue\r\n\r\n`)
+  expect(await connection.closed()).toBe(true)
+  expect(told).not.toHaveBeenCalled()
+  expect(first?.destroyed).toBe(true)
+})
+
+test('what else is expected is passed over, and the request counts like any other', async () => {
+  const connection = await openRaw(`${scratch.path}/s`)
+  connection.write(`${PUT}something\r\n\r\nbody`)
+  await expect.poll(() => open.size).toBe(1)
+  for (const response of open) response.end('as asked')
+  expect(await connection.answer()).toMatchObject({ status: 200, body: 'as asked' })
+  connection.destroy()
+})
+
+test('a server that nobody answers for is refused', () => {
+  expect(() => guardRequests(createServer())).toThrow(expect.objectContaining({ code: 'INTERNAL' }))
 })
 
 function connections(): Promise<number> {

@@ -118,3 +118,15 @@ test.each([
   const { token } = parseConfig([{ file: 'a.toml', text: `[token]\nbind = ${bind}` }])
   expect(token.bind).toEqual(parsed)
 })
+
+test('whether new tokens are bound to a unit is what the configuration says now', () => {
+  const binds: Binding[] = ['uid']
+  const { bindsUnit } = tokenAuthority(
+    KEYS,
+    () => NOW_MS,
+    () => binds,
+  )
+  expect(bindsUnit()).toBe(false)
+  binds.push('unit')
+  expect(bindsUnit()).toBe(true)
+})

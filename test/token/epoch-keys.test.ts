@@ -1,4 +1,5 @@
 import { createHmac, hkdfSync } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { Secret } from '../../src/secret.ts'
@@ -176,4 +177,73 @@ test('what the TPM answered is wiped', async () => {
   await keys.refresh()
   expect(answers).toHaveLength(16)
   for (const answer of answers) expect(answer).toEqual(Buffer.alloc(32))
+})
+
+describe('while keys are being derived', () => {
+  /** Keys whose TPM answers when it is told to. */
+  function slowBench(startHour: number) {
+    const clock = { ms: startHour * HOUR_MS }
+    const { derive } = roots()
+    const waiting: (() => void)[] = []
+    const slow: DeriveRoots = async (messages) => {
+      await new Promise<void>((resolve) => waiting.push(resolve))
+      return derive(messages)
+    }
+    const keys = epochKeys(slow, CONTEXT, new Secret(SALT), () => clock.ms)
+    const answer = async () => {
+      while (waiting.length === 0) await setImmediate()
+      waiting.shift()?.()
+    }
+    return { clock, keys, answer }
+  }
+
+  test('others wait, though the hour ends meanwhile: it is one TPM', async () => {
+    const { clock, keys, answer } = slowBench(10)
+    const first = keys.refresh()
+    await setImmediate()
+    clock.ms += HOUR_MS
+    const second = keys.refresh()
+    await answer()
+    await first
+    await answer()
+    await second
+    expect(keys.isCurrent()).toBe(true)
+  })
+
+  test('one that fails is no failure of the next one', async () => {
+    const { derive } = roots()
+    let asked = 0
+    const failingOnce: DeriveRoots = async (messages) => {
+      asked += 1
+      if (asked === 1) throw new MetabindError('TPM_ABSENT')
+      return derive(messages)
+    }
+    const keys = epochKeys(failingOnce, CONTEXT, new Secret(SALT), () => 0)
+    const [failing, next] = [keys.refresh(), keys.refresh()]
+    await expect(failing).rejects.toMatchObject({ code: 'TPM_ABSENT' })
+    await next
+    expect(keys.count).toBe(2)
+  })
+
+  test('all keys are wiped: what comes then is not held', async () => {
+    const { keys, answer } = slowBench(0)
+    const refreshed = keys.refresh()
+    await setImmediate()
+    keys.clear()
+    await answer()
+    await refreshed
+    expect(keys.count).toBe(0)
+  })
+})
+
+test('a TPM that answers less than it was asked is refused, and what it answered is not used', async () => {
+  const { derive } = roots()
+  const answers = { most: 0 }
+  const short: DeriveRoots = async (messages) => (await derive(messages)).slice(0, answers.most)
+  const keys = epochKeys(short, CONTEXT, new Secret(SALT), () => 0)
+  await expect(keys.refresh()).rejects.toMatchObject({ code: 'INTERNAL' })
+  expect(keys.count).toBe(0)
+  answers.most = 1
+  await keys.refresh()
+  expect([keys.count, keys.isCurrent()]).toEqual([1, false])
 })

@@ -132,4 +132,21 @@ test('after its end it says nothing more', async () => {
   await checking
   expect(events).toEqual([])
   expect(refresher.stoppedBecause()).toBeUndefined()
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('whatever a proof fails with stops the agent, as a fault of its own if it is no refusal', async () => {
+  const refresh = () => Promise.reject(new RangeError('a fault of ours'))
+  const stopped: MetabindError[] = []
+  refresher = keyRefresher({
+    keys: { isCurrent: () => true, refresh } as Partial<BoundKeys> as BoundKeys,
+    recheckMs: 60_000,
+    bootTimeMs: () => performance.now(),
+    onStopped: (why) => void stopped.push(why),
+    onResumed: () => undefined,
+  })
+  const checked = refresher.check()
+  await vi.advanceTimersByTimeAsync(5000)
+  await checked
+  expect(stopped).toMatchObject([{ code: 'INTERNAL', cause: expect.any(RangeError) }])
 })

@@ -1,6 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { FIRST_GENERATION, loadRevocations, REVOCATIONS_MAX } from '../../src/token/revocations.ts'
 
 let directory: string
@@ -85,6 +85,96 @@ describe('one token', () => {
   })
 })
 
+describe('what is over is forgotten, without anybody asking', () => {
+  const START_MS = 1000
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
+  afterEach(() => void vi.useRealTimers())
+
+  /** Boot time goes on, and what is due is done. */
+  const pass = (ms: number) => {
+    nowMs += ms
+    vi.advanceTimersByTime(ms)
+  }
+  const kept = () =>
+    JSON.parse(readFileSync(file, 'utf8')).tokens.map(([random]: [string]) => random)
+
+  test('each at its end, the first of them first', () => {
+    const revocations = load()
+    revocations.revokeToken(token(2), START_MS + 40_000)
+    revocations.revokeToken(token(1), START_MS + 20_000)
+    revocations.revokeToken(token(3), START_MS + 50_000)
+    expect(vi.getTimerCount()).toBe(1)
+    pass(19_999)
+    expect(kept()).toEqual([token(2), token(1), token(3)])
+    pass(1)
+    expect(kept()).toEqual([token(2), token(3)])
+    expect([1, 2].map((at) => revocations.isRevoked(token(at)))).toEqual([false, true])
+    pass(20_000)
+    expect(kept()).toEqual([token(3)])
+    pass(10_000)
+    expect(kept()).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('after a restart too', () => {
+    load().revokeToken(token(1), START_MS + 20_000)
+    vi.clearAllTimers()
+    load()
+    pass(20_000)
+    expect(kept()).toEqual([])
+  })
+
+  test('with a second between two writes, however many end', () => {
+    const revocations = load()
+    revocations.revokeToken(token(1), START_MS + 1)
+    revocations.revokeToken(token(2), START_MS + 999)
+    pass(999)
+    expect(kept()).toEqual([token(1), token(2)])
+    pass(1)
+    expect(kept()).toEqual([])
+  })
+
+  test('within a minute of a suspend, in which no timer runs', () => {
+    load().revokeToken(token(1), START_MS + 3_600_000)
+    nowMs += 3_600_000
+    vi.advanceTimersByTime(59_999)
+    expect(kept()).toEqual([token(1)])
+    vi.advanceTimersByTime(1)
+    expect(kept()).toEqual([])
+  })
+
+  test('what lives for longer is left alone, and nothing is written', () => {
+    load().revokeToken(token(1), START_MS + 3_600_000)
+    rmSync(file)
+    pass(180_000)
+    expect(statSync(file, { throwIfNoEntry: false })).toBeUndefined()
+    expect(vi.getTimerCount()).toBe(1)
+    pass(3_420_000)
+    expect(kept()).toEqual([])
+  })
+
+  test('a disk that cannot be written is tried again a minute later', () => {
+    const revocations = load()
+    revocations.revokeToken(token(1), START_MS + 20_000)
+    rmSync(directory, { recursive: true })
+    pass(20_000)
+    expect(revocations.isRevoked(token(1))).toBe(true)
+    mkdirSync(directory)
+    pass(59_999)
+    expect(revocations.isRevoked(token(1))).toBe(true)
+    pass(1)
+    expect(revocations.isRevoked(token(1))).toBe(false)
+    expect(kept()).toEqual([])
+  })
+
+  test('and when all are revoked there is nothing to wait for', () => {
+    const revocations = load()
+    revocations.revokeToken(token(1), START_MS + 20_000)
+    revocations.revokeAll()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
 describe('all tokens', () => {
   test('are revoked by a generation that lasts over a restart', () => {
     const revocations = load()
@@ -135,6 +225,8 @@ describe('a file that is not ours any more', () => {
     ['without tokens', `{"generation":"${FIRST_GENERATION}"}`],
     ['with more', JSON.stringify({ ...good, more: 1 })],
     ['a short generation', JSON.stringify({ ...good, generation: '00' })],
+    ['a long generation', JSON.stringify({ ...good, generation: '0'.repeat(33) })],
+    ['a long token', JSON.stringify({ ...good, tokens: [[`${token(1)}0`, 1]] })],
     ['a generation in capitals', JSON.stringify({ ...good, generation: 'A'.repeat(32) })],
     ['a token that is none', JSON.stringify({ ...good, tokens: [['x', 1]] })],
     ['an end before the boot', JSON.stringify({ ...good, tokens: [[token(1), -1]] })],
