@@ -3,7 +3,7 @@ import type { Audit } from '../audit/audit.ts'
 import { seesExecutables } from '../caller/process.ts'
 import { causeChain, MetabindError } from '../errors.ts'
 import { type LoadedPolicy, loadPolicy } from './load.ts'
-import { openSecrets } from './parse.ts'
+import { openProofs, openSecrets } from './parse.ts'
 
 /** The policy that requests are decided by, one at a time. */
 export interface PolicyInForce {
@@ -61,5 +61,7 @@ export function policyInForce(secretPaths: readonly string[], audit: Audit): Pol
 function inWords({ policy, from }: LoadedPolicy): string {
   const open = openSecrets(policy).map(({ number }) => number)
   const secrets = open.length === 0 ? '' : `; secret paths are open to everybody by rule ${open}`
-  return `${from}: ${policy.mode}, ${policy.rules.length} rules${secrets}`
+  const proven = openProofs(policy).map(({ number }) => number)
+  const proofs = proven.length === 0 ? '' : `; proofs are given to everybody by rule ${proven}`
+  return `${from}: ${policy.mode}, ${policy.rules.length} rules${secrets}${proofs}`
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { MetabindError, nodeErrorCode, pathWithReason } from '../errors.ts'
 import { readAtMost } from '../storage/read-at-most.ts'
@@ -44,7 +45,8 @@ async function parseLoaded(text: string, from: string, deps: PolicyDeps): Promis
 async function readPolicyFile(file: string): Promise<string | undefined> {
   let handle: FileHandle
   try {
-    handle = await open(file, 'r')
+    // A pipe is refused below, and not waited for.
+    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     if (nodeErrorCode(error) === 'ENOENT') return undefined
     throw new MetabindError('POLICY_UNREADABLE', pathWithReason(file, error), error)

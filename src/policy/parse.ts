@@ -1,8 +1,11 @@
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
+import { methodText } from '../format/proof.ts'
 import { issueInWords } from '../format/schema-issue.ts'
 import { parseToml, type TomlDocument } from '../toml.ts'
+import { AUDIENCE_PATHS, FLEET_TOKEN_PATH } from './audience.ts'
 import {
+  audiencePattern,
   filePattern,
   namePattern,
   overlap,
@@ -12,6 +15,7 @@ import {
   pathPattern,
 } from './pattern.ts'
 import { NATIVE_SECRET_PATHS, NONE, namesCaller, type Policy, type Rule } from './policy.ts'
+import { type UrlPattern, urlPattern } from './url-pattern.ts'
 
 /** Longest policy file, in bytes. */
 export const POLICY_BYTES_MAX = 262_144
@@ -58,7 +62,10 @@ const rule = z
       .regex(/^[\x20-\x7e]{1,100}$/, 'must be 1 to 100 printable characters')
       .optional(),
     effect: z.enum(['allow', 'deny']),
-    paths: list(z.string().transform(asPattern(pathPattern))),
+    paths: list(z.string().transform(asPattern(pathPattern))).optional(),
+    audiences: list(z.string().transform(asPattern(audiencePattern))).optional(),
+    proofs: list(z.string().transform(asPattern(urlPattern))).optional(),
+    methods: list(methodText).optional(),
     users: list(account).optional(),
     groups: list(account).optional(),
     units: units.optional(),
@@ -69,6 +76,29 @@ const rule = z
     path: ['executables'],
     message: 'cannot stand in a deny rule: a copy of the file would escape it',
   })
+  .refine(({ paths, proofs }) => (paths === undefined) !== (proofs === undefined), {
+    path: ['paths'],
+    message: 'must be there, or proofs in their place',
+  })
+  .refine(({ proofs, methods }) => methods === undefined || proofs !== undefined, {
+    path: ['methods'],
+    message: 'must stand beside proofs',
+  })
+  .refine(
+    ({ audiences, paths }) => audiences === undefined || paths?.every(takesAudience) === true,
+    {
+      path: ['audiences'],
+      message: `cannot match: only ${AUDIENCE_PATHS.join(' and ')} take an audience`,
+    },
+  )
+  .refine(
+    ({ effect, audiences, paths }) =>
+      effect === 'deny' || audiences !== undefined || paths?.every(isOfTokens) !== true,
+    {
+      path: ['paths'],
+      message: `cannot match: the rule has to name the audiences for which it opens ${FLEET_TOKEN_PATH}`,
+    },
+  )
 const schema = z.strictObject({
   mode: z.enum(['enforce', 'audit']).default('enforce'),
   rule: z.array(rule).max(RULES_MAX).default([]),
@@ -127,6 +157,21 @@ export function openSecrets(policy: Policy): readonly Rule[] {
   )
 }
 
+function takesAudience(path: PathPattern): boolean {
+  return AUDIENCE_PATHS.some((one) => overlap(path, pathPattern(one)))
+}
+
+function isOfTokens({ text }: PathPattern): boolean {
+  return text === FLEET_TOKEN_PATH || text === `${FLEET_TOKEN_PATH}/**`
+}
+
+/** Allow rules that give proofs to everybody. */
+export function openProofs({ rules }: Policy): readonly Rule[] {
+  return rules.filter(
+    (one) => one.effect === 'allow' && one.proofs !== undefined && !namesCaller(one),
+  )
+}
+
 function isAccount(entry: number | string): boolean {
   if (typeof entry === 'string') return ACCOUNT.test(entry)
   return Number.isInteger(entry) && entry >= 0 && entry <= ID_MAX
@@ -158,9 +203,10 @@ function placeIn(document: TomlDocument, file: string): Place {
 }
 
 function ruleOf(written: Written['rule'][number], at: number, known: Accounts): Rule {
-  const { users, groups, name, ...rest } = written
+  const { users, groups, name, paths = [], ...rest } = written
   return {
     ...withoutUndefined(rest),
+    paths,
     number: at + 1,
     name: name ?? 'unnamed',
     ...(users === undefined ? {} : { users: numbersOf(users, known.users) }),
@@ -177,12 +223,15 @@ function numbersOf(
   return new Set(numbers.filter((number) => number !== undefined))
 }
 
-type Lists = Omit<Written['rule'][number], 'users' | 'groups' | 'name'>
+type Lists = Omit<Written['rule'][number], 'users' | 'groups' | 'name' | 'paths'>
 
-function withoutUndefined(lists: Lists): Pick<Rule, 'effect' | 'paths'> & Partial<Rule> {
-  const { units, executables, containers, ...rest } = lists
+function withoutUndefined(lists: Lists): Pick<Rule, 'effect'> & Partial<Rule> {
+  const { audiences, units, executables, containers, proofs, methods, ...rest } = lists
   return {
     ...rest,
+    ...(audiences === undefined ? {} : { audiences }),
+    ...(proofs === undefined ? {} : { proofs }),
+    ...(methods === undefined ? {} : { methods }),
     ...(units === undefined ? {} : { units }),
     ...(executables === undefined ? {} : { executables }),
     ...(containers === undefined ? {} : { containers }),
@@ -202,7 +251,7 @@ function unitPattern(text: string): Pattern {
   return namePattern(text)
 }
 
-function asPattern<T extends Pattern | PathPattern>(parse: (text: string) => T) {
+function asPattern<T extends Pattern | PathPattern | UrlPattern>(parse: (text: string) => T) {
   return (text: string, context: z.RefinementCtx<string>): T => {
     try {
       return parse(text)

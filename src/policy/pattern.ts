@@ -22,6 +22,7 @@ export class PatternProblem extends Error {
 }
 
 const PATTERN_CHARACTERS_MAX = 1024
+const AUDIENCE = /^[\x21-\x7e]+$/
 const PATH_SEGMENT = /^[A-Za-z0-9._~!$&'()+,=:@-]+$/
 
 /**
@@ -61,6 +62,28 @@ export function filePattern(text: string): Pattern {
   return { text, matches: (file) => matchesFile(pieces, file) }
 }
 
+// What ends the host of a URL, beside a slash, or stands before it.
+const OF_URLS = /[?#@\\]/g
+
+/**
+ * A pattern of audiences, which often are URLs: `https://*.example/login`. Its asterisks match no slash, and in a URL
+ * nothing that makes another host of what stands before it.
+ */
+export function audiencePattern(text: string): Pattern {
+  requireLength(text)
+  if (!AUDIENCE.test(text)) throw new PatternProblem('must be printable ASCII without blanks')
+  if (text.includes('**')) throw new PatternProblem('must have single asterisks')
+  const pieces = text.split('/').map((segment) => segment.split('*'))
+  const endings = (of: string) => of.match(OF_URLS)?.length ?? 0
+  const isUrl = text.includes('://')
+  const own = endings(text)
+  return {
+    text,
+    matches: (audience) =>
+      matchesSegments(pieces, audience.split('/')) && (!isUrl || endings(audience) === own),
+  }
+}
+
 /** Whether there is a path that both match. */
 export function overlap(one: PathPattern, other: PathPattern): boolean {
   const common = Math.min(one.segments.length, other.segments.length)
@@ -98,8 +121,14 @@ function pathRegExp(segments: readonly string[], andBelow: boolean): RegExp {
 }
 
 function matchesFile(pieces: readonly (readonly string[])[], file: string): boolean {
-  const segments = file.slice(1).split('/')
-  if (!file.startsWith('/') || segments.length !== pieces.length) return false
+  return file.startsWith('/') && matchesSegments(pieces, file.slice(1).split('/'))
+}
+
+function matchesSegments(
+  pieces: readonly (readonly string[])[],
+  segments: readonly string[],
+): boolean {
+  if (segments.length !== pieces.length) return false
   return pieces.every((piece, at) => matchesPieces(piece, segments[at] ?? ''))
 }
 

@@ -1,6 +1,9 @@
 import type { Caller } from '../caller/caller.ts'
+import { AUDIENCE_PATHS, FLEET_TOKEN_PATH } from './audience.ts'
 import type { PathPattern, Pattern } from './pattern.ts'
+import type { ProofUrl } from './proof-url.ts'
 import { type RuleIndex, ruleIndex } from './rule-index.ts'
+import type { UrlPattern } from './url-pattern.ts'
 
 /** Who may read what: rules in order, and what holds if none of them speaks. */
 export interface Policy {
@@ -13,13 +16,20 @@ export interface Policy {
   readonly unknownAccounts: readonly string[]
 }
 
-/** Callers × paths → effect. Every list that is there must match; one entry of it is enough. */
+/** Callers × paths, or callers × requests that proofs are for → effect. Every list that is there must match; one entry of it is enough. */
 export interface Rule {
   /** Its place in the file, from 1. */
   readonly number: number
   readonly name: string
   readonly effect: 'allow' | 'deny'
+  /** Empty if it speaks of proofs. */
   readonly paths: readonly PathPattern[]
+  /** For whom what is asked for is. */
+  readonly audiences?: readonly Pattern[]
+  /** URLs that proofs are for. A rule has paths or these. */
+  readonly proofs?: readonly UrlPattern[]
+  /** Of the requests that proofs are for; any if absent. */
+  readonly methods?: readonly string[]
   readonly users?: ReadonlySet<number>
   /** The caller's group or one of its supplementary groups. */
   readonly groups?: ReadonlySet<number>
@@ -37,7 +47,15 @@ export interface Decision {
 }
 
 /** Why a rule does not speak of a request: the first of its lists that does not match. */
-export type Mismatch = 'paths' | 'users' | 'groups' | 'units' | 'executables' | 'containers'
+export type Mismatch = 'paths' | 'audiences' | 'proofs' | 'methods' | CallerMismatch
+type CallerMismatch = 'users' | 'groups' | 'units' | 'executables' | 'containers'
+
+/** What a proof is asked for. */
+export interface ProofAsked {
+  readonly url: ProofUrl
+  /** Undefined: the proof names none, so it is good for all. */
+  readonly method: string | undefined
+}
 
 /**
  * In `units`: a caller that is in no unit; no unit can be called this, for lack of a suffix. In
@@ -46,23 +64,37 @@ export type Mismatch = 'paths' | 'users' | 'groups' | 'units' | 'executables' | 
 export const NONE = 'none'
 
 // Of the native API: what proves this instance to others.
-export const NATIVE_SECRET_PATHS = ['/metabind/v1/identity/**']
+export const NATIVE_SECRET_PATHS: readonly string[] = AUDIENCE_PATHS.map((path) => `${path}/**`)
 
 /**
  * Decides by the first rule that matches. Nothing but its arguments counts: the same ones always
  * give the same decision. The mode does not: whoever asks acts on that.
  *
  * @param path canonical
+ * @param audience of a path that takes one
  */
-export function decide(policy: Policy, caller: Caller, path: string): Decision {
+export function decide(policy: Policy, caller: Caller, path: string, audience?: string): Decision {
   const rule = indexOf(policy)
     .candidates(path, {
       uid: caller.uid,
       gids: () => [caller.gid, ...caller.groups],
       unit: () => caller.unit ?? NONE,
     })
-    .find((one) => mismatch(one, caller, path) === undefined)
-  if (rule === undefined) return decideByDefault(policy, caller, path)
+    .find((one) => mismatch(one, caller, path, audience) === undefined)
+  return rule === undefined ? decideByDefault(policy, caller, path) : decisionOf(rule)
+}
+
+/**
+ * Decides who may have a proof by the first rule with `proofs` that matches; without one nobody may, root neither. Rules of
+ * paths do not speak of it.
+ */
+export function decideProof(policy: Policy, caller: Caller, asked: ProofAsked): Decision {
+  const rule = policy.rules.find((one) => proofMismatch(one, caller, asked) === undefined)
+  if (rule !== undefined) return decisionOf(rule)
+  return { allowed: false, rule: 'default', why: 'no rule lets this caller have a proof for it' }
+}
+
+function decisionOf(rule: Rule): Decision {
   const verb = rule.effect === 'allow' ? 'allows' : 'denies'
   return {
     allowed: rule.effect === 'allow',
@@ -89,9 +121,36 @@ function indexOf({ rules }: Policy): RuleIndex<Rule> {
  * is not the root that the rule means. A process in a container, or in another user or PID
  * namespace, is matched if `containers` names it, or by a rule for everybody. A deny rule speaks
  * of all, so that nobody escapes it by entering a namespace.
+ *
+ * An allow rule opens the registrar's tokens for the audiences that it names, and for none if it names none: each is the
+ * key to another place, and `/**` was written before that place was thought of.
  */
-export function mismatch(rule: Rule, caller: Caller, path: string): Mismatch | undefined {
+export function mismatch(
+  rule: Rule,
+  caller: Caller,
+  path: string,
+  audience: string | undefined,
+): Mismatch | undefined {
   if (!rule.paths.some((pattern) => pattern.matches(path))) return 'paths'
+  if (!speaksOfAudience(rule, path, audience)) return 'audiences'
+  return callerMismatch(rule, caller)
+}
+
+/** The same for a proof; of a rule that speaks of paths, `proofs`. */
+export function proofMismatch(
+  rule: Rule,
+  caller: Caller,
+  { url, method }: ProofAsked,
+): Mismatch | undefined {
+  const { proofs, methods, effect } = rule
+  if (proofs === undefined || !proofs.some((pattern) => pattern.matches(url))) return 'proofs'
+  // A proof for all methods is denied to whom one is denied, and allowed to whom all are.
+  const speaksOf = method === undefined ? effect === 'deny' : methods?.includes(method)
+  if (methods !== undefined && !speaksOf) return 'methods'
+  return callerMismatch(rule, caller)
+}
+
+function callerMismatch(rule: Rule, caller: Caller): CallerMismatch | undefined {
   if (rule.users !== undefined && !rule.users.has(caller.uid)) return 'users'
   if (rule.groups !== undefined && !isMember(caller, rule.groups)) return 'groups'
   if (rule.units !== undefined && !anyMatches(rule.units, caller.unit ?? NONE)) return 'units'
@@ -103,6 +162,15 @@ export function mismatch(rule: Rule, caller: Caller, path: string): Mismatch | u
   }
   const contained = isContained(caller) && anyMatches(rule.containers, caller.container ?? NONE)
   return contained ? undefined : 'containers'
+}
+
+function speaksOfAudience(
+  { audiences, effect }: Rule,
+  path: string,
+  audience: string | undefined,
+): boolean {
+  if (audiences === undefined) return effect === 'deny' || path !== FLEET_TOKEN_PATH
+  return audience !== undefined && anyMatches(audiences, audience)
 }
 
 /** Whether a path is one that only root reads if no rule says otherwise. */

@@ -39,7 +39,7 @@ export interface Sighting {
 
 /** Who reads what, for whoever looks. Bounded; of whoever has most, the one that was quiet for longest makes room. */
 export interface Readers {
-  /** Where reads of this path by this caller are counted: looked up once for many. */
+  /** Where reads of this path, with its audience if it has one, by this caller are counted: looked up once for many. */
   sighting(caller: Caller, path: string, isSecret: boolean): Sighting
   count(sighting: Sighting, verdict: ReadVerdict): void
   /** Most recent first. */
@@ -78,21 +78,24 @@ export function readers(wallTimeMs: () => number): Readers {
       ...{ lastVerdict: 'allowed', lastAtMs, isHeld: false },
     }
   }
+  /** It has made room for others since; and somebody like this one may have come back before. */
+  const heldAgain = (seen: Sighting): ReaderRow => {
+    const key = keyOf(seen, seen.row.kind)
+    return held.get(key) ?? hold(key, seen.row)
+  }
   return {
     sighting: (caller, path, isSecret) => {
       const kind = kindOf(path, isSecret)
       const seen = {
         caller: copyOf(caller),
         isPlaced: isPlaced(caller),
-        path: path.slice(0, PATH_CHARACTERS_MAX),
+        path: shortened(path),
       }
       const key = keyOf(seen, kind)
       return { row: held.get(key) ?? hold(key, newRow(kind, seen)), ...seen }
     },
-    count: ({ row: known, ...seen }, verdict) => {
-      // It may have made room for others since; and somebody like this one may have come back before.
-      const key = known.isHeld ? '' : keyOf(seen, known.kind)
-      const row = known.isHeld ? known : (held.get(key) ?? hold(key, known))
+    count: (seen, verdict) => {
+      const row = seen.row.isHeld ? seen.row : heldAgain(seen)
       row.counts[verdict] += 1
       row.caller = seen.caller
       row.path = seen.path
@@ -101,6 +104,12 @@ export function readers(wallTimeMs: () => number): Readers {
     },
     rows: () => [...held.values()].sort((one, other) => other.lastAtMs - one.lastAtMs),
   }
+}
+
+/** Half a query says nothing. */
+function shortened(target: string): string {
+  const path = target.length > PATH_CHARACTERS_MAX ? target.split('?', 1)[0] : target
+  return (path ?? '').slice(0, PATH_CHARACTERS_MAX)
 }
 
 function copyOf(caller: Caller): Caller {

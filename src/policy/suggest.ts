@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Caller } from '../caller/caller.ts'
 import { MetabindError } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { askedFor, targetFor } from './audience.ts'
 import { canonicalTarget } from './canonical-path.ts'
 import { type PathPattern, pathPattern } from './pattern.ts'
 import { isContained, NONE } from './policy.ts'
@@ -10,6 +11,8 @@ import { isContained, NONE } from './policy.ts'
 export interface Seen {
   readonly caller: Caller
   readonly path: string
+  /** Of a path that takes one. */
+  readonly audience?: string
 }
 
 const name = z.string().regex(/^[A-Za-z0-9:_.\\@-]{1,256}$/)
@@ -17,6 +20,7 @@ const record = z.object({
   audit: z.literal(true),
   event: z.literal('policy.seen'),
   path: z.string().max(2048),
+  audience: z.string().max(256).exactOptional(),
   caller: z.object({
     pid: z.int(),
     uid: z.int().min(0),
@@ -39,11 +43,23 @@ const record = z.object({
 export function parseSeen(line: string): Seen | undefined {
   const parsed = record.safeParse(parseJson(line))
   if (!parsed.success) return undefined
-  const { caller, path } = parsed.data
-  if (path.includes('*') || canonicalTarget(path).path !== path) {
+  const { caller, path, audience } = parsed.data
+  const isTarget = !path.includes('*') && canonicalTarget(path).path === path
+  if (!isTarget || !fits(path, audience)) {
     throw new MetabindError('POLICY_INVALID', `${JSON.stringify(path)} cannot stand in a rule.`)
   }
-  return { caller, path }
+  return audience === undefined ? { caller, path } : { caller, path, audience }
+}
+
+/** An audience with an asterisk would be a pattern in a rule, and match others. */
+function fits(path: string, audience: string | undefined): boolean {
+  if (audience === undefined) return true
+  if (audience.includes('*')) return false
+  try {
+    return askedFor(path, targetFor('', audience).slice(1))?.audience === audience
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -56,11 +72,11 @@ export function parseSeen(line: string): Seen | undefined {
 export function suggestPolicy(seen: readonly Seen[], secretPaths: readonly string[]): string {
   const secret = secretPaths.map(pathPattern)
   const rules = new Map<string, Set<string>>()
-  for (const { caller, path } of seen) {
-    const who = whoOf(caller)
-    rules.set(who, (rules.get(who) ?? new Set()).add(path))
+  for (const { caller, path, audience } of seen) {
+    const lists = `${whoOf(caller)}${audiencesOf(audience)}`
+    rules.set(lists, (rules.get(lists) ?? new Set()).add(path))
   }
-  const texts = [...rules].sort().map(([who, paths]) => ruleText(who, paths, secret))
+  const texts = [...rules].sort().map(([lists, paths]) => ruleText(lists, paths, secret))
   return [HEADER, ...texts, LAST_RULE].join('\n')
 }
 
@@ -82,15 +98,24 @@ function whoOf(caller: Caller): string {
   return `users = [${caller.uid}]\n${lines.join('')}`
 }
 
+/** A rule of its own for each: of one for several, each path would be open for all of them. */
+function audiencesOf(audience: string | undefined): string {
+  return audience === undefined ? '' : `audiences = [${JSON.stringify(audience)}]\n`
+}
+
 /** A login session has a new number each time. */
 function unitOf({ unit = NONE }: Caller): string {
   return /^session-[a-z]?\d+\.scope$/.test(unit) ? 'session-*.scope' : unit
 }
 
-function ruleText(who: string, paths: ReadonlySet<string>, secret: readonly PathPattern[]): string {
+function ruleText(
+  lists: string,
+  paths: ReadonlySet<string>,
+  secret: readonly PathPattern[],
+): string {
   const lines = [...paths].sort().map((path) => {
     const mark = secret.some((pattern) => pattern.matches(path)) ? '  # secret' : ''
     return `  ${JSON.stringify(path)},${mark}\n`
   })
-  return `[[rule]]\neffect = "allow"\n${who}paths = [\n${lines.join('')}]\n`
+  return `[[rule]]\neffect = "allow"\n${lists}paths = [\n${lines.join('')}]\n`
 }

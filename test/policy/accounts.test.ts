@@ -10,6 +10,12 @@ case "$2 $3" in
   'passwd ann') echo 'ann:x:70001:70000:Ann:/home/ann:/bin/sh' ;;
   'group staff-ldap') echo 'staff-ldap:*:70000:ann' ;;
   'passwd broken') echo 'broken' ;;
+  'passwd minus') echo 'minus:x:-1:' ;;
+  'passwd hex') echo 'hex:x:0x10:' ;;
+  'passwd word') echo 'word:x:7seven:' ;;
+  'passwd long') echo 'long:x:12345678901:' ;;
+  'passwd digits') echo 'digits:x:1234567890:' ;;
+  'passwd daemon') echo 'daemon:x:70003:' ;;
   'group domain users') echo 'domain users:*:70002:' ;;
   'passwd together-'*)
     touch "$0.$3"
@@ -47,6 +53,14 @@ test('local accounts, those of a directory service, and none', async () => {
   expect(found.groups.get('staff-ldap')).toBe(70_000)
   for (const name of ['no-such', 'broken', 'staff-ldap']) expect(found.users.has(name)).toBe(false)
   expect(found.groups.has('ann')).toBe(false)
+})
+
+test('what is no number is none, and what the file says is not asked for', async () => {
+  const names = ['minus', 'hex', 'word', 'long', 'digits', 'daemon']
+  const { users } = await lookUpAccounts({ users: names, groups: [] })
+  expect(names.map((name) => users.get(name))).toEqual([
+    ...[undefined, undefined, undefined, undefined, 1_234_567_890, 1],
+  ])
 })
 
 test('a name with spaces is one name', async () => {

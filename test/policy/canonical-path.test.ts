@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { canonicalTarget, TARGET_BYTES_MAX } from '../../src/policy/canonical-path.ts'
 
@@ -133,5 +133,31 @@ describe('refused', () => {
     expect(() => canonicalTarget(target)).toThrow(
       expect.objectContaining({ name: 'MetabindError', code: 'REQUEST_PATH' }),
     )
+  })
+})
+
+describe('what is canonical already is found out once', () => {
+  const isRemembered = (target: string) => {
+    const found = canonicalTarget(target)
+    return canonicalTarget(target) === found
+  }
+
+  test('if it is not long, and is nothing that has to be changed', () => {
+    expect(isRemembered(`/${'a'.repeat(127)}`)).toBe(true)
+    expect(isRemembered(`/${'a'.repeat(128)}`)).toBe(false)
+    expect(isRemembered('/latest//meta-data/')).toBe(false)
+  })
+
+  test('and of so many at a time', async () => {
+    // Nothing is remembered there yet.
+    vi.resetModules()
+    const { canonicalTarget: find } = await import('../../src/policy/canonical-path.ts')
+    const targets = Array.from({ length: 256 }, (_, at) => `/of-many/${at}`)
+    const first = targets.map(find)
+    expect(targets.every((target, at) => find(target) === first[at])).toBe(true)
+    find('/one-more')
+    const again = targets.map(find)
+    expect(again).toEqual(first)
+    expect(again.every((one, at) => one !== first[at])).toBe(true)
   })
 })

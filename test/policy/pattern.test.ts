@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { filePattern, namePattern, overlap, pathPattern } from '../../src/policy/pattern.ts'
+import {
+  audiencePattern,
+  filePattern,
+  namePattern,
+  overlap,
+  pathPattern,
+} from '../../src/policy/pattern.ts'
 
 describe('path', () => {
   test.each([
@@ -36,6 +42,7 @@ describe('path', () => {
     ['/**/**', 'at its end only'],
     ['/lat*', 'neither a plain path segment'],
     ['/a/../b', 'dot segments'],
+    ['/a/./b', 'dot segments'],
     ['/a%2fb', 'neither a plain path segment'],
     ['/a b', 'neither a plain path segment'],
     ['/a\n', 'neither a plain path segment'],
@@ -125,12 +132,37 @@ describe('file', () => {
     expect(pattern.matches('/opt/x/bin/app-2 (deleted)')).toBe(true)
     expect(filePattern('/usr/bin/app').matches('/usr/bin/app (deleted)')).toBe(false)
     expect(filePattern('/usr/bin/app').matches('usr/bin/app')).toBe(false)
+    expect(filePattern('/usr/bin/app').matches(':usr/bin/app')).toBe(false)
   })
 
-  test.each(['app', '/usr//bin', '/usr/../bin/x', '/usr/**', '/', ''])(
+  test.each(['app', '/usr//bin', '/usr/../bin/x', '/usr/./x', '/usr/**', '/', ''])(
     '%j is no pattern',
     (text) => {
       expect(() => filePattern(text)).toThrow(/must/)
     },
   )
+})
+
+test.each([
+  ['a path', pathPattern, '/'],
+  ['a name', namePattern, ''],
+  ['a file', filePattern, '/'],
+] as const)('%s is 1024 characters long at most', (_what, parse, begin) => {
+  const longest = begin.padEnd(1024, 'a')
+  expect(parse(longest).matches(longest)).toBe(true)
+  expect(() => parse(`${longest}a`)).toThrow(
+    expect.objectContaining({ name: 'PatternProblem', message: expect.stringContaining('1024') }),
+  )
+})
+
+test.each([
+  'https://evil.test?.example',
+  'https://evil.test#.example',
+  'https://user@.example',
+  'https://evil.test\\.example',
+])('an asterisk of a URL never ends its host before what the pattern says: %s', (audience) => {
+  expect(audiencePattern('https://*.example').matches(audience)).toBe(false)
+  expect(audiencePattern('https://api.example').matches('https://api.example')).toBe(true)
+  expect(audiencePattern('https://*@api.example').matches('https://a@api.example')).toBe(true)
+  expect(audiencePattern('*').matches('user@host')).toBe(true)
 })

@@ -60,6 +60,14 @@ describe('where no rule speaks', () => {
     expect(decide(await parse(''), who, path)).toMatchObject({ allowed, rule: 'default' })
   })
 
+  test.each([
+    [OPEN, caller(1001), 'it is not secret'],
+    [ROLE, caller(1001), 'it is secret: for root outside of containers only'],
+    [ROLE, caller(0), 'it is secret: for root outside of containers only'],
+  ])('%s: it is said why', async (path, who, why) => {
+    expect(decide(await parse(''), who, path).why).toBe(`no rule speaks of it, and ${why}`)
+  })
+
   test('the shipped policy is the built-in one', async () => {
     const file = new URL('../../packaging/policy.toml', import.meta.url)
     const shipped = await parse(readFileSync(file, 'utf8'))
@@ -152,7 +160,7 @@ describe('one list of a rule', () => {
     const policy = await parse(rule(body))
     expect(decide(policy, who, ROLE)).toMatchObject({ allowed: true, rule: 1 })
     expect(decide(policy, other, ROLE).rule).toBe('default')
-    expect(policy.rules.map((one) => mismatch(one, other, ROLE))).toEqual([list])
+    expect(policy.rules.map((one) => mismatch(one, other, ROLE, undefined))).toEqual([list])
   })
 
   test('all lists must match', async () => {
@@ -275,6 +283,11 @@ describe('a file that is refused, with its line and reason', () => {
       "policy.toml:6: rule 1: units: 'app' must end in .service",
     ],
     [
+      'a directory of a unit',
+      `${GOOD}units = ["app.service.d"]`,
+      "policy.toml:6: rule 1: units: 'app.service.d' must end in .service",
+    ],
+    [
       'a unit in a slice',
       `${GOOD}units = ["a/b.service"]`,
       "policy.toml:6: rule 1: units: 'a/b.service' must be a name without slashes.",
@@ -298,6 +311,12 @@ describe('a file that is refused, with its line and reason', () => {
     await expect(parse(text)).rejects.toMatchObject({
       code: 'POLICY_INVALID',
       detail: expect.stringContaining(message),
+    })
+  })
+
+  test.each(['', 'é', 'aé', 'éa', 'a'.repeat(101)])('the name "%s"', async (name) => {
+    await expect(parse(`${GOOD}name = "${name}"`)).rejects.toMatchObject({
+      detail: 'policy.toml:6: rule 1: name: must be 1 to 100 printable characters.',
     })
   })
 
@@ -368,6 +387,7 @@ test.each([
   ['a,b', false],
   ['-a', false],
   ['12', false],
+  ['1st', true],
   ['+0', false],
   ['', false],
 ])('"%s" as a name of an account', async (name, taken) => {

@@ -93,6 +93,42 @@ test('whoever names containers at will drives out no row of another user', () =>
   expect(uids.slice(0, 100).filter((uid) => uid <= 20)).toHaveLength(20)
 })
 
+test('of one user so many rows are kept and no more, and of root as many as there is room for', () => {
+  const rowsOf = (uid: number) => {
+    const table = readers(() => 0)
+    for (let at = 0; at < 100; at += 1) {
+      table.count(table.sighting(caller(uid, { unit: `${at}.service` }), PATH, false), 'allowed')
+    }
+    return table.rows().length
+  }
+  expect([rowsOf(1000), rowsOf(0)]).toEqual([64, 100])
+})
+
+test('the row that was quiet for longest makes room, and not the one that was made first', () => {
+  let nowMs = 0
+  const table = readers(() => nowMs)
+  const read = (unit: string) => {
+    nowMs += 1
+    table.count(table.sighting(caller(1000, { unit }), PATH, false), 'allowed')
+  }
+  for (let at = 0; at < 64; at += 1) read(`${at}.service`)
+  read('0.service')
+  read('new.service')
+  const units = table.rows().map(({ caller: { unit } }) => unit)
+  expect(units.slice(0, 2)).toEqual(['new.service', '0.service'])
+  expect(units).not.toContain('1.service')
+})
+
+test('rows have numbers, and one that nothing was read of yet says since when it is there', () => {
+  const table = readers(() => 7)
+  for (const uid of [1, 2]) table.sighting(caller(uid), PATH, false)
+  const seen = { lastVerdict: 'allowed', lastAtMs: 7, counts: { allowed: 0 } }
+  expect(table.rows()).toMatchObject([
+    { id: 1, ...seen },
+    { id: 2, ...seen },
+  ])
+})
+
 test('a row says whether anybody has looked where its caller stands', () => {
   const pidfd = openPidfd(process.pid)
   if (pidfd === undefined) throw new Error('no pidfd')

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import type { Caller } from '../../src/caller/caller.ts'
 import { namePattern, pathPattern } from '../../src/policy/pattern.ts'
 import { decide, mismatch, type Policy, type Rule } from '../../src/policy/policy.ts'
+import { ruleIndex } from '../../src/policy/rule-index.ts'
 
 const CALLER: Caller = { uid: 1000, gid: 1000, groups: [7], namespaces: [], pid: 1 } as never
 
@@ -46,7 +47,7 @@ test('the rule that decides is the first that matches, as if all had been asked'
         return { ...one, ...named, number: at + 1, name: `rule ${at + 1}` }
       })
       const by: Caller = { ...CALLER, ...who } as Caller
-      const first = rules.find((one) => mismatch(one, by, asked) === undefined)
+      const first = rules.find((one) => mismatch(one, by, asked, undefined) === undefined)
       expect(decide(policyOf(rules), by, asked).rule).toBe(first?.number ?? 'default')
     }),
     { numRuns: 2000 },
@@ -88,6 +89,48 @@ test.each(WRITTEN)(
     const policy = policyOf(rules)
     decide(policy, CALLER, '/latest/meta-data/item-9999/x')
     decide(policy, { ...CALLER, unit: 'app-5000.service' }, '/latest/meta-data/item-5000')
-    expect(asked).toBeLessThan(10)
+    decide(policy, { ...CALLER, groups: [11_999] }, '/latest/meta-data/item-1')
+    expect(asked).toBeLessThan(15)
   },
 )
+
+test('rules are put in order once for a policy, however often it is asked', () => {
+  let read = 0
+  const pattern = pathPattern('/latest/a')
+  const counted = {
+    ...pattern,
+    get segments() {
+      read += 1
+      return pattern.segments
+    },
+  }
+  const rules: Rule[] = [{ number: 1, name: 'x', effect: 'deny', paths: [counted] }]
+  expect(decide(policyOf(rules), CALLER, '/latest/a').rule).toBe(1)
+  const once = read
+  expect(once).toBeGreaterThan(0)
+  expect(decide(policyOf(rules), CALLER, '/latest/a').rule).toBe(1)
+  expect(read).toBe(once)
+})
+
+test('what no rule names of a caller is not asked for', () => {
+  const asked: string[] = []
+  const noting = <T>(what: string, value: T) => {
+    asked.push(what)
+    return value
+  }
+  const ask = (lists: Partial<Rule>) => {
+    asked.length = 0
+    const paths = [pathPattern('/**')]
+    const rules = [{ number: 1, name: 'x', effect: 'allow' as const, paths, ...lists }]
+    ruleIndex(rules).candidates('/a', {
+      uid: 1,
+      gids: () => noting('gids', []),
+      unit: () => noting('unit', 'none'),
+    })
+    return [...asked]
+  }
+  expect(ask({})).toEqual([])
+  expect(ask({ users: new Set([1]) })).toEqual([])
+  expect(ask({ groups: new Set([1]) })).toEqual(['gids'])
+  expect(ask({ units: [namePattern('*.service')] })).toEqual(['unit'])
+})

@@ -106,6 +106,29 @@ test.each([
   expect(parseSeen(text)).toBeUndefined()
 })
 
-test.each(['/latest/*/x', '/**', '/a/../b', '/a/', 'a'])('%s cannot stand in a rule', (path) => {
-  expect(() => parseSeen(line(caller(1), path))).toThrow()
+test.each([
+  ['/latest/*/x', 'POLICY_INVALID'],
+  ['/**', 'POLICY_INVALID'],
+  ['/a/../b', 'REQUEST_PATH'],
+  ['/a/', 'POLICY_INVALID'],
+  ['a', 'REQUEST_PATH'],
+])('%s cannot stand in a rule', (path, code) => {
+  expect(() => parseSeen(line(caller(1), path))).toThrow(expect.objectContaining({ code }))
+})
+
+test.each([
+  ['session-7.scope', 'session-*.scope'],
+  ['session-c12.scope', 'session-*.scope'],
+  ['xsession-7.scope', 'xsession-7.scope'],
+  ['session-7.scope.x', 'session-7.scope.x'],
+  ['session-A7.scope', 'session-A7.scope'],
+  ['session-.scope', 'session-.scope'],
+])('a caller in %s is written as one in %s', (unit, written) => {
+  const text = suggestPolicy([{ caller: caller(1, { unit }), path: '/' }], [])
+  expect(text).toContain(`units = ["${written}"]`)
+})
+
+test('a caller over TCP, in a network of its own, is one that was seen', () => {
+  const who = caller(1, { namespaces: ['network'] })
+  expect(parseSeen(line(who, '/a'))).toEqual({ caller: who, path: '/a' })
 })
