@@ -1,0 +1,202 @@
+#!/usr/bin/env node
+import { writeSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { ERRORS } from './error-table.ts'
+import { causeChain, MetabindError, nodeErrorCode, UsageError } from './errors.ts'
+import {
+  type AdminCommandDeps,
+  administered,
+  eventLines,
+  instanceInFull,
+  instanceLines,
+} from './registrar/admin-command.ts'
+import { ADMIN_ACTIONS } from './registrar/administration.ts'
+import { openRepository } from './registrar/open-repository.ts'
+import {
+  REGISTRAR_CONFIG_FILE,
+  type RegistrarConfig,
+  readRegistrarConfig,
+} from './registrar/registrar-config.ts'
+import { markRestored } from './registrar/restore-mark.ts'
+import { VERSION } from './version.ts'
+
+const HELP = `Usage: metabind-registrar VERB [ARGUMENTS]
+
+Knows the instances of a fleet, each of which proves by its TPM who it is, and
+issues tokens for them.
+
+  serve             answer instances and verifiers, until SIGTERM or SIGINT
+  check             say whether the configuration is valid, and the files of
+                    [trust] and admission.pcr_policy; change nothing
+  list              print the instances
+  show INSTANCE     print what is known of one, and for whom it has had tokens
+  approve INSTANCE  let one in that is held, or go on that is suspended
+  suspend INSTANCE  give it no tokens until it is approved
+  evict INSTANCE    forget it: it may enrol again, as if it were new
+  ban INSTANCE      its TPM may not enrol again, under no instance id
+  events            print the chain of events, for metabind audit verify
+  backup FILE       copy the database, also while a registrar serves; what is
+                    secret stays sealed under the master key, which is not in
+                    there: keep that elsewhere
+  restore [FILE]    put a backup in the place of the database, while none does;
+                    for PostgreSQL without FILE, after it was restored
+
+INSTANCE is an iid or four digits or more of its beginning, an instance id, or
+what tokens name it by. The verbs work on the database, beside a registrar that
+serves as well as without one.
+
+  --config FILE     the configuration (default ${REGISTRAR_CONFIG_FILE});
+                    given more than once, a later file replaces keys of an
+                    earlier one
+  --reason TEXT     why: of approve, suspend, evict and ban
+  --json            print JSON, of list a line for each instance
+  -V, --version     print the version
+  -h, --help        print this text
+
+Exit codes: 0 done, 1 it failed, with a code and a sentence; 2 wrong usage.
+`
+
+const OPTIONS = {
+  config: { type: 'string', multiple: true },
+  reason: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  version: { type: 'boolean', short: 'V', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const
+const REASON_CHARACTERS_MAX = 512
+
+async function run(): Promise<void> {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: OPTIONS })
+  if (values.help) return say(HELP)
+  if (values.version) return say(`metabind-registrar ${VERSION}\n`)
+  const [verb = '', ...words] = positionals
+  const perform = performerOf(verb, words, values.reason)
+  const files = values.config ?? [REGISTRAR_CONFIG_FILE]
+  const config = readRegistrarConfig(files)
+  if (verb === 'check') {
+    const { admissionRules } = await import('./registrar/admission-rules.ts')
+    admissionRules(config)
+    return say(`${files.join(', ')}: valid\n`)
+  }
+  if (perform === undefined) {
+    // The server and the verifier are most of what there is to load, and of no use to the other verbs.
+    const { serve } = await import('./registrar/serve.ts')
+    return serve(files, config)
+  }
+  if (verb === 'backup' || (verb === 'restore' && words.length > 0)) {
+    return copyDatabase(verb, words[0] ?? '', config.storage)
+  }
+  // A mistyped name would be a new database, in which nobody is.
+  const repository = await openRepository(config.storage, 'refuse')
+  try {
+    await perform({ repository, nowMs: Date.now, isJson: values.json })
+  } finally {
+    await repository.close()
+  }
+}
+
+const FILE_VERBS = ['backup', 'restore']
+
+/** @throws UsageError */
+function requireWords(verb: string, count: number): void {
+  const isOfInstance = ADMIN_ACTIONS.some((one) => one === verb) || verb === 'show'
+  if (FILE_VERBS.includes(verb)) {
+    const isRight = count === 1 || (verb === 'restore' && count === 0)
+    if (!isRight) throw new UsageError(`${verb} takes one FILE`)
+  } else if (isOfInstance && count !== 1) {
+    throw new UsageError(`${verb} takes one INSTANCE`)
+  } else if (!isOfInstance && count > 0) {
+    throw new UsageError(`${verb} takes no words`)
+  }
+}
+
+async function copyDatabase(
+  verb: 'backup' | 'restore',
+  file: string,
+  storage: RegistrarConfig['storage'],
+): Promise<void> {
+  if (storage.postgresql !== undefined) {
+    throw new MetabindError('REGISTRAR_DATABASE', 'PostgreSQL has its own copies (pg_dump).')
+  }
+  const { backUp, restore } = await import('./registrar/sqlite-backup.ts')
+  if (verb === 'backup') return backUp(storage.database, file)
+  await restore(file, storage.database, `uid ${process.getuid?.()}`, Date.now())
+  say(`restored; the database before is ${storage.database}.before-restore\n`)
+}
+
+type Perform = (deps: AdminCommandDeps) => Promise<void>
+
+/** @returns what a verb does with the database; undefined for `serve` and `check` @throws UsageError */
+function performerOf(
+  verb: string,
+  words: readonly string[],
+  reason: string | undefined,
+): Perform | undefined {
+  const action = ADMIN_ACTIONS.find((one) => one === verb)
+  requireWords(verb, words.length)
+  if (reason !== undefined && (action === undefined || reason.length > REASON_CHARACTERS_MAX)) {
+    throw new UsageError(
+      `--reason is for ${ADMIN_ACTIONS.join(', ')}, of ${REASON_CHARACTERS_MAX} characters at most`,
+    )
+  }
+  const [word = ''] = words
+  const by = `uid ${process.getuid?.()}`
+  if (action !== undefined) {
+    return async (deps) => say(await administered(deps, action, word, { reason, by }))
+  }
+  switch (verb) {
+    case 'serve':
+    case 'check':
+      return undefined
+    case 'list':
+      return (deps) => sayEach(instanceLines(deps))
+    case 'show':
+      return async (deps) => say(await instanceInFull(deps, word))
+    case 'backup':
+      return async () => undefined
+    case 'restore':
+      return ({ repository, nowMs }) => markRestored(repository, by, nowMs())
+    case 'events':
+      return (deps) => sayEach(eventLines(deps))
+    default:
+      throw new UsageError(verb === '' ? 'a verb is missing' : `there is no verb '${verb}'`)
+  }
+}
+
+async function sayEach(lines: AsyncIterable<string>): Promise<void> {
+  for await (const line of lines) say(line)
+}
+
+const STDOUT = 1
+
+function say(text: string): void {
+  let rest = Buffer.from(text)
+  while (rest.length > 0) rest = rest.subarray(writeSync(STDOUT, rest))
+}
+
+/** What of a configuration file is wrong is in its own message. */
+function inWords(error: MetabindError): string {
+  return error.code.startsWith('CONFIG_') ? error.message : causeChain(error)
+}
+
+/** The system's own words end in no full stop. */
+function ended(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`
+}
+
+/** One line: what went wrong, and what to try. @returns the exit code */
+function complain(error: unknown): number {
+  // Whoever reads the output has seen enough: as of a process that SIGPIPE has ended.
+  if (nodeErrorCode(error) === 'EPIPE') return 141
+  const isOurs = error instanceof MetabindError
+  const said = isOurs
+    ? `${error.code}: ${ended(inWords(error))} ${ERRORS[error.code].remedy}`
+    : causeChain(error).split('. To specify a positional argument', 1).join('')
+  const hint = isOurs ? '' : ' (try metabind-registrar --help)'
+  process.stderr.write(`metabind-registrar: ${said.replaceAll('\n', ' ')}${hint}\n`)
+  return isOurs ? 1 : 2
+}
+
+run().catch((error: unknown) => {
+  process.exitCode = complain(error)
+})

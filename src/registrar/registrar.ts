@@ -1,0 +1,221 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { causeChain } from '../errors.ts'
+import { closeGracefully } from '../http/graceful-close.ts'
+import { type Listener, listenOnTcp } from '../http/listen-tcp.ts'
+import type { Log } from '../log.ts'
+import type { AdmissionRules } from './admission.ts'
+import { admissionRules } from './admission-rules.ts'
+import { type AkAuthority, akAuthority } from './ak-authority.ts'
+import { ratePerAddress, type TakeOfAddress } from './client-address.ts'
+import { boundConnections } from './connections-per-address.ts'
+import { type PublicDocument, publicDocuments, TOKEN_PATH } from './discovery.ts'
+import { dpopNonces } from './dpop-nonce.ts'
+import { enrolment } from './enrolment.ts'
+import { enrolmentNonces } from './enrolment-nonce.ts'
+import { type KeyRing, keyRing } from './key-ring.ts'
+import { type KeyKind, SIGNING_ALGORITHMS } from './key-schedule.ts'
+import { type MasterKey, openMasterKey } from './master-key.ts'
+import { openRepository } from './open-repository.ts'
+import { serveReadApi } from './read-api.ts'
+import type { RegistrarConfig } from './registrar-config.ts'
+import { registrarMetrics, serveMetrics } from './registrar-metrics.ts'
+import { registrarServer } from './registrar-server.ts'
+import { reloadedConfig } from './reloaded-config.ts'
+import type { Repository } from './repository.ts'
+import { usableFromMs } from './restore-mark.ts'
+import { writeStaticFiles } from './static-files.ts'
+import { statusList } from './status-list.ts'
+import { type RegistrarTls, registrarTls } from './tls.ts'
+import { exchangeToken } from './token-exchange.ts'
+import { tokenIssuer } from './token-issuer.ts'
+
+/** A registrar that answers. */
+export interface Registrar {
+  readonly port: number
+  /**
+   * Reads the certificate and its key again, and takes over what of a configuration a running registrar can take over.
+   * A certificate that cannot be used is logged, and the old one stays.
+   *
+   * @param read what the files say now
+   * @returns the names of what was changed and needs a restart
+   * @throws what `read` throws; MetabindError FILE_UNUSABLE, VERIFY_ANCHOR: then nothing of it was taken over
+   */
+  reload(read: () => RegistrarConfig): readonly string[]
+  /** Answers what is under way, and closes the database. */
+  close(): Promise<void>
+}
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+const REFRESH_EVERY_MS = 60_000
+
+/**
+ * Opens the database, reads keys and trust, and listens.
+ *
+ * @throws MetabindError REGISTRAR_DATABASE, REGISTRAR_TLS, DIRECTORY_…, FILE_UNUSABLE, VERIFY_ANCHOR, LISTEN_FAILED
+ */
+export async function startRegistrar(config: RegistrarConfig, log: Log): Promise<Registrar> {
+  const settings: Settings = { config, rules: admissionRules(config), usableFromMs: 0 }
+  const tls = config.tls && registrarTls(config.tls, log)
+  const master = openMasterKey(config.storage.master_key)
+  const repository = await openRepository(config.storage, 'make')
+  const keys = newKeyRing(config, repository, master)
+  const statuses = statusList({ url: config.url, repository, keys, nowMs: Date.now })
+  const authority = akAuthority({ url: config.url, repository, master, nowMs: Date.now })
+  const documents = publicDocuments(
+    config.url,
+    config.spiffe.trust_domain,
+    keys,
+    statuses,
+    authority,
+  )
+  const metrics = registrarMetrics()
+  const publish = async (): Promise<void> => {
+    settings.usableFromMs = await usableFromMs(repository)
+    await keys.refresh()
+    await statuses.refresh()
+    await authority.refresh()
+    writeDocuments(config, documents)
+    if (config.metrics.port !== undefined) metrics.counted(await repository.states())
+    metrics.refreshed(Date.now())
+  }
+  const app = newServer(settings, { tls, master, repository, keys, authority, documents, log })
+  metrics.watch(app)
+  boundConnections(app.server, {
+    max: () => settings.config.limits.connections_per_address,
+    exempt: new Set(config.listen.trusted_proxies),
+    onRefused: metrics.refusedConnection,
+  })
+  let endMetrics: Listener['close'] | undefined
+  let endApi: Listener['close'] | undefined
+  try {
+    await publish()
+    endMetrics = await serveMetrics(config.metrics, metrics)
+    const { request_timeout_ms: requestTimeoutMs } = config.limits
+    endApi = await serveReadApi(config.api, { repository, requestTimeoutMs, log })
+    await listenOnTcp(app, config.listen)
+  } catch (error) {
+    await Promise.all([endMetrics?.(), endApi?.()])
+    await repository.close()
+    throw error
+  }
+  // There is another try in a minute: keys are made long before they sign, and revoked is what was refused tokens at once.
+  const faulty = (error: unknown) => log.error({ cause: causeChain(error) }, 'keys not refreshed')
+  const refreshing = setInterval(() => {
+    tls?.reread(app.server)
+    void publish().catch(faulty)
+  }, REFRESH_EVERY_MS)
+  return {
+    port: portOf(app.server.address()),
+    reload: (read) => {
+      tls?.reread(app.server)
+      const reloaded = reloadedConfig(settings.config, read())
+      settings.rules = admissionRules(reloaded.config)
+      settings.config = reloaded.config
+      log.level = reloaded.config.log.level
+      return reloaded.kept
+    },
+    close: async () => {
+      clearInterval(refreshing)
+      await Promise.all([endMetrics?.(), endApi?.(), closeGracefully(app)])
+      await repository.close()
+    },
+  }
+}
+
+function newKeyRing(
+  { keys, spiffe }: RegistrarConfig,
+  repository: Repository,
+  master: MasterKey,
+): KeyRing {
+  const kinds: KeyKind[] = [
+    ...SIGNING_ALGORITHMS,
+    ...(spiffe.trust_domain === undefined ? [] : (['wit'] as const)),
+  ]
+  const rotateMs = keys.rotate_days * DAY_MS
+  const overlapMs = keys.overlap_hours * HOUR_MS
+  return keyRing({ repository, master, schedule: { rotateMs, overlapMs }, kinds, nowMs: Date.now })
+}
+
+/** What holds now: a reload replaces configuration and rules. */
+interface Settings {
+  config: RegistrarConfig
+  rules: AdmissionRules
+  /** Replicas and restores are seen at the next refresh. */
+  usableFromMs: number
+}
+
+interface ServerParts {
+  readonly tls: RegistrarTls | undefined
+  readonly master: MasterKey
+  readonly repository: Repository
+  readonly keys: KeyRing
+  readonly authority: AkAuthority
+  readonly documents: readonly PublicDocument[]
+  readonly log: Log
+}
+
+function newServer(settings: Settings, parts: ServerParts): FastifyInstance {
+  const { url, listen, limits, spiffe } = settings.config
+  const { tls, master, repository, keys, authority, documents, log } = parts
+  const nowMs = Date.now
+  const proofNonces = dpopNonces(master)
+  const nonces = enrolmentNonces(master)
+  const exchangeDeps = {
+    ...{ url, repository, nowMs },
+    tokenUrl: `${url}${TOKEN_PATH}`,
+    tokens: tokenIssuer({ url, trustDomain: spiffe.trust_domain, keys, nowMs }),
+    nonces: proofNonces,
+    usableFromMs: () => settings.usableFromMs,
+    get audiences() {
+      return settings.config.audience
+    },
+  }
+  return registrarServer({
+    ...{ url, listen, tls, limits, log, documents, nonces: proofNonces },
+    exchange: (request) => exchangeToken(exchangeDeps, request),
+    takeOf: currentRate(settings),
+    enrolment: enrolment({
+      ...{ url, repository, nonces, master, authority, nowMs },
+      get rules() {
+        return settings.rules
+      },
+      get lifetimeMs() {
+        return settings.config.admission.lifetime_seconds * 1000
+      },
+      get bounds() {
+        const { pending, pending_per_address: perSource, held } = settings.config.limits
+        return { pending, perSource, held }
+      },
+    }),
+  })
+}
+
+/** The buckets of the rate that holds now. */
+function currentRate(settings: Settings): TakeOfAddress {
+  const clockMs = () => performance.now()
+  let limits: RegistrarConfig['limits'] | undefined
+  let takeOf: TakeOfAddress = () => 0
+  return (address) => {
+    if (settings.config.limits !== limits) {
+      limits = settings.config.limits
+      const { requests_per_second: perSecond, request_burst: burst } = limits
+      takeOf = ratePerAddress({ perSecond, burst }, clockMs)
+    }
+    return takeOf(address)
+  }
+}
+
+/** What verifiers read, at the paths of the registrar's own on its host. */
+function writeDocuments({ publish }: RegistrarConfig, documents: readonly PublicDocument[]): void {
+  if (publish.directory === undefined) return
+  const files = documents
+    .filter(({ isFile }) => isFile)
+    .map(({ path, content }) => [path, content()] as const)
+  writeStaticFiles(publish.directory, Object.fromEntries(files))
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  return address === null || typeof address === 'string' ? 0 : address.port
+}

@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest'
+import { parseRegistrarConfig } from '../../src/registrar/registrar-config.ts'
+
+const parse = (text: string) => parseRegistrarConfig([{ file: 'r.toml', text }])
+
+test('a URL is all that must be said, and nobody is admitted on the strength of it', () => {
+  const config = parse('url = "https://registrar.example"')
+  expect(config.admission).toMatchObject({
+    anchored: 'admit',
+    unanchored: 'refuse',
+    instance_id: 'proven',
+  })
+  expect(config.trust).toMatchObject({ aliyun: false, ek_pins: [] })
+  expect(config.listen.address).toBe('127.0.0.1')
+})
+
+test.each([
+  ['', 'r.toml:1: url: is missing: must be'],
+  ['url = "http://registrar.example"', 'r.toml:1: url: must be https://'],
+  ['url = "https://registrar.example/"', 'r.toml:1: url: must be https://'],
+  ['url = "https://Registrar.example"', 'r.toml:1: url: must be https://'],
+  ['url = "https://a.example?x"', 'r.toml:1: url: must be https://'],
+  ['url = "https://a.example"\nmore = 1', 'r.toml:2: more: unknown key'],
+  ['url = "https://a.example"\n[admission]\nanchored = "refuse"', 'r.toml:3: admission.anchored'],
+  [
+    'url = "https://a.example"\n[limits]\npending = 0',
+    'r.toml:3: limits.pending: must be at least 1',
+  ],
+  ['url = "https://a.example"\n[listen]\naddress = "localhost"', 'r.toml:3: listen.address'],
+])('%j is refused with its line', (text, message) => {
+  expect(() => parse(text)).toThrow(message)
+})
