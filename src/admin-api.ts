@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { ERRORS } from './error-table.ts'
 import type { ErrorCode } from './errors.ts'
-import { NONCE_BYTES_MAX, NONCE_BYTES_MIN } from './format/evidence.ts'
+import { BIND_BYTES_MAX, NONCE_BYTES_MAX, NONCE_BYTES_MIN } from './format/evidence.ts'
 import { snapshotParts } from './snapshot-api.ts'
 
 /**
@@ -68,6 +68,22 @@ const lockdownKnown = z.object({
 })
 export type LockdownKnown = z.infer<typeof lockdownKnown>
 
+/** How the instance stands with the registrar of its fleet. */
+const registrarStatus = z.object({
+  url: z.string(),
+  /** enrolled; held until it is approved there; waiting; refused until somebody acts there. */
+  state: z.string(),
+  /** What tokens call the instance. */
+  subject: z.string().optional(),
+  /** When the enrolment is over. */
+  expires: time.optional(),
+  /** Why the last attempt came to nothing. */
+  problem: z.object({ code: z.string(), sentence: z.string(), remedy: z.string() }).optional(),
+  /** When the agent asks again. */
+  next: time,
+})
+export type RegistrarStatus = z.infer<typeof registrarStatus>
+
 const agentStatus = z.object({
   version: z.string(),
   /** Of src/agent/startup.ts; stopped: it was ready, and issues and accepts nothing. */
@@ -97,6 +113,8 @@ const agentStatus = z.object({
     endpoint: z.string(),
     refusedRoles: z.array(refusedRole).readonly().optional(),
   }),
+  /** Only if one is configured, from when the agent is ready. */
+  registrar: registrarStatus.optional(),
   policy: z.object({ mode: z.string(), from: z.string(), rules: z.number() }),
   sockets: z.object({ metadata: z.string(), admin: z.string() }),
   /** Only if the agent listens for redirected callers. */
@@ -182,6 +200,14 @@ const explainRequest = z.strictObject({
 })
 export type ExplainRequest = z.infer<typeof explainRequest>
 
+/** A caller, and the request elsewhere that a proof would be for. */
+const explainProofRequest = explainRequest.omit({ path: true, look: true }).extend({
+  url: z.string().max(4096),
+  /** Left out: of a proof that is good for all methods. */
+  method: z.string().max(64).optional(),
+})
+export type ExplainProofRequest = z.infer<typeof explainProofRequest>
+
 const explanation = z.object({
   allowed: z.boolean(),
   /** The number of the rule that decided; `default` if none did. */
@@ -203,6 +229,14 @@ export type Explanation = z.infer<typeof explanation>
 export const ownExplanationAnswer = explanation.omit({ passedOver: true })
 export type OwnExplanation = z.infer<typeof ownExplanationAnswer>
 
+const proofExplanation = explanation
+  .omit({ mode: true, path: true, known: true })
+  .extend({ url: z.string(), method: z.string().optional() })
+export type ProofExplanation = z.infer<typeof proofExplanation>
+
+export const ownProofExplanationAnswer = proofExplanation.omit({ passedOver: true })
+export type OwnProofExplanation = z.infer<typeof ownProofExplanationAnswer>
+
 export const LOCKDOWN_SECONDS_MAX = 7 * 24 * 3600
 
 /** A change that has been made to the rules. */
@@ -218,11 +252,16 @@ const lockdownChange = z.discriminatedUnion('change', [
 ])
 export type LockdownChange = z.infer<typeof lockdownChange>
 
-const nonce = z
-  .string()
-  .regex(/^([0-9a-f]{2})*$/)
-  .min(2 * NONCE_BYTES_MIN)
-  .max(2 * NONCE_BYTES_MAX)
+const hex = (bytesMin: number, bytesMax: number) =>
+  z
+    .string()
+    .regex(/^([0-9a-f]{2})*$/)
+    .min(2 * bytesMin)
+    .max(2 * bytesMax)
+const qualifier = z.strictObject({
+  nonce: hex(NONCE_BYTES_MIN, NONCE_BYTES_MAX),
+  bind: hex(1, BIND_BYTES_MAX).optional(),
+})
 /** A document that is carried to a verifier, who judges it: docs/evidence.md. */
 const carried = z.unknown()
 
@@ -235,9 +274,10 @@ export const ADMIN_CALLS = {
     z.union([z.strictObject({ all: z.literal(true) }), tokenRequest]),
     z.object({ revoked: z.enum(['all', 'one']) }),
   ),
-  evidence: call('evidence', z.strictObject({ nonce }), carried),
+  evidence: call('evidence', qualifier, carried),
   activate: call('activate', z.strictObject({ challenge: z.string().max(16_384) }), carried),
   explain: call('explain', explainRequest, explanation),
+  explainproof: call('explainproof', explainProofRequest, proofExplanation),
   lockdown: call('lockdown', lockdownChange, lockdownKnown),
   snapshot: read('snapshot', snapshot),
   acknowledge: call(

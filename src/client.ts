@@ -43,10 +43,23 @@ export function readMetadata(
   path: string,
   token: Secret<string>,
 ): Promise<AgentAnswer> {
-  const headers = Object.fromEntries(
+  return askMetadata(sockets, { method: 'GET', path, headers: tokenHeaders(token) })
+}
+
+/** Asks for what is made of a body, with a token. @throws MetabindError */
+export function postMetadata(
+  sockets: Sockets,
+  path: string,
+  token: Secret<string>,
+  body: string,
+): Promise<AgentAnswer> {
+  return askMetadata(sockets, { method: 'POST', path, headers: tokenHeaders(token), body })
+}
+
+function tokenHeaders(token: Secret<string>): Record<string, string> {
+  return Object.fromEntries(
     Object.values(DIALECTS).map((dialect) => [dialect.tokenHeader, token.reveal()]),
   )
-  return askMetadata(sockets, { method: 'GET', path, headers })
 }
 
 /** Before the agent is ready there is no metadata socket; its admin socket then says why. */

@@ -1,14 +1,10 @@
 import { z } from 'zod'
-import { MetabindError, pathWithReason } from './errors.ts'
+import { type ConfigFile, parseConfigFiles, readConfigFile } from './config-file.ts'
 import { DIALECT_NAMES } from './format/dialect-name.ts'
-import { issueInWords } from './format/schema-issue.ts'
-import { readFileAtMost } from './storage/read-at-most.ts'
 import { TTL_SECONDS_MAX, TTL_SECONDS_MIN } from './token/claims.ts'
-import { type KeyPath, parseToml, type TomlDocument } from './toml.ts'
 
 /** Where the configuration is looked for when no --config is given. */
 export const CONFIG_FILE = '/etc/metabind/metabind.toml'
-const CONFIG_BYTES_MAX = 262_144
 
 const mode = z
   .string()
@@ -50,7 +46,9 @@ const tpm = z.strictObject({
     .min(1)
     .max(24)
     .refine((pcrs) => new Set(pcrs).size === pcrs.length, 'must not name a PCR twice')
-    .default([0, 1, 2, 3, 4, 5, 6, 7]),
+    .default([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),
+  /** A log in TCG's Canonical Event Log Format that goes into evidence, JSON or CBOR. */
+  cel_log: absolutePath.optional(),
   /** Whether the endorsement key must have a certificate that leads to an anchor. */
   ek_certificate: demand.default('prefer'),
   /** A directory of certificates, PEM or DER, that EK certificates may lead to. */
@@ -87,6 +85,30 @@ const source = z.strictObject({
 const identity = z.strictObject({
   /** How long an identity token is good. */
   lifetime_seconds: z.int().min(60).max(3600).default(900),
+})
+
+const registrar = z.strictObject({
+  /** The registrar of the fleet, by its own name, letter by letter. Left out: the agent enrols nowhere. */
+  url: z
+    .string()
+    .max(256)
+    .regex(
+      /^https:\/\/[a-z0-9.-]+(?::[0-9]{1,5})?(?:\/[A-Za-z0-9._~-]+)*$/,
+      'must be https://HOST[:PORT][/PATH], host in small letters and without a slash at its end',
+    )
+    .optional(),
+  /** Where it is, if its name is not to be looked up: the sandbox of the unit lets no name service through. */
+  address: z
+    .string()
+    .regex(
+      /^(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?$/,
+      'must be IP[:PORT], of IPv6 [IP][:PORT]',
+    )
+    .optional(),
+  /** PEM of the authorities that its certificate may be of, in place of those that come with the runtime. */
+  authorities: absolutePath.optional(),
+  /** For a whole answer. */
+  timeout_ms: milliseconds(60_000).default(10_000),
 })
 
 const token = z.strictObject({
@@ -150,9 +172,12 @@ const limits = z.strictObject({
   /** Reads of one uid that have to ask the metadata service. What the cache answers is not counted. */
   miss_burst: z.int().min(1).max(1_000_000).default(200),
   misses_per_second: z.number().min(0.01).max(1_000_000).default(20),
+  /** Proofs that one uid may have signed: so many at once, and so many a second in the long run. */
+  proof_burst: z.int().min(1).max(1_000_000).default(200),
+  proofs_per_second: z.number().min(0.01).max(1_000_000).default(50),
   /** Request line and headers together. */
   header_bytes_max: z.int().min(1024).max(65_536).default(8192),
-  /** Bodies are not used; a smaller one is read and dropped, a larger one refused. */
+  /** Bodies are not used but for proofs, which have a bound of their own; a smaller one is read and dropped, a larger one refused. */
   body_bytes_max: z.int().min(1).max(65_536).default(1024),
   /** From the first byte of a request to the last of its headers, and to the end of its body. */
   request_timeout_ms: milliseconds(600_000).default(5000),
@@ -188,6 +213,7 @@ const schema = z.strictObject({
   tpm: tpm.prefault({}),
   source: source.prefault({}),
   identity: identity.prefault({}),
+  registrar: registrar.prefault({}),
   token: token.prefault({}),
   listen: listen.prefault({}),
   cache: cache.prefault({}),
@@ -203,40 +229,13 @@ const schema = z.strictObject({
 /** The whole configuration, every value present and in its bounds. docs/configuration.md lists it. */
 export type Config = Readonly<z.infer<typeof schema>>
 
-/** One configuration file. */
-export interface ConfigFile {
-  /** Named in errors. */
-  readonly file: string
-  /** TOML. */
-  readonly text: string
-}
-
 /**
  * Parses a configuration of several files: a key in a later one replaces that of an earlier one.
  *
  * @throws MetabindError CONFIG_INVALID with file, line, key and reason
  */
 export function parseConfig(files: readonly ConfigFile[]): Config {
-  const documents = files.map(({ file, text }) => ({ file, ...parseToml(text, file) }))
-  const parsed = schema.safeParse(documents.map(({ value }) => value).reduce(merge, {}))
-  if (parsed.success) return Object.freeze(parsed.data)
-  const issue = parsed.error.issues[0]
-  if (issue === undefined) throw new MetabindError('CONFIG_INVALID')
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined
-  const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(keyPart)
-  const at = holderOf(documents, path)
-  const reason = issueInWords(issue)
-  const place = `${at?.file}:${at?.lineOf(path) ?? 1}`
-  throw new MetabindError('CONFIG_INVALID', `${place}: ${path.join('.')}: ${reason}.`)
-}
-
-/** The last file that has the key, or else its nearest parent: an element of a list has no line. */
-function holderOf<T extends TomlDocument>(documents: readonly T[], path: KeyPath): T | undefined {
-  for (let length = path.length; length > 0; length -= 1) {
-    const holder = documents.findLast((document) => document.has(path.slice(0, length)))
-    if (holder !== undefined) return holder
-  }
-  return documents.at(-1)
+  return Object.freeze(parseConfigFiles(schema, files))
 }
 
 /**
@@ -245,34 +244,5 @@ function holderOf<T extends TomlDocument>(documents: readonly T[], path: KeyPath
  * @throws MetabindError CONFIG_UNREADABLE, CONFIG_INVALID
  */
 export function readConfig(files: readonly string[]): Config {
-  return parseConfig(files.map(readOne))
-}
-
-function readOne(file: string): ConfigFile {
-  let bytes: Buffer
-  try {
-    bytes = readFileAtMost(file, CONFIG_BYTES_MAX + 1)
-  } catch (error) {
-    throw new MetabindError('CONFIG_UNREADABLE', pathWithReason(file, error), error)
-  }
-  if (bytes.length > CONFIG_BYTES_MAX) {
-    throw new MetabindError('CONFIG_INVALID', `${file}: longer than ${CONFIG_BYTES_MAX} bytes.`)
-  }
-  return { file, text: bytes.toString('utf8') }
-}
-
-/** Tables are merged key by key, everything else is replaced. */
-function merge(earlier: unknown, later: unknown): unknown {
-  if (!isTable(earlier) || !isTable(later)) return later
-  const merged = new Map(Object.entries(earlier))
-  for (const [key, value] of Object.entries(later)) merged.set(key, merge(merged.get(key), value))
-  return Object.fromEntries(merged)
-}
-
-function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function keyPart(part: PropertyKey): string | number {
-  return typeof part === 'symbol' ? String(part) : part
+  return parseConfig(files.map(readConfigFile))
 }

@@ -3,18 +3,13 @@ import { existsSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { disableCoreDumps, exitAtOnce, setNotDumpable } from 'metabind-linux'
 import { type Agent, startAgent } from './agent/agent.ts'
-import {
-  feedWatchdog,
-  type ServiceManager,
-  serviceManager,
-  showEnd,
-} from './agent/service-manager.ts'
 import { inheritedSockets } from './agent/socket-activation.ts'
 import { CONFIG_FILE, type Config, readConfig } from './config.ts'
 import { ERRORS } from './error-table.ts'
 import { causeChain, MetabindError, nodeErrorCode, systemReason } from './errors.ts'
 import { closeLog, type Log, openLog } from './log.ts'
 import { type Counters, newCounters } from './relay/counters.ts'
+import { feedWatchdog, type ServiceManager, serviceManager, showEnd } from './service-manager.ts'
 import { VERSION } from './version.ts'
 
 const HELP = `Usage: metabindd [--config FILE]...

@@ -36,7 +36,8 @@ export const ERRORS = {
     },
     REQUEST_QUERY: {
       sentence: 'The query is not allowed on this path.',
-      remedy: 'Leave the query out; only identity paths take one, audience=VALUE.',
+      remedy:
+        'Leave the query out; only paths of identity and registrar tokens take one, audience=VALUE.',
     },
     REQUEST_FORWARDED: {
       status: 403,
@@ -47,7 +48,8 @@ export const ERRORS = {
     REQUEST_BROWSER: {
       status: 403,
       sentence: 'Requests from web pages are refused.',
-      remedy: 'Use an HTTP client that sends no Origin, Referer, Sec-Fetch-Site or Sec-Fetch-Dest.',
+      remedy:
+        'Use a client that sends no Origin, Referer, Sec-Fetch-Site or -Dest, nor a domain as Host to the admin socket.',
     },
     REQUEST_METHOD: {
       status: 405,
@@ -62,7 +64,7 @@ export const ERRORS = {
     REQUEST_BODY: {
       status: 413,
       sentence: 'The request body is too large.',
-      remedy: 'Send no body.',
+      remedy: 'Send no body, or where proofs are asked for one of at most 8192 bytes.',
     },
     REQUEST_TOO_LARGE: {
       status: 431,
@@ -165,6 +167,25 @@ export const ERRORS = {
       remedy: 'Grant the agent CAP_SYS_PTRACE, or write the rule by unit.',
     },
   }),
+  // What a proof is asked for.
+  ...family(400, {
+    PROOF_REQUEST: {
+      sentence: 'This is no request for a proof.',
+      remedy:
+        'Send the JSON that docs/proofs.md describes, each member once, or use metabind proof.',
+    },
+    PROOF_URL: {
+      sentence: 'No proof is made for a URL of this form.',
+      remedy:
+        'Give an absolute URL in normal form: no user, no dot or empty segments, no semicolon, no needless escapes.',
+    },
+    PROOF_DENIED: {
+      status: 403,
+      sentence: 'The policy does not let this caller have a proof for this request.',
+      remedy:
+        'Ask why, as the same user: metabind explain URL says which rule decides. Without a rule nobody may.',
+    },
+  }),
   ...family(503, {
     SOURCE_DOWN: {
       sentence: 'The metadata service of the cloud does not answer.',
@@ -200,6 +221,40 @@ export const ERRORS = {
       sentence: 'The agent has stopped issuing and accepting tokens.',
       remedy: 'See metabind status for the reason.',
       says: 'AGENT_NOT_READY',
+    },
+  }),
+  // What the agent says of the registrar of its fleet to callers who want its tokens.
+  ...family(503, {
+    FEDERATION_OFF: {
+      status: 404,
+      sentence: 'The agent has no registrar to get tokens from.',
+      remedy: 'Name one: registrar.url in the configuration of the agent (docs/federation.md).',
+    },
+    FEDERATION_NOT_ENROLLED: {
+      sentence: 'The registrar has not let this instance in yet.',
+      remedy: 'Wait; metabind status says when the agent tries again, and what it waits for.',
+    },
+    FEDERATION_DOWN: {
+      sentence: 'The registrar gives no answer that can be used.',
+      remedy:
+        'Try again; if it lasts, check [registrar], and that the sandbox of the unit lets the agent reach it.',
+    },
+    FEDERATION_REFUSED: {
+      status: 403,
+      sentence: 'The registrar refuses this instance.',
+      remedy:
+        'See metabind status for its reason; there, metabind-registrar show and the log say more.',
+    },
+    FEDERATION_AUDIENCE: {
+      status: 404,
+      sentence: 'The registrar issues no such tokens.',
+      remedy:
+        'Check the audience, letter by letter, and the format; the registrar names its audiences in its configuration.',
+    },
+    FEDERATION_RESERVED: {
+      status: 403,
+      sentence: 'Identity tokens for the registrar are for the agent alone.',
+      remedy: 'Ask for the token that you want of it, at /metabind/v1/token.',
     },
   }),
   ...family(503, {
@@ -247,7 +302,8 @@ export const ERRORS = {
     },
     CONFIG_INVALID: {
       sentence: 'The configuration is not valid.',
-      remedy: 'Correct the line; metabind config check FILE tries it without an agent.',
+      remedy:
+        'Correct the line; metabind config check FILE, of a registrar metabind-registrar check, tries it.',
     },
     CONFIG_SANDBOX: {
       sentence: 'The unit of the agent keeps it from a path of the configuration.',
@@ -454,6 +510,11 @@ export const ERRORS = {
       sentence: 'The document is not of the format that was expected.',
       remedy: 'Have it made again, and hand it over unchanged.',
     },
+    VERIFY_WRAPPER: {
+      sentence: 'The evidence comes in a wrapper that is not the one expected.',
+      remedy:
+        'Wrap one document of the type application/vnd.metabind.evidence+json as a record (RFC 9999), or none.',
+    },
     VERIFY_VERSION: {
       sentence: 'The document has a version that this verifier does not know.',
       remedy: 'Use a verifier of the version of the agent.',
@@ -465,6 +526,10 @@ export const ERRORS = {
     VERIFY_NONCE: {
       sentence: 'The evidence was made for another nonce.',
       remedy: 'Give the nonce that you sent; make a new one for each evidence.',
+    },
+    VERIFY_BIND: {
+      sentence: 'The evidence binds other bytes than the ones demanded, or none.',
+      remedy: 'Check whose evidence it is; have it made with --bind and those bytes.',
     },
     VERIFY_INSTANCE_ID: {
       sentence: 'The evidence is of another instance than the one expected.',
@@ -522,6 +587,18 @@ export const ERRORS = {
       sentence: 'A certificate has a critical extension that this verifier does not know.',
       remedy: 'Use a newer verifier.',
     },
+    VERIFY_CERTIFICATE_NAMES: {
+      sentence: 'A certificate names what an authority above it may not name.',
+      remedy: 'The certificate is forged, or its authority made an error.',
+    },
+    VERIFY_CERTIFICATE_REVOKED: {
+      sentence: 'A certificate was revoked by its issuer.',
+      remedy: 'Do not trust this TPM; ask its maker or cloud why, with the serial number.',
+    },
+    VERIFY_CERTIFICATE_CRL: {
+      sentence: 'Nothing shows that a certificate is not revoked.',
+      remedy: "Give its issuer's current revocation list; see the detail.",
+    },
     VERIFY_EK_INSTANCE: {
       sentence: 'The endorsement certificate names another instance.',
       remedy: 'Find out whether the instance was cloned or the evidence was moved.',
@@ -575,20 +652,58 @@ export const ERRORS = {
       remedy: 'The values are altered, or changed while they were read; ask again.',
     },
     VERIFY_CLOCK: {
-      sentence: 'The counters of the TPM went back, or differ within the evidence.',
-      remedy: 'The TPM was cleared, rolled back or cloned: enrol it anew.',
+      sentence: 'The parts of the evidence are of different runs of the TPM.',
+      remedy: 'Have the evidence made again; if that does not help, do not trust it.',
+    },
+    VERIFY_RECORD: {
+      sentence: 'The record is of another machine than the evidence.',
+      remedy: 'Keep one record for each instance; look up the one of this instance.',
+    },
+    VERIFY_REINSTALLED: {
+      sentence: 'The instance has other keys than the last time.',
+      remedy: 'If it was made anew or its TPM was cleared, enrol it anew; if not, do not trust it.',
+    },
+    VERIFY_CLONED: {
+      sentence: 'Two machines go on from one state of one TPM.',
+      remedy:
+        'If the same evidence was shown twice, ask for new; else find the copy, end it, and enrol the machine that stays anew.',
+    },
+    VERIFY_ROLLED_BACK: {
+      sentence: 'The machine is of an earlier state than the last time.',
+      remedy: 'If it was restored from a snapshot, enrol it anew; if not, do not trust it.',
     },
     VERIFY_EVENT_LOG: {
       sentence: 'The event log does not lead to the PCR values.',
       remedy: 'The log is altered or incomplete; do not draw conclusions from it.',
     },
+    VERIFY_REPLAY: {
+      sentence: 'A PCR that must be replayed is not quoted, or no log leads to its value.',
+      remedy:
+        'Have the agent quote the PCR and read the logs; then find out what measured into it.',
+    },
     VERIFY_PCR_POLICY: {
-      sentence: 'A PCR has a value that the policy does not allow, or is not quoted.',
-      remedy: 'Find out what booted; if it is right, add the value to the policy.',
+      sentence: 'What was measured is not what the policy allows.',
+      remedy: 'Find out what booted; if it is right, add what was found to the policy.',
     },
     VERIFY_PCR_POLICY_FILE: {
       sentence: 'The PCR policy is not valid.',
       remedy: 'Correct it; docs/verify.md says what it holds.',
+    },
+    VERIFY_POLICY_SIGNATURE: {
+      sentence: 'The PCR policy is not signed by the key that you trust.',
+      remedy: 'Get policy and signature from whoever makes your policies; do not use this one.',
+    },
+    VERIFY_POLICY_TIME: {
+      sentence: 'The PCR policy is not in force yet, or no longer.',
+      remedy: 'Get the policy that is in force; check the time.',
+    },
+    VERIFY_POLICY_REVISION: {
+      sentence: 'The PCR policy is older than one that was in use.',
+      remedy: 'Get the latest policy; an older one may allow what has been given up.',
+    },
+    VERIFY_PCR_SIGNATURES: {
+      sentence: 'The signatures of PCR values cannot be read.',
+      remedy: 'Give the section .pcrsig of the kernel image, or what systemd-measure printed.',
     },
     VERIFY_DOCUMENT_ABSENT: {
       sentence: 'The evidence has no identity document of the cloud.',
@@ -600,7 +715,8 @@ export const ERRORS = {
     },
     VERIFY_DOCUMENT_SIGNATURE: {
       sentence: 'The signature of the identity document does not verify.',
-      remedy: 'The document is forged, or the cloud has a new key: give its certificate.',
+      remedy:
+        'It is forged, or the cloud has another key: --identity-certificate, of a registrar trust.identity_certificate.',
     },
     VERIFY_DOCUMENT_AUDIENCE: {
       sentence: 'The identity document was made for another audience.',
@@ -640,9 +756,205 @@ export const ERRORS = {
       sentence: 'The identity token is for another instance, audience or time.',
       remedy: 'Ask for a new token for your audience.',
     },
+    VERIFY_PROOF: {
+      sentence: 'The proof of possession is malformed.',
+      remedy: 'Have it made again, and send it unchanged, in one header.',
+    },
+    VERIFY_PROOF_SIGNATURE: {
+      sentence: 'The signature of the proof does not verify.',
+      remedy: 'Another key made it than the one it is for, or it is altered.',
+    },
+    VERIFY_PROOF_CLAIMS: {
+      sentence: 'The proof is for another request, token, key or time.',
+      remedy: 'Make a proof for each request, on the instance that the token is of.',
+    },
+    VERIFY_PROOF_NONCE: {
+      sentence: 'The proof has no nonce of this service.',
+      remedy: 'Make it again with the nonce of the header DPoP-Nonce.',
+    },
+    VERIFY_RESULT: {
+      sentence: 'The attestation result is malformed.',
+      remedy: 'Have it made again, and hand it over unchanged.',
+    },
+    VERIFY_RESULT_SIGNATURE: {
+      sentence: 'The signature of the attestation result does not verify.',
+      remedy: 'Another verifier made it, or it is altered: check whose keys you give.',
+    },
+    VERIFY_RESULT_CLAIMS: {
+      sentence: 'The attestation result is for another nonce, instance or time.',
+      remedy: 'Have the instance verified again, for a nonce of yours.',
+    },
+    VERIFY_RESULT_KEY: {
+      sentence: 'The key cannot be used for attestation results.',
+      remedy:
+        'Give one of P-256, P-384, P-521, Ed25519, RSA of 2048 to 8192 bits or ML-DSA-65, as PEM: PKCS #8 to sign.',
+    },
     VERIFY_ANCHOR: {
       sentence: 'An anchor cannot be used.',
       remedy: 'Anchors are certificates in PEM or DER, or SHA-256 fingerprints in hex.',
+    },
+    VERIFY_CRL_FILE: {
+      sentence: 'A file of revocation lists cannot be used.',
+      remedy: 'Give complete lists in PEM or DER: no delta lists and no indirect ones.',
+    },
+  }),
+  // What an instance is told that enrols at a registrar.
+  ...family(403, {
+    ENROL_REQUEST: {
+      status: 400,
+      sentence: 'The request is not one of enrolment.',
+      remedy: 'Send what docs/fleet.md says of it.',
+    },
+    ENROL_NONCE: {
+      sentence: 'The nonce is not of this registrar, too old, or was used.',
+      remedy: 'Ask for a nonce, have evidence made for it, and send that within five minutes.',
+    },
+    ENROL_CHANNEL: {
+      status: 400,
+      sentence: 'Evidence has to bind this connection, and it is not of TLS 1.3.',
+      remedy: 'Enrol over TLS 1.3.',
+    },
+    ENROL_CHALLENGE: {
+      sentence: 'There is no such challenge, or its time is over.',
+      remedy: 'Begin the enrolment anew.',
+    },
+    ENROL_UNNAMED: {
+      sentence: "Nothing but the agent's own word says which instance this is.",
+      remedy: 'Let the cloud sign an identity document, or set admission.instance_id = "word".',
+    },
+    ENROL_LATE: {
+      status: 409,
+      sentence: 'A later enrolment of the instance came first.',
+      remedy: 'Begin the enrolment anew.',
+    },
+    ENROL_REINSTALLED: {
+      status: 409,
+      sentence:
+        'The instance id is enrolled with another TPM, or with keys from before a TPM2_Clear.',
+      remedy: 'If it was made anew, evict the enrolled one; if not, somebody claims its id.',
+    },
+    ENROL_CLONED: {
+      sentence: 'Two machines go on from the state of one: the instance is suspended.',
+      remedy: 'See which two with metabind-registrar show; end the copy, then approve or evict.',
+    },
+    ENROL_SUSPENDED: {
+      sentence: 'The instance is suspended.',
+      remedy: 'See why with metabind-registrar show, and approve it if that is over.',
+    },
+    ENROL_BANNED: {
+      sentence: 'The TPM of this instance is banned.',
+      remedy: 'It may enrol again only if it is evicted.',
+    },
+    ENROL_UNKNOWN: {
+      sentence: 'No such instance is enrolled.',
+      remedy: 'Enrol it; metabind-registrar list shows those that are.',
+    },
+    ENROL_HELD: {
+      sentence: 'The instance waits for approval.',
+      remedy: 'See it with metabind-registrar show, and approve it.',
+    },
+    ENROL_EXPIRED: {
+      sentence: 'The enrolment is over.',
+      remedy: 'Enrol again, with new evidence.',
+    },
+    ENROL_CROWDED: {
+      status: 503,
+      sentence: 'Too many unknown instances wait for approval.',
+      remedy:
+        'Approve, evict or ban those that metabind-registrar list has as held or suspended; limits.held says how many may be.',
+    },
+    ENROL_FULL: {
+      status: 503,
+      sentence: 'Too many enrolments wait for their answers.',
+      remedy: 'Try again in a minute; limits.pending says how many may wait.',
+    },
+  }),
+  // The registrar itself.
+  ...family(500, {
+    REGISTRAR_ABSENT: {
+      status: 404,
+      sentence: 'The registrar has nothing here.',
+      remedy: 'Ask for what docs/fleet.md lists.',
+    },
+    REGISTRAR_QUERY: {
+      status: 400,
+      sentence: 'The query is not one of a page.',
+      remedy: 'Send after and count as docs/fleet-operations.md says, each once at most.',
+    },
+    REGISTRAR_REQUEST: {
+      status: 400,
+      sentence: 'The request is not one of token exchange (RFC 8693) or a JWT bearer (RFC 7523).',
+      remedy: 'Send the parameters that docs/fleet-tokens.md lists, each once.',
+    },
+    REGISTRAR_GRANT: {
+      status: 400,
+      sentence: 'The registrar has only the grants of token exchange and of the JWT bearer.',
+      remedy: 'Send grant_type=urn:ietf:params:oauth:grant-type:token-exchange.',
+    },
+    REGISTRAR_FORMAT: {
+      status: 400,
+      sentence: 'The audience takes no tokens of this format.',
+      remedy: 'Ask for one of its formats, or name the format in its [[audience]].',
+    },
+    REGISTRAR_SUBJECT: {
+      status: 400,
+      sentence: 'The identity token does not say which user or unit asks.',
+      remedy: 'Have an agent that says it make the identity token, or set subject = "instance".',
+    },
+    REGISTRAR_NOT_ALLOWED: {
+      status: 400,
+      sentence: 'The instance may have no tokens for this audience.',
+      remedy: 'Name the instance in the [[audience]], or ask for another audience.',
+    },
+    REGISTRAR_DPOP: {
+      status: 400,
+      sentence: 'The DPoP proof is missing or does not hold.',
+      remedy: 'Sign one with SK for this request and for an access token (RFC 9449).',
+    },
+    REGISTRAR_DPOP_NONCE: {
+      status: 400,
+      sentence: 'The DPoP proof has no nonce of this registrar, or an old one.',
+      remedy: 'Sign another one with the nonce that the answer has in its header DPoP-Nonce.',
+    },
+    REGISTRAR_DPOP_REPLAY: {
+      status: 400,
+      sentence: 'The DPoP proof was used before.',
+      remedy: 'Sign one for each request.',
+    },
+    REGISTRAR_AUDIENCE: {
+      status: 400,
+      sentence: 'No tokens are issued for this audience.',
+      remedy: 'Name it in an [[audience]] of the configuration, letter by letter.',
+    },
+    REGISTRAR_USED: {
+      status: 400,
+      sentence: 'The identity token was exchanged before.',
+      remedy: 'Make a new one for each exchange.',
+    },
+    REGISTRAR_STATE: {
+      status: 409,
+      sentence: 'That cannot be done to an instance in this state.',
+      remedy: 'See its state with metabind-registrar show; docs/fleet.md has what leads where.',
+    },
+    REGISTRAR_BUSY: {
+      status: 503,
+      sentence: 'The instance is changed by others all the time.',
+      remedy: 'Try again.',
+    },
+    REGISTRAR_RUNNING: {
+      sentence: 'Another process has the database of the registrar open.',
+      remedy: 'Stop the registrar, and let its other verbs end, before a restore.',
+    },
+    REGISTRAR_DATABASE: {
+      status: 503,
+      sentence: 'The database of the registrar cannot be used.',
+      remedy:
+        'See that its server answers or its disk is not full, and that it is of this version and of this master key.',
+    },
+    REGISTRAR_TLS: {
+      sentence: 'The certificate of the registrar or its key cannot be used.',
+      remedy:
+        'Name a certificate and its key in PEM; the key is of mode 0600, or of root and 0640 at most.',
     },
   }),
 } satisfies Record<string, ErrorEntry>

@@ -24,13 +24,20 @@ export class MetabindError extends Error {
   }
 }
 
-/** LIMIT_RATE, with the time after which another try can succeed. */
-export class RateError extends MetabindError {
+/** A refusal that will pass, with the time after which another try can succeed. */
+export class LaterError extends MetabindError {
   readonly retryAfterSeconds: number
 
-  constructor(retryAfterSeconds: number, detail: string) {
-    super('LIMIT_RATE', detail)
+  constructor(code: ErrorCode, retryAfterSeconds: number, detail?: string, cause?: unknown) {
+    super(code, detail, cause)
     this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
+/** LIMIT_RATE. */
+export class RateError extends LaterError {
+  constructor(retryAfterSeconds: number, detail: string) {
+    super('LIMIT_RATE', retryAfterSeconds, detail)
   }
 }
 
@@ -72,6 +79,7 @@ export function nodeErrorCode(error: unknown): string | undefined {
 // In words of what was named on a command line: the system's own are of calls and functions.
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'it is not there',
+  EEXIST: 'it is there already',
   EACCES: 'this user may not use it',
   EPERM: 'this user may not use it',
   EISDIR: 'it is a directory',

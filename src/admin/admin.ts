@@ -15,10 +15,11 @@ import type { Audit } from '../audit/audit.ts'
 import { callerOf } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
 import { type HttpBounds, httpServer } from '../http/server.ts'
-import { explain } from '../policy/explain.ts'
+import { explain, explainProof } from '../policy/explain.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
 import { isOfBrowser } from '../relay/request-rules.ts'
 import { auditForeign, type InspectionDeps, inspectToken } from '../token/inspection.ts'
+import { isOwnHost } from './own-host.ts'
 import type { Metrics } from './prometheus.ts'
 import { answerRefusals } from './refusals.ts'
 import { type StatusPageDeps, serveStatusPage } from './status-page.ts'
@@ -41,7 +42,7 @@ export interface AdminDeps extends StatusPageDeps {
 /** What the admin socket needs of an agent that is ready. */
 export interface RunningAgent extends InspectionDeps {
   /** Evidence of the instance identity for a nonce, as JSON. */
-  readonly evidence: (nonce: Buffer) => Promise<string>
+  readonly evidence: (asked: { readonly nonce: Buffer; readonly bind?: Buffer }) => Promise<string>
   /** The answer to a verifier's challenge, both as JSON. */
   readonly activate: (challenge: string) => Promise<string>
   /** Whether there is anything at a canonical path; undefined if the source does not say. */
@@ -61,9 +62,12 @@ export const ADMIN_CONNECTIONS_MAX = 64
 export function admin(deps: AdminDeps): FastifyInstance {
   const own = { connections: ADMIN_CONNECTIONS_MAX, bodyBytesMax: BODY_BYTES_MAX }
   const app = httpServer({ ...deps.bounds, ...own }, 'json')
-  // A web page would reach it through a forwarded port: browsers go to `metabind ui`, which is made for them.
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (isOfBrowser(request.raw.rawHeaders)) throw new MetabindError('REQUEST_BROWSER')
+  // A web page would reach it through a forwarded port: browsers go to `metabind ui`, which is made for them. A page
+  // whose own name leads there reads without any such header: browsers send Sec-Fetch to trustworthy addresses alone.
+  app.addHook('onRequest', ({ raw: { rawHeaders, headers } }, _reply, done) => {
+    if (isOfBrowser(rawHeaders)) throw new MetabindError('REQUEST_BROWSER')
+    if (!isOwnHost(headers.host))
+      throw new MetabindError('REQUEST_BROWSER', `Host: ${headers.host}`)
     done()
   })
   answers(app, ADMIN_CALLS.status, () => deps.status())
@@ -73,6 +77,9 @@ export function admin(deps: AdminDeps): FastifyInstance {
   answers(app, ADMIN_CALLS.evidence, (request, reply) => evidence(deps, request, reply))
   answers(app, ADMIN_CALLS.activate, (request, reply) => activate(deps, request, reply))
   answers(app, ADMIN_CALLS.explain, (request) => explainToAdmin(deps, request))
+  answers(app, ADMIN_CALLS.explainproof, (request) =>
+    explainProof(deps.policy(), requestOf(ADMIN_CALLS.explainproof, request)),
+  )
   answers(app, ADMIN_CALLS.lockdown, (request) => lockdownTold(deps, request))
   answers(app, ADMIN_CALLS.snapshot, () => deps.snapshot())
   answers(app, ADMIN_CALLS.acknowledge, (request) => acknowledge(deps, request))
@@ -139,10 +146,13 @@ async function evidence(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const { nonce } = requestOf(ADMIN_CALLS.evidence, request)
+  const { nonce, bind } = requestOf(ADMIN_CALLS.evidence, request)
   const agent = requireRunning(deps)
   agent.requireRunning()
-  const made = await agent.evidence(Buffer.from(nonce, 'hex'))
+  const made = await agent.evidence({
+    nonce: Buffer.from(nonce, 'hex'),
+    ...(bind === undefined ? {} : { bind: Buffer.from(bind, 'hex') }),
+  })
   deps.audit({ event: 'evidence.made', caller: callerOf(request.raw.socket) })
   return reply.type('application/json').send(made)
 }

@@ -1,8 +1,9 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { ERRORS } from '../error-table.ts'
 import { MetabindError } from '../errors.ts'
+import { TOKEN_ANSWERS } from '../federation/fleet-tokens.ts'
 import type { Source } from '../metadata/source.ts'
-import { CACHE_STATES, type Counters } from '../relay/counters.ts'
+import { CACHE_STATES, type Counters, ENROLMENT_OUTCOMES } from '../relay/counters.ts'
 import { LIMIT_KINDS } from '../relay/limits.ts'
 
 /**
@@ -24,12 +25,15 @@ export interface Gauges {
   readonly version: string
   readonly isReady: () => boolean
   readonly epochKeysHeld: () => number
+  /** Undefined if no registrar is configured. */
+  readonly isEnrolled: () => boolean | undefined
 }
 
 type Collected = readonly (readonly [labels: Record<string, string>, value: number])[]
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
-const LOOP_EVERY_MS = 100
+// Each look wakes an agent that has nothing to do.
+const LOOP_EVERY_MS = 1000
 // Begin at 0, as an alert on their increase would miss the first.
 const UPSTREAM_OUTCOMES = [
   'ok',
@@ -39,6 +43,7 @@ const UPSTREAM_OUTCOMES = [
 export function metrics(counters: Counters, gauges: Gauges): Metrics {
   const registry = new Registry()
   registerRequests(registry, counters)
+  registerFederation(registry, counters, gauges)
   registerAudit(registry, counters)
   registerProcess(registry, gauges)
   const tpm = histogram(registry, 'metabind_tpm_command_seconds', ['command'], {
@@ -84,6 +89,29 @@ function registerRequests(registry: Registry, counters: Counters): void {
   gauge(registry, 'metabind_connections', [], {
     help: 'Connections open on the metadata socket.',
     collect: () => [[{}, counters.connections]],
+  })
+}
+
+/** Of an agent without a registrar there is none of it: nothing is to be alarmed about. */
+function registerFederation(registry: Registry, counters: Counters, gauges: Gauges): void {
+  const isOn = () => gauges.isEnrolled() !== undefined
+  gauge(registry, 'metabind_registrar_enrolled', [], {
+    help: '1 while the instance is enrolled at its registrar.',
+    collect: () => (isOn() ? [[{}, gauges.isEnrolled() === true ? 1 : 0]] : []),
+  })
+  counter(registry, 'metabind_registrar_enrolments_total', ['outcome'], {
+    help: 'Attempts to enrol at the registrar: ok, down (no answer that can be used), refused.',
+    collect: () =>
+      isOn()
+        ? ENROLMENT_OUTCOMES.map((outcome) => [{ outcome }, counters.enrolments.get(outcome) ?? 0])
+        : [],
+  })
+  counter(registry, 'metabind_registrar_tokens_total', ['answer'], {
+    help: 'Tokens of the registrar that were asked for: kept, kept while another is fetched, exchanged.',
+    collect: () =>
+      isOn()
+        ? TOKEN_ANSWERS.map((answer) => [{ answer }, counters.fleetTokens.get(answer) ?? 0])
+        : [],
   })
 }
 

@@ -1,7 +1,7 @@
 import { bootTimeMs } from 'metabind-linux'
 import { admin } from '../admin/admin.ts'
 import { eventStreams } from '../admin/event-stream.ts'
-import { metricsServer } from '../admin/metrics-server.ts'
+import { answerRefusals } from '../admin/refusals.ts'
 import type { AgentStatus } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
 import { requireProc } from '../caller/process.ts'
@@ -9,9 +9,11 @@ import type { Config } from '../config.ts'
 import { causeChain, MetabindError } from '../errors.ts'
 import { closeGracefully } from '../http/graceful-close.ts'
 import { listenAt, listenOnInherited } from '../http/listen.ts'
+import { metricsServer } from '../http/metrics-server.ts'
 import { isRemarkable } from '../identity/instance-record.ts'
 import type { Log } from '../log.ts'
 import type { Counters } from '../relay/counters.ts'
+import type { Supervisor } from '../service-manager.ts'
 import { VERSION } from '../version.ts'
 import { confirmInstance } from './confirm-instance.ts'
 import { lockDirectory } from './directory-lock.ts'
@@ -26,7 +28,6 @@ import type { ReadyState, StartupState } from './startup.ts'
 import { startupDeps } from './startup-deps.ts'
 import { FATAL } from './startup-retry.ts'
 import { agentStatus } from './status.ts'
-import type { Supervisor } from './supervisor.ts'
 import { readTrust } from './trust-files.ts'
 
 /** An agent from its start to its end. */
@@ -93,11 +94,13 @@ async function start(parts: AgentParts): Promise<void> {
   await serve(parts, ready)
   sayReady(parts, ready)
   supervisor.ready(servingStatus(ready))
+  // Behind everything that callers on this machine wait for.
+  state.served?.federation?.start()
   if (ready.insteadOfSource !== undefined) void confirm(parts, ready, ready.insteadOfSource)
 }
 
-function startupDepsOf({ state, dialect, tpm, cache, log }: AgentParts) {
-  return startupDeps(state.config, dialect, tpm, cache.metadata, () => state.trust, log)
+function startupDepsOf({ state, dialect, tpm, cache, log, inherited }: AgentParts) {
+  return startupDeps(state.config, dialect, tpm, cache.metadata, () => state.trust, log, inherited)
 }
 
 function serveAdmin(parts: AgentParts): Promise<void> {
@@ -128,7 +131,8 @@ function serveAdmin(parts: AgentParts): Promise<void> {
 async function serveMetrics({ state, inherited, meter, logFault }: AgentParts): Promise<void> {
   if (inherited.metrics === undefined) return
   const bounds = httpBounds(state.config)
-  const server = metricsServer({ bounds, metrics: meter, clockMs: bootTimeMs, logFault })
+  const server = metricsServer({ bounds, metrics: meter, clockMs: bootTimeMs })
+  answerRefusals(server, logFault)
   state.metricsServer = server
   await listenOnInherited(server, 'metabind-metrics.socket', inherited.metrics)
 }
@@ -144,7 +148,11 @@ function statusOf(parts: AgentParts): AgentStatus {
     parts.trail.head(),
     parts.cache.metadata.state.refusedRoles,
   )
-  return { ...status, lockdown: config.transparent.enabled ? parts.lockdown.known() : undefined }
+  return {
+    ...status,
+    registrar: parts.state.served?.federation?.status(),
+    lockdown: config.transparent.enabled ? parts.lockdown.known() : undefined,
+  }
 }
 
 function serve(parts: AgentParts, ready: ReadyState): Promise<void> {
@@ -194,6 +202,7 @@ async function end(parts: AgentParts, how: Ending): Promise<void> {
   const { state, startup, meter, source, tpm, trail, cache, log } = parts
   parts.ending.abort()
   state.served?.keyRefresher.end()
+  state.served?.federation?.end()
   cache.stop()
   await endInSteps(how, {
     closeServers: () => closeServers(parts),

@@ -8,10 +8,13 @@ import type { ReadyState } from './startup.ts'
  * counters that went back or a restored snapshot lead to a new self-test, and a failed one stops
  * the agent as a failed refresh does. The test is owed until it passes: the next look finds no
  * change any more.
+ *
+ * @param onPassed told when such a test has passed
  */
 export function withInstanceWatch(
   { tokenKeys, continuity, attester }: ReadyState,
   audit: Audit,
+  onPassed: () => void,
 ): BoundKeys {
   let owesSelfTest = false
   return {
@@ -27,6 +30,7 @@ export function withInstanceWatch(
       await attester.selfTest()
       owesSelfTest = false
       audit({ event: 'self-test.passed' })
+      onPassed()
     },
   }
 }

@@ -7,6 +7,7 @@ import type { Dialect } from '../dialect/dialect.ts'
 import { DIALECTS } from '../dialect/dialects.ts'
 import { endpointOf } from '../dialect/endpoint.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
+import type { RegistrarPlace } from '../federation/registrar-http.ts'
 import { type InstanceTpm, instanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import { openSource } from '../metadata/source.ts'
@@ -15,15 +16,16 @@ import { type PolicyInForce, policyInForce } from '../policy/current.ts'
 import { type Readers, readers } from '../policy/readers.ts'
 import type { Counters } from '../relay/counters.ts'
 import { type LockdownRecord, lockdownRecord } from '../relay/lockdown-record.ts'
+import type { Supervisor } from '../service-manager.ts'
 import type { ParsedTrust } from '../verify/trust.ts'
 import { VERSION } from '../version.ts'
 import { type AuditTrail, openAuditTrail } from './audit-trail.ts'
 import { type MetadataCache, metadataCache } from './metadata-cache.ts'
+import { registrarPlace } from './registrar-place.ts'
 import type { Serving } from './serving.ts'
 import { sourceBounds } from './settings.ts'
 import type { InheritedSockets } from './socket-activation.ts'
 import { type StartupLoop, startupLoop } from './startup-loop.ts'
-import type { Supervisor } from './supervisor.ts'
 import { readTrust } from './trust-files.ts'
 
 /** What an agent is put together from. All of it is built once, before anything listens. */
@@ -32,6 +34,8 @@ export interface AgentParts {
   readonly dialect: Dialect
   /** `http://ADDRESS[:PORT]` of the metadata service. */
   readonly endpoint: string
+  /** Undefined if no registrar is configured. */
+  readonly registrar: RegistrarPlace | undefined
   readonly startup: StartupLoop
   readonly meter: Metrics
   readonly source: WatchedSource
@@ -93,6 +97,10 @@ export function agentParts(
     version: VERSION,
     isReady: () => startup.state.at === 'ready' && problemOf({ startup, state }) === undefined,
     epochKeysHeld: () => (startup.state.at === 'ready' ? startup.state.tokenKeys.count : 0),
+    isEnrolled: () => {
+      if (config.registrar.url === undefined) return undefined
+      return state.served?.federation?.standing.is === 'enrolled'
+    },
   })
   const opened = openSource(dialect, endpoint, sourceBounds(config), bootTimeMs)
   const source = watchedSource(meter.watch(opened), Date.now)
@@ -100,6 +108,7 @@ export function agentParts(
   const tpm = instanceTpm(tcti, command_timeout_ms, meter.observeTpm, failed.reject)
   const trail = openAuditTrail(config, log, counters)
   return {
+    registrar: registrarPlace(config),
     ...{ state, dialect, endpoint, startup, meter, source, tpm, trail },
     lockdown: lockdownRecord(trail.audit, Date.now),
     cache: metadataCache(config, dialect, source, log),

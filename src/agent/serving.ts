@@ -7,8 +7,11 @@ import { whyNoPlaces } from '../caller/socket-place.ts'
 import type { Config } from '../config.ts'
 import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, MetabindError } from '../errors.ts'
+import { type Federation, federation } from '../federation/federation.ts'
+import type { RegistrarPlace } from '../federation/registrar-http.ts'
 import { decodeChallenge, encodeAnswer } from '../format/activation.ts'
 import { encodeEvidence } from '../format/evidence.ts'
+import { parsePublic } from '../format/tpm-public.ts'
 import { closeGracefully } from '../http/graceful-close.ts'
 import { listenAt } from '../http/listen.ts'
 import { type SkSigner, skSigner } from '../identity/sk-signer.ts'
@@ -16,6 +19,7 @@ import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
 import type { PolicyInForce } from '../policy/current.ts'
+import { isContained } from '../policy/policy.ts'
 import type { Readers } from '../policy/readers.ts'
 import type { Counters } from '../relay/counters.ts'
 import { type CredentialsUrls, credentialsUrls } from '../relay/credentials-url.ts'
@@ -23,19 +27,22 @@ import { identityTokens } from '../relay/identity-token.ts'
 import { knowsPath } from '../relay/known-path.ts'
 import { type Limits, limits, type OpenShares } from '../relay/limits.ts'
 import type { LockdownRecord } from '../relay/lockdown-record.ts'
+import { proofs } from '../relay/proof.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayDeps } from '../relay/relay-deps.ts'
 import { openTcpListeners, type TcpListeners } from '../relay/tcp-listeners.ts'
+import type { Supervisor } from '../service-manager.ts'
 import { type TokenAuthority, tokenAuthority } from '../token/authority.ts'
 import { inspectOwnToken } from '../token/inspection.ts'
 import { type KeyRefresher, keyRefresher } from '../token/key-refresher.ts'
 import { loadSalt } from '../token/salt.ts'
+import { jwkOf } from '../verify/tpm-key.ts'
 import type { AuditTrail } from './audit-trail.ts'
+import { federationWatcher, outcomeOf } from './federation-watcher.ts'
 import { withInstanceWatch } from './instance-watch.ts'
 import { httpBounds, limitBounds, socketPlace } from './settings.ts'
 import type { InheritedSockets } from './socket-activation.ts'
 import type { ReadyState } from './startup.ts'
-import type { Supervisor } from './supervisor.ts'
 
 /** What a ready agent serves with, besides what the startup has made. */
 export interface ServingDeps {
@@ -44,6 +51,8 @@ export interface ServingDeps {
   readonly dialect: Dialect
   /** `http://ADDRESS[:PORT]` of the metadata service. */
   readonly endpoint: string
+  /** Undefined if no registrar is configured. */
+  readonly registrar: RegistrarPlace | undefined
   readonly inherited: InheritedSockets
   readonly tpm: InstanceTpm
   readonly trail: AuditTrail
@@ -65,6 +74,8 @@ export interface ServingDeps {
 export interface Serving {
   readonly running: RunningAgent
   readonly keyRefresher: KeyRefresher
+  /** Undefined if no registrar is configured. */
+  readonly federation: Federation | undefined
   /** Opens the metadata socket, then the listeners on TCP. @throws MetabindError LISTEN_FAILED */
   listen(): Promise<void>
   observed(): readonly Observed[]
@@ -85,16 +96,22 @@ export function serving(ready: ReadyState, deps: ServingDeps): Serving {
   const tokens = tokenAuthority(ready.tokenKeys, bootTimeMs, () => config().token.bind)
   const urls = urlsOf(ready, tokens, deps)
   const open: OpenShares = { count: 0 }
+  const running = runningAgent(ready, tokens, deps)
+  const own = limitsOf(deps, open)
+  const forRelay = relayDepsOf(ready, signer, tokens, deps)
+  const fleet = federationOf(ready, { ...forRelay, limits: own }, running, deps)
   const relayDeps: RelayDeps = {
-    ...relayDepsOf(ready, signer, tokens, deps),
-    limits: limitsOf(deps, open),
+    ...forRelay,
+    limits: own,
+    federation: fleet,
     credentialsUrl: urls === undefined ? undefined : urlOf(urls),
   }
   const app: FastifyInstance = relay(relayDeps)
   let tcpListeners: TcpListeners | undefined
   return {
-    running: runningAgent(ready, tokens, deps),
-    keyRefresher: keyRefresherOf(ready, deps),
+    running,
+    keyRefresher: keyRefresherOf(ready, deps, () => fleet?.identityChanged()),
+    federation: fleet,
     listen: async () => {
       await listenAt(app, socketPlace(config(), 'metadata', inherited.metadata))
       const listenerDeps = {
@@ -137,7 +154,7 @@ function urlOf(urls: CredentialsUrls): CredentialsUrls['urlOf'] {
 }
 
 function relayDepsOf(
-  { tokenKeys }: ReadyState,
+  { keys, tokenKeys }: ReadyState,
   signer: SkSigner,
   tokens: TokenAuthority,
   deps: ServingDeps,
@@ -151,6 +168,11 @@ function relayDepsOf(
       instanceId: tokenKeys.identity.instanceId,
       iid: tokenKeys.iid,
       lifetimeSeconds: config.identity.lifetime_seconds,
+      sign: signer.sign,
+      wallTimeMs: Date.now,
+    }),
+    proofs: proofs({
+      jwk: jwkOf(parsePublic(keys.sk.publicArea)),
       sign: signer.sign,
       wallTimeMs: Date.now,
     }),
@@ -171,6 +193,38 @@ function limitsOf({ config, counters }: ServingDeps, open: OpenShares): Limits {
   return limits(limitBounds(config()), bootTimeMs, counters.limited, open)
 }
 
+/** Nothing in it keeps the agent from serving: what fails is logged, told by status, and tried again. */
+function federationOf(
+  ready: ReadyState,
+  { limits: own, identityTokens: identity }: Pick<RelayDeps, 'limits' | 'identityTokens'>,
+  { evidence, activate }: RunningAgent,
+  deps: ServingDeps,
+): Federation | undefined {
+  const { registrar: place, config, counters } = deps
+  if (place === undefined) return undefined
+  const { keys, tokenKeys } = ready
+  const told = federationWatcher(deps.log, deps.trail.audit)
+  return federation({
+    ...{ place, evidence, activate, ...told },
+    iid: tokenKeys.iid,
+    key: jwkOf(parsePublic(keys.sk.publicArea)),
+    ekName: keys.ek.name,
+    stateDirectory: config().directories.state,
+    // Root of a container is not the user that services elsewhere mean by uid 0 of this instance.
+    identityToken: (caller) => identity.issue(place.url, caller, !isContained(caller)),
+    onAttempt: (problem, failuresBefore) => {
+      counters.enrolment(outcomeOf(problem))
+      told.onAttempt(problem, failuresBefore)
+    },
+    onAnswer: counters.fleetToken,
+    requireExchange: own.requireExchange,
+    requireRunning: deps.requireRunning,
+    clockMs: bootTimeMs,
+    nowMs: Date.now,
+    random: Math.random,
+  })
+}
+
 /** What the admin socket works with. */
 function runningAgent(
   { tokenKeys, attester }: ReadyState,
@@ -181,7 +235,7 @@ function runningAgent(
     ...tokenKeys,
     tokens,
     bootTimeMs,
-    evidence: async (nonce) => encodeEvidence(await attester.evidence(nonce)),
+    evidence: async (qualifier) => encodeEvidence(await attester.evidence(qualifier)),
     activate: async (text) => {
       const challenge = decodeChallenge(Buffer.from(text))
       return encodeAnswer(await attester.activate(challenge))
@@ -191,10 +245,10 @@ function runningAgent(
   }
 }
 
-function keyRefresherOf(ready: ReadyState, deps: ServingDeps): KeyRefresher {
+function keyRefresherOf(ready: ReadyState, deps: ServingDeps, onPassed: () => void): KeyRefresher {
   const { audit } = deps.trail
   return keyRefresher({
-    keys: withInstanceWatch(ready, audit),
+    keys: withInstanceWatch(ready, audit, onPassed),
     recheckMs: deps.config().tpm.recheck_seconds * 1000,
     bootTimeMs,
     onStopped: (why) => {

@@ -18,6 +18,7 @@ export function limitBounds({ limits }: Config): LimitBounds {
   return {
     mints: { perSecond: limits.mints_per_second, burst: limits.mint_burst },
     misses: { perSecond: limits.misses_per_second, burst: limits.miss_burst },
+    proofs: { perSecond: limits.proofs_per_second, burst: limits.proof_burst },
     connections: limits.connections,
     connectionsPerUid: limits.connections_per_uid,
   }

@@ -1,6 +1,6 @@
 import { MetabindError } from '../errors.ts'
 
-/** Listening sockets that systemd made before the agent, by their FileDescriptorName=. */
+/** Listening sockets and open logs that systemd made before the agent, by their FileDescriptorName= and OpenFile=. */
 export type InheritedSockets = Readonly<Partial<Record<SocketName, number>>>
 
 type SocketName = (typeof NAMES)[number]
@@ -12,6 +12,9 @@ const NAMES = [
   'credentials-uri',
   'containers',
   'containers-observe',
+  'firmware-log',
+  'systemd-log',
+  'ima-log',
 ] as const
 /** sd_listen_fds(3): the first descriptor passed. */
 const LISTEN_FDS_START = 3

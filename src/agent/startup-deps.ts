@@ -5,6 +5,7 @@ import type { Dialect } from '../dialect/dialect.ts'
 import { causeChain, MetabindError } from '../errors.ts'
 import { type AttesterDeps, attesterOf } from '../identity/attester.ts'
 import { continuityOf } from '../identity/continuity.ts'
+import type { LogFiles } from '../identity/log-files.ts'
 import type { InstanceTpm } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import type { Metadata } from '../metadata/metadata.ts'
@@ -13,6 +14,7 @@ import { sealedFiles } from '../storage/sealed-files.ts'
 import { loadRevocations } from '../token/revocations.ts'
 import { loadSalt } from '../token/salt.ts'
 import type { ParsedTrust } from '../verify/trust.ts'
+import type { InheritedSockets } from './socket-activation.ts'
 import type { StartupDeps } from './startup.ts'
 import { readAkCertificates } from './trust-files.ts'
 
@@ -26,15 +28,22 @@ export function startupDeps(
   metadata: Metadata,
   trust: () => ParsedTrust,
   log: Log,
+  inherited: InheritedSockets,
 ): StartupDeps {
   const { runtime, state } = config.directories
-  const forAttester = attesterDeps(config, dialect, tpm, metadata, trust)
+  const forAttester = attesterDeps(config, dialect, tpm, metadata, trust, inherited)
   return {
     tpm,
     dialect: dialect.name,
     ekCertificate: config.tpm.ek_certificate,
     attesterOf: (keys, identity) => attesterOf(forAttester, keys, identity),
-    continuityOf: (identity) => continuityOf(tpm, identity, state),
+    continuityOf: (identity) =>
+      continuityOf(tpm, identity, state, (problem) =>
+        log.warn(
+          { code: problem.code, cause: causeChain(problem) },
+          'the record of this instance is not written',
+        ),
+      ),
     readInstanceId: () => readInstanceId(metadata, dialect),
     openSealedFiles: (sealKey) =>
       sealedFiles(runtime, sealKey, (problem) =>
@@ -58,16 +67,15 @@ function attesterDeps(
   tpm: InstanceTpm,
   metadata: Metadata,
   trust: () => ParsedTrust,
+  inherited: InheritedSockets,
 ): AttesterDeps {
   const akCertificates = readAkCertificates(settings)
-  const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(settings.tcti)?.[1]
   return {
     tpm,
     dialect: dialect.name,
     pcrs: { hash: settings.pcr_bank, pcrs: settings.pcrs },
     akCertificates,
-    // Another TPM's log would only refute this one's PCRs.
-    eventLogFile: device && `/sys/kernel/security/tpm${device}/binary_bios_measurements`,
+    logFiles: logFilesOf(settings, inherited),
     readIdentityDocument: (audience) => readIdentityDocument(metadata, dialect, audience),
     policy: () => ({
       trust: trust(),
@@ -75,6 +83,21 @@ function attesterDeps(
       ekInstance: settings.ek_instance,
       identityDocument: source.identity_document,
     }),
+  }
+}
+
+/** Where the logs of the TPM are. Another TPM's would only refute this one's PCRs. */
+function logFilesOf({ tcti, cel_log: cel }: Config['tpm'], inherited: InheritedSockets): LogFiles {
+  const device = /^device:\/dev\/tpm(?:rm)?([0-9]+)$/.exec(tcti)?.[1]
+  if (device === undefined) return { cel }
+  const firmware = `/sys/kernel/security/tpm${device}/binary_bios_measurements`
+  // systemd and IMA measure into the first TPM.
+  if (device !== '0') return { cel, firmware }
+  return {
+    cel,
+    firmware: inherited['firmware-log'] ?? firmware,
+    systemd: inherited['systemd-log'] ?? '/run/log/systemd/tpm2-measure.log',
+    ima: inherited['ima-log'] ?? '/sys/kernel/security/ima/binary_runtime_measurements',
   }
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MetabindError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import type { Supervisor } from '../service-manager.ts'
 import { advance, type ReadyState, type StartupDeps, type StartupState } from './startup.ts'
 import {
   afterFailure,
@@ -10,7 +11,6 @@ import {
   passingProblem,
   type StartupRetry,
 } from './startup-retry.ts'
-import type { Supervisor } from './supervisor.ts'
 
 /** The startup, as it goes on. */
 export interface StartupLoop {

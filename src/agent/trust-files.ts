@@ -1,16 +1,8 @@
-import { readdirSync } from 'node:fs'
-import { extname, join } from 'node:path'
 import type { Config } from '../config.ts'
-import { MetabindError } from '../errors.ts'
-import { readFileAtMost } from '../storage/read-at-most.ts'
-import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../verify/aliyun.ts'
+import { certificateFilesIn, readCertificateFile } from '../storage/certificate-files.ts'
 import { certificatesIn } from '../verify/certificate.ts'
 import { type ParsedTrust, parseTrust } from '../verify/trust.ts'
-
-const EXTENSIONS = ['.pem', '.crt', '.cer', '.der']
-const FILES_MAX = 256
-/** All certificates that a browser trusts are a quarter of it, in PEM. */
-const FILE_BYTES_MAX = 1024 * 1024
+import { TRUST_SETS } from '../verify/trust-sets.ts'
 
 /**
  * Reads the trust anchors that the configuration names. Those that Alibaba Cloud publishes are
@@ -19,45 +11,19 @@ const FILE_BYTES_MAX = 1024 * 1024
  * @throws MetabindError FILE_UNUSABLE, VERIFY_ANCHOR if a file is no certificate
  */
 export function readTrust({ tpm, source }: Config): ParsedTrust {
-  const isAliyun = source.dialect === 'aliyun'
   return parseTrust({
-    ekAnchors: filesIn(tpm.ek_anchors),
-    akAnchors: filesIn(tpm.ak_anchors),
-    ekAnchorFingerprints: isAliyun ? ALIYUN_EK_ANCHORS : [],
-    intermediates: isAliyun ? [Buffer.from(ALIYUN_EKMF_CERTIFICATE)] : [],
+    ...(source.dialect === 'aliyun' ? TRUST_SETS.aliyun : {}),
+    ekAnchors: certificateFilesIn(tpm.ek_anchors),
+    akAnchors: certificateFilesIn(tpm.ak_anchors),
     ekPins: tpm.ek_pins,
     ...(source.identity_certificate === undefined
       ? {}
-      : { identityCertificate: read(source.identity_certificate) }),
+      : { identityCertificate: readCertificateFile(source.identity_certificate) }),
   })
 }
 
 /** The certificates of the attestation key, DER, leaf first. @throws MetabindError FILE_UNUSABLE */
 export function readAkCertificates(tpm: Config['tpm']): Buffer[] {
   if (tpm.ak_certificate === undefined) return []
-  return certificatesIn(read(tpm.ak_certificate)).map(({ der }) => der)
-}
-
-function filesIn(directory: string | undefined): Buffer[] {
-  if (directory === undefined) return []
-  const entries = orUnusable(directory, () => readdirSync(directory))
-  const names = entries.filter((name) => EXTENSIONS.includes(extname(name)))
-  if (names.length === 0 || names.length > FILES_MAX) {
-    throw new MetabindError('FILE_UNUSABLE', `${directory} holds ${names.length} certificates.`)
-  }
-  return names.sort().map((name) => read(join(directory, name)))
-}
-
-function read(file: string): Buffer {
-  const bytes = orUnusable(file, () => readFileAtMost(file, FILE_BYTES_MAX + 1))
-  if (bytes.length <= FILE_BYTES_MAX) return bytes
-  throw new MetabindError('FILE_UNUSABLE', `${file} is longer than ${FILE_BYTES_MAX} bytes.`)
-}
-
-function orUnusable<T>(path: string, read: () => T): T {
-  try {
-    return read()
-  } catch (error) {
-    throw new MetabindError('FILE_UNUSABLE', path, error)
-  }
+  return certificatesIn(readCertificateFile(tpm.ak_certificate)).map(({ der }) => der)
 }

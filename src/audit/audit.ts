@@ -19,6 +19,10 @@ export const EVENTS = {
   'policy.not-loaded': ['refused', 'error'],
   'policy.unknown-accounts': ['done', 'warn'],
   'identity.issued': ['allowed', 'notice'],
+  'federation.issued': ['allowed', 'notice'],
+  'federation.enrolled': ['done', 'notice'],
+  'federation.lost': ['done', 'warn'],
+  'proof.signed': ['allowed', 'notice'],
   'evidence.made': ['allowed', 'notice'],
   'challenge.answered': ['allowed', 'notice'],
   'instance.changed': ['done', 'warn'],
@@ -54,6 +58,8 @@ export interface AuditRecord {
   readonly code?: ErrorCode
   readonly detail?: string | undefined
   readonly path?: string
+  /** For whom what was asked for is. */
+  readonly audience?: string
   readonly ttlSeconds?: number | undefined
   /** So many events of this kind within a second, of which this is the last. */
   readonly count?: number

@@ -74,8 +74,7 @@ export function wasMoved(path: string, { descriptor }: ChainFile): boolean {
  * removed. `head` is undefined if the file is empty, or its last line is no record of a chain.
  */
 export function endOfChain(file: ChainFile): { head: ChainHead | undefined; cutBytes: number } {
-  const tail = Buffer.alloc(Math.min(file.bytes, 2 * LINE_READ_BYTES_MAX))
-  readSync(file.descriptor, tail, 0, tail.length, file.bytes - tail.length)
+  const tail = readTail(file.descriptor, file.bytes)
   const end = tail.lastIndexOf('\n') + 1
   const cutBytes = tail.length - end
   if (cutBytes > 0) {
@@ -84,4 +83,11 @@ export function endOfChain(file: ChainFile): { head: ChainHead | undefined; cutB
   }
   const start = end < 2 ? 0 : tail.lastIndexOf('\n', end - 2) + 1
   return { head: decodeLine(tail.toString('latin1', start, Math.max(start, end - 1))), cutBytes }
+}
+
+/** The end of a file: more than a batch of records, which is what a kept end can be behind by. @param bytes how long the file is */
+export function readTail(descriptor: number, bytes: number): Buffer {
+  const tail = Buffer.alloc(Math.min(bytes, 2 * LINE_READ_BYTES_MAX))
+  readSync(descriptor, tail, 0, tail.length, bytes - tail.length)
+  return tail
 }

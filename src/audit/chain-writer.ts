@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs'
 import { CHAIN_ORIGIN, type ChainHead, encodeLine } from './chain.ts'
 import { type ChainFile, endOfChain, openChainFile, wasMoved, writeWhole } from './chain-file.ts'
 import { CHAIN_START, ownBody, type QueuedRecord } from './queue.ts'
+import { endOfRenamed } from './renamed-file.ts'
 
 /** Links records to a chain and writes them to the file at a path. */
 export interface ChainWriter {
@@ -27,7 +28,7 @@ export interface ChainWriter {
 export function openChainWriter(path: string, keptHead: ChainHead | undefined): ChainWriter {
   let file = openChainFile(path)
   const found = endOfChain(file)
-  let head = found.head ?? keptHead ?? CHAIN_ORIGIN
+  let head = found.head ?? (keptHead && endOfRenamed(path, keptHead)) ?? CHAIN_ORIGIN
   return {
     get head() {
       return head

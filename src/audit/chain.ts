@@ -81,7 +81,7 @@ export function checkpointMessage(head: ChainHead): Buffer {
 /** Bytes and characters are the same thing in ASCII: no other bytes read as the same line. */
 function asciiJson(value: object): string {
   return JSON.stringify(value).replace(
-    /[\u0080-\uffff]/g,
+    /[\u007f-\uffff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }

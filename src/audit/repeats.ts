@@ -1,3 +1,4 @@
+import { openCounts } from '../open-counts.ts'
 import { ratePerUid } from '../rate-limit.ts'
 import { type Owner, ROOT } from '../shares.ts'
 import type { AuditRecord } from './audit.ts'
@@ -35,7 +36,7 @@ export function repeats(clockMs: () => number, linesLeft: LinesLeft, write: Writ
     container: ratePerUid(ONE_BY_ONE, clockMs),
   }
   const entries = new Map<string, Repeated>()
-  const ofOwner = new Map<Owner, number>()
+  const ofOwner = openCounts<Owner>()
   let timer: NodeJS.Timeout | undefined
 
   const takeOf = (of: typeof rates, record: AuditRecord): boolean =>
@@ -44,13 +45,11 @@ export function repeats(clockMs: () => number, linesLeft: LinesLeft, write: Writ
     takeOf(rates, record) && linesLeft(owner)
   const remember = (key: string, entry: Repeated): void => {
     entries.set(key, entry)
-    ofOwner.set(entry.owner, (ofOwner.get(entry.owner) ?? 0) + 1)
+    ofOwner.add(entry.owner, 1)
   }
   const forget = (key: string, { owner }: Repeated): void => {
     entries.delete(key)
-    const left = (ofOwner.get(owner) ?? 0) - 1
-    if (left > 0) ofOwner.set(owner, left)
-    else ofOwner.delete(owner)
+    ofOwner.remove(owner, 1)
   }
   const writeCount = (key: string, entry: Repeated): void => {
     write(counted(entry), entry.owner, timeOf(entry.atMs))
@@ -69,7 +68,7 @@ export function repeats(clockMs: () => number, linesLeft: LinesLeft, write: Writ
   /** What it is counted as: itself; an event of its owner, of whom there is too much; an event of anybody. */
   const countedAs = (record: AuditRecord, owner: Owner): [string, Owner, AuditRecord] => {
     const exact = keyOf(record, owner)
-    const held = ofOwner.get(owner) ?? 0
+    const held = ofOwner.of(owner)
     const hasRoom = entries.size < REPEATS_MAX || owner === ROOT
     if (entries.has(exact) || (held < REPEATS_PER_OWNER_MAX && hasRoom))
       return [exact, owner, record]
@@ -124,7 +123,8 @@ function counted({ record, count }: Repeated): AuditRecord {
 }
 
 /** Without the process: whoever starts one for each request is one caller all the same. */
-function keyOf({ event, caller, rule, detail, path }: AuditRecord, owner: Owner): string {
+function keyOf(record: AuditRecord, owner: Owner): string {
+  const { event, caller, rule, detail, path, audience } = record
   const { unit, container, executable } = caller ?? {}
-  return JSON.stringify([event, owner, unit, container, executable, rule, detail, path])
+  return JSON.stringify([event, owner, unit, container, executable, rule, detail, path, audience])
 }

@@ -1,4 +1,4 @@
-import { ADMIN_CALLS, type RefusedRole } from '../admin-api.ts'
+import { ADMIN_CALLS, type RefusedRole, type RegistrarStatus } from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import { makeToken } from '../client.ts'
 import { ERRORS } from '../error-table.ts'
@@ -9,8 +9,13 @@ import { roleInWords } from './refused-role.ts'
 /** Whether the agent runs and is ready; its own words if it is not. */
 export async function checkAgent({ sockets }: Installation): Promise<Finding[]> {
   try {
-    const { ready, state, problem, source } = await readAdmin(sockets, ADMIN_CALLS.status)
-    if (ready) return (source.refusedRoles ?? []).map(roleFinding)
+    const { ready, state, problem, source, registrar } = await readAdmin(
+      sockets,
+      ADMIN_CALLS.status,
+    )
+    if (ready) {
+      return [...(source.refusedRoles ?? []).map(roleFinding), ...registrarFindings(registrar)]
+    }
     const says = `The agent is not ready (${state}). ${problem?.sentence ?? ''}`.trim()
     const remedy = problem?.remedy ?? 'Wait a moment; metabind status says what it waits for.'
     return [{ id: 'agent-not-ready', weight: 'broken', says, remedy }]
@@ -27,6 +32,21 @@ export async function checkAgent({ sockets }: Installation): Promise<Finding[]> 
 function roleFinding(role: RefusedRole): Finding {
   const { sentence, remedy } = ERRORS.SOURCE_ROLE
   return { id: 'role-refused', weight: 'broken', says: `${sentence} ${roleInWords(role)}`, remedy }
+}
+
+/** What keeps callers from tokens of the registrar: it waits, or somebody has to act there. */
+export function registrarFindings(registrar: RegistrarStatus | undefined): Finding[] {
+  if (registrar === undefined) return []
+  const { state, url, problem, next } = registrar
+  if (state === 'enrolled') {
+    if (problem === undefined) return []
+    const away = `${url} does not answer: there are no tokens but those that are kept. ${problem.sentence}`
+    return [{ id: 'registrar-away', weight: 'broken', says: away, remedy: problem.remedy }]
+  }
+  const says = `${url} gives this instance no tokens (${state}). ${problem?.sentence ?? ''}`.trim()
+  const held = 'Approve the instance there: metabind-registrar approve.'
+  const remedy = state === 'held' ? held : (problem?.remedy ?? `Wait: the agent asks at ${next}.`)
+  return [{ id: 'registrar-not-enrolled', weight: 'broken', says, remedy }]
 }
 
 /** Whether this user gets a token. */

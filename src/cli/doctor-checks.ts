@@ -2,7 +2,12 @@ import { readConfig } from '../config.ts'
 import { MetabindError } from '../errors.ts'
 import { requireInSandbox } from './config-sandbox.ts'
 import { checkAgent, checkMetadataSocket } from './doctor-agent.ts'
-import { checkConfigMode, checkRuntimeDirectory, checkSocketModes } from './doctor-files.ts'
+import {
+  checkAuditDisk,
+  checkConfigMode,
+  checkRuntimeDirectory,
+  checkSocketModes,
+} from './doctor-files.ts'
 import {
   configFilesOf,
   type DoctorCheck,
@@ -25,6 +30,7 @@ export const DOCTOR_CHECKS: Readonly<Record<string, DoctorCheck>> = {
   'metadata-socket': checkMetadataSocket,
   'socket-modes': checkSocketModes,
   'runtime-directory': checkRuntimeDirectory,
+  'audit-disk': checkAuditDisk,
   lockdown: checkLockdown,
   'service-route': checkRoute,
   'credentials-port': checkCredentialsPort,

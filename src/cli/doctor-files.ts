@@ -1,5 +1,6 @@
-import { lstatSync, type Stats } from 'node:fs'
+import { accessSync, constants, existsSync, lstatSync, type Stats } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { nodeErrorCode } from '../errors.ts'
 import { configFilesOf, configOf, type Finding, type Installation } from './doctor-finding.ts'
 
 const OTHERS_WRITE = 0o002
@@ -59,6 +60,24 @@ export function checkRuntimeDirectory(installation: Installation): Finding[] {
     findings.push({ id: 'salt-readable', weight: 'risk', says, remedy })
   }
   return findings
+}
+
+/** A kernel makes a disk with errors read-only. No agent starts then: what it does could not be recorded. */
+export function checkAuditDisk(installation: Installation): Finding[] {
+  const file = configOf(installation)?.audit.file
+  if (file === undefined || !isReadOnly(existsSync(file) ? file : dirname(file))) return []
+  const says = `${file} is on a file system that is read-only: an agent that keeps records there does not start.`
+  const remedy = `Look why with dmesg, and mount it to be written, or set audit.file to another place.`
+  return [{ id: 'audit-file-read-only', weight: 'broken', says, remedy }]
+}
+
+function isReadOnly(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK)
+    return false
+  } catch (error) {
+    return nodeErrorCode(error) === 'EROFS'
+  }
 }
 
 function statOf(path: string): Stats | undefined {

@@ -1,7 +1,8 @@
+import { oneLine } from '../format/one-line.ts'
 import { DOCTOR_CHECKS } from './doctor-checks.ts'
 import type { Finding, Installation } from './doctor-finding.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { oneLine, print, printAnswer } from './output.ts'
+import { print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const OPTIONS = {

@@ -1,29 +1,17 @@
-import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  type Stats,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats, statSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { MetabindError, pathWithReason } from '../errors.ts'
 import { readAtMost } from '../storage/read-at-most.ts'
+import { writeWholeFile } from '../storage/whole-file.ts'
 
 /** Writes a file that holds a secret, for its owner only. @throws MetabindError FILE_UNUSABLE */
 export function writeSecretFile(path: string, content: string): void {
   replaceFile(path, content, 0o600)
 }
 
-/** Writes a file that is not secret. @throws MetabindError FILE_UNUSABLE */
+/** Writes a file that is not secret; one that is there keeps its mode. @throws MetabindError FILE_UNUSABLE */
 export function writeFile(path: string, content: string | Buffer): void {
-  replaceFile(path, content, 0o644)
+  replaceFile(path, content, (statOf(path)?.mode ?? 0o644) & 0o777)
 }
 
 /**
@@ -33,12 +21,9 @@ export function writeFile(path: string, content: string | Buffer): void {
 function replaceFile(path: string, content: string | Buffer, mode: number): void {
   const stat = statOf(path)
   if (stat !== undefined && !stat.isFile()) throw otherKind(path, stat)
-  const temporary = join(dirname(path), `.metabind-${randomBytes(8).toString('hex')}`)
   try {
-    writeFileSync(temporary, content, { flag: 'wx', mode, flush: true })
-    renameSync(temporary, path)
+    writeWholeFile(path, Buffer.from(content), mode)
   } catch (error) {
-    removeQuietly(temporary)
     throw unusable(path, error)
   }
 }
@@ -57,6 +42,36 @@ export async function readSmallFile(path: string, bytesMax: number): Promise<str
     return readAtMost(descriptor, bytesMax + 1).toString('utf8')
   } finally {
     closeSync(descriptor)
+  }
+}
+
+const GROUP_OR_OTHERS = 0o077
+
+/**
+ * Reads a small file that holds a secret: one that only its owner may use, who is this user or root; or a pipe.
+ *
+ * @throws MetabindError FILE_UNUSABLE
+ */
+export function readSecretFile(path: string, bytesMax: number): string {
+  const descriptor = openReadable(path)
+  try {
+    const stat = fstatSync(descriptor)
+    if (stat.isFile()) requireSecret(path, stat)
+    const bytes = readAtMost(descriptor, bytesMax + 1)
+    if (bytes.length > bytesMax) throw new MetabindError('FILE_UNUSABLE', `${path} is too long.`)
+    return bytes.toString('utf8')
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function requireSecret(path: string, { mode, uid }: Stats): void {
+  if ((mode & GROUP_OR_OTHERS) !== 0) {
+    const others = 'it holds a secret, and others may use it; try chmod 600'
+    throw new MetabindError('FILE_UNUSABLE', `${path}: ${others}.`)
+  }
+  if (uid !== 0 && uid !== process.getuid?.()) {
+    throw new MetabindError('FILE_UNUSABLE', `${path}: it belongs to another user.`)
   }
 }
 
@@ -102,7 +117,12 @@ export function unusable(path: string, error: unknown): MetabindError {
   return new MetabindError('FILE_UNUSABLE', pathWithReason(path, error), error)
 }
 
-function statOf(path: string): Stats | undefined {
+/**
+ * What stands at a path, a link not followed; undefined only if nothing does.
+ *
+ * @throws MetabindError FILE_UNUSABLE, also if it cannot be told
+ */
+export function statOf(path: string): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false })
   } catch (error) {
@@ -117,12 +137,4 @@ function otherKind(path: string, stat: Stats): MetabindError {
       ? 'a symbolic link'
       : 'not a regular file'
   return new MetabindError('FILE_UNUSABLE', `${path}: it is ${kind}.`)
-}
-
-function removeQuietly(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch {
-    // It was never made: nothing is left behind.
-  }
 }

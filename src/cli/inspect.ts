@@ -2,11 +2,12 @@ import { ADMIN_CALLS, type Inspection, inspectionAnswer } from '../admin-api.ts'
 import { callAdmin, isNotForUs } from '../admin-client.ts'
 import type { Sockets } from '../agent-socket.ts'
 import type { ErrorCode } from '../errors.ts'
+import { oneLine } from '../format/one-line.ts'
 import { Secret } from '../secret.ts'
 import { askOfSelf } from './ask-of-self.ts'
 import { readSmallFile } from './files.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { oneLine, print, printAnswer } from './output.ts'
+import { print, printAnswer } from './output.ts'
 import type { Verb } from './verb.ts'
 
 const EXIT: Readonly<Partial<Record<ErrorCode, number>>> = {

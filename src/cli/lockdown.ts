@@ -84,6 +84,7 @@ const ACTIONS = {
     const wasOn = lockdownState() !== undefined
     applyRules(removalRules())
     leaveMarked()
+    mendRoute()
     if (wasOn) await tellAgent(socketsOf(flags), { change: 'off' })
     if (flags.json) printAnswer('lockdown-change', { change: 'off' })
     return 0
@@ -126,14 +127,25 @@ async function turnOn(flags: Flags): Promise<number> {
 /** The route first, so that what the rules mark finds it. */
 function makeRules(plan: Lockdown): void {
   const wereMarked = takesMarked()
-  if (plan.containers === 'redirect') takeMarked(plan.address)
   try {
+    if (plan.containers === 'redirect') takeMarked(plan.address)
     applyRules(lockdownRules(plan))
   } catch (error) {
     if (!wereMarked) leaveMarked()
     throw error
   }
   if (plan.containers !== 'redirect') leaveMarked()
+  mendRoute()
+}
+
+/**
+ * Rules and route are two transactions. Another command may have come between those of this one: then the rules that
+ * are in force, whoever made them, have to find their route.
+ */
+function mendRoute(): void {
+  const state = lockdownState()
+  if (state?.address === undefined || !state.takesContainers || takesMarked()) return
+  takeMarked(state.address)
 }
 
 function inWords(state: ReturnType<typeof lockdownState>): string {

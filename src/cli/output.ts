@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { MetabindError, nodeErrorCode, systemReason } from '../errors.ts'
+import { CONTROL, oneLine, shownCharacter } from '../format/one-line.ts'
 
 /**
  * All that the command line prints goes through here. Much of it was chosen by others: by a server
@@ -11,17 +12,9 @@ const STDOUT = 1
 const STDERR = 2
 const WAIT_MS = 10
 
-// Line ends and what terminals obey; with Cf, also what turns the direction of a line around.
-const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
-
 /** Whoever reads standard output has closed it: they have seen enough, and nothing is wrong. */
 export class ClosedOutput extends Error {
   override readonly name = 'ClosedOutput'
-}
-
-/** Control characters as text, line ends too: what others have chosen makes no lines of its own. */
-export function oneLine(text: string): string {
-  return text.replaceAll(CONTROL, shown)
 }
 
 /** Prints text on standard output; of control characters only line ends and tabs stay. */
@@ -86,12 +79,8 @@ export function isTerminal(): boolean {
 
 function inLines(text: string): string {
   return text.replaceAll(CONTROL, (character) =>
-    character === '\n' || character === '\t' ? character : shown(character),
+    character === '\n' || character === '\t' ? character : shownCharacter(character),
   )
-}
-
-function shown(character: string): string {
-  return `\\u{${character.codePointAt(0)?.toString(16)}}`
 }
 
 /**

@@ -4,7 +4,13 @@ import { DIALECTS } from '../dialect/dialects.ts'
 import { MetabindError } from '../errors.ts'
 import { lookUpAccounts } from '../policy/accounts.ts'
 import { loadPolicy, POLICY_FILE } from '../policy/load.ts'
-import { openSecrets, POLICY_BYTES_MAX, type PolicyDeps, parsePolicy } from '../policy/parse.ts'
+import {
+  openProofs,
+  openSecrets,
+  POLICY_BYTES_MAX,
+  type PolicyDeps,
+  parsePolicy,
+} from '../policy/parse.ts'
 import { decide, type Policy } from '../policy/policy.ts'
 import { parseSeen, type Seen, suggestPolicy } from '../policy/suggest.ts'
 import { checked } from './checked.ts'
@@ -77,6 +83,9 @@ function notesOf(found: Policy): string[] {
   for (const { number, name } of openSecrets(found)) {
     notes.push(`note: rule ${number} (${name}) opens secret paths to everybody`)
   }
+  for (const { number, name } of openProofs(found)) {
+    notes.push(`note: rule ${number} (${name}) gives proofs to everybody`)
+  }
   if (found.rules.some(({ executables }) => executables !== undefined)) {
     notes.push('note: rules by executable need an agent with CAP_SYS_PTRACE')
   }
@@ -121,6 +130,8 @@ async function readSeen(file: string): Promise<{ seen: Seen[]; skipped: number }
 /** What is printed has been tried: the policy allows every record that it was made from. */
 async function requireReplay(text: string, seen: readonly Seen[]): Promise<void> {
   const suggested = await parsePolicy(text, 'suggestion', PARTS)
-  const refused = seen.find(({ caller, path }) => !decide(suggested, caller, path).allowed)
+  const refused = seen.find(
+    ({ caller, path, audience }) => !decide(suggested, caller, path, audience).allowed,
+  )
   if (refused !== undefined) throw new MetabindError('INTERNAL', `refuses ${refused.path}`)
 }

@@ -1,4 +1,5 @@
-import { isTerminal, oneLine, print, terminalSize, writeToTerminal } from './output.ts'
+import { oneLine } from '../format/one-line.ts'
+import { isTerminal, print, terminalSize, writeToTerminal } from './output.ts'
 
 /** How a line of a page is meant: as it should be, in between, as it should not be, or beside the point. */
 export type Tone = 'good' | 'fair' | 'bad' | 'aside'

@@ -1,9 +1,15 @@
-import { ADMIN_CALLS, type AgentStatus, type LockdownKnown } from '../admin-api.ts'
+import {
+  ADMIN_CALLS,
+  type AgentStatus,
+  type LockdownKnown,
+  type RegistrarStatus,
+} from '../admin-api.ts'
 import { readAdmin } from '../admin-client.ts'
 import { requireListener, type Sockets } from '../agent-socket.ts'
+import { oneLine } from '../format/one-line.ts'
 import { CLAIMS, type Claim } from '../verify/index.ts'
 import { parseVerb, SOCKET_HELP, SOCKET_OPTIONS, socketsOf } from './options.ts'
-import { oneLine, print, printAnswer } from './output.ts'
+import { print, printAnswer } from './output.ts'
 import { roleInWords } from './refused-role.ts'
 import type { Tone } from './screen.ts'
 import { asRows } from './table.ts'
@@ -98,12 +104,17 @@ function lockdownInWords({ state, until, redirected }: LockdownKnown): string {
   return `${state}${end}, redirected connections: ${redirected}`
 }
 
+function registrarInWords({ url, state, subject, expires, next }: RegistrarStatus): string {
+  const as = subject === undefined ? '' : ` as ${subject}, until ${expires}`
+  return `${state}${as}, at ${url}; asks again at ${next}`
+}
+
 function inWords(found: AgentStatus): string {
   return asRows(rowsOf(found), VALUE_COLUMN)
 }
 
 function rowsOf(found: AgentStatus): readonly (readonly [string, string | undefined])[] {
-  const { problem, identity, tpm, selfTest, source, policy, lockdown, sockets } = found
+  const { problem, identity, tpm, selfTest, source, registrar, policy, lockdown, sockets } = found
   return [
     ['state', found.state],
     ['problem', problem && `${problem.code}: ${problem.sentence}`],
@@ -117,6 +128,8 @@ function rowsOf(found: AgentStatus): readonly (readonly [string, string | undefi
     ...(tpm.unreadable ?? []).map((why): [string, string] => ['unread', why]),
     ['source', `${source.dialect} at ${source.endpoint}`],
     ...(source.refusedRoles ?? []).map((role): [string, string] => ['no role', roleInWords(role)]),
+    ['registrar', registrar && registrarInWords(registrar)],
+    ['no answer', registrar?.problem && `${registrar.problem.code}: ${registrar.problem.sentence}`],
     ['policy', `${policy.mode}, ${policy.rules} rules, ${policy.from}`],
     ['lockdown', lockdown && lockdownInWords(lockdown)],
     ['sockets', `${sockets.metadata}, ${sockets.admin}`],

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { oneLine } from './output.ts'
+import { oneLine } from '../format/one-line.ts'
 
 /**
  * Columns as wide as their widest cell, two blanks apart. Cells hold what others have chosen, such as

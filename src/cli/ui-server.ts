@@ -36,6 +36,7 @@ export interface UiServerOptions {
   readonly pageSeconds: number
 }
 
+/** Of all users at once. */
 const CONNECTIONS_MAX = 64
 const STREAMS_MAX = 4
 const REQUEST_MS_MAX = 5000
@@ -71,6 +72,12 @@ export async function startUiServer(options: UiServerOptions): Promise<UiServer>
   })
   server.maxConnections = CONNECTIONS_MAX
   const port = await listen(server, options.port)
+  // Native code, without which every help is to be had.
+  const { connectionsOfUsers } = await import('./ui-connections.ts')
+  const mayStay = connectionsOfUsers({ address: '127.0.0.1', port })
+  server.on('connection', (socket) => {
+    if (!mayStay(socket)) socket.destroy()
+  })
   const origin = pageOrigin(port)
   const serving = { ...options, origin, files, onStolen: stolen.reject, streams: 0 }
   server.on('request', (incoming, response) => void answer(serving, incoming, response))

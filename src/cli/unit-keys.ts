@@ -17,6 +17,11 @@ interface NewerKey {
 
 /** Keys that some release lacks on which the package can be installed. */
 export const NEWER_KEYS: Readonly<Record<string, NewerKey>> = {
+  OpenFile: {
+    since: 253,
+    without:
+      'evidence has the logs that the agent itself may read: none that root alone may, such as those of systemd',
+  },
   NoExecPaths: { since: 248, without: 'the agent may execute every program of the system' },
   ExecPaths: { since: 248, without: 'belongs to NoExecPaths=' },
   PrivateIPC: { since: 248, without: 'the agent shares System V IPC with the rest of the system' },

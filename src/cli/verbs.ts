@@ -6,12 +6,14 @@ import { doctor } from './doctor.ts'
 import { evidence } from './evidence.ts'
 import { exec } from './exec.ts'
 import { explain as explainPolicy } from './explain.ts'
+import { federate } from './federate.ts'
 import { get } from './get.ts'
 import { identity } from './identity.ts'
 import { inspect } from './inspect.ts'
 import { lockdown } from './lockdown.ts'
 import { observe } from './observe.ts'
 import { policy } from './policy.ts'
+import { proof } from './proof.ts'
 import { revoke } from './revoke.ts'
 import { simulate } from './simulate.ts'
 import { status } from './status.ts'
@@ -30,6 +32,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   inspect,
   revoke,
   identity,
+  proof,
+  federate,
   evidence,
   activate,
   verify,

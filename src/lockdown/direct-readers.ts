@@ -69,7 +69,8 @@ function describe(
 ): DirectReader {
   const cgroup = owner === undefined ? '' : readQuietly(`/proc/${owner}/cgroup`)
   const pid = cgroup === '' ? undefined : owner
-  const [line = '', path] = /^0::(\/.*)$/m.exec(cgroup) ?? []
+  const line = cgroup.split('\n').find((one) => one.startsWith('0::/')) ?? ''
+  const path = line === '' ? undefined : line.slice('0::'.length)
   const { unit, container } = parseCgroup(line)
   const isThere = path !== undefined && existsSync(`${cgroupRoot()}${path}/cgroup.procs`)
   return {

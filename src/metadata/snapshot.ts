@@ -41,7 +41,8 @@ export function restoreInto(
   // What is of the future is of another clock.
   const isOfPast = (ms: number) => ms <= deps.clocks.bootTimeMs()
   deps.firstSeen.restore(firstSeen.filter(([, atMs]) => isOfPast(atMs)))
-  for (const item of items.filter(({ fetchedAtMs }) => isOfPast(fetchedAtMs))) {
+  // What was used last is put in last: it goes last from a full cache, as before.
+  for (const item of items.filter(({ fetchedAtMs }) => isOfPast(fetchedAtMs)).toReversed()) {
     const entry = revive(item, deps.lifetimeOf, deps)
     const holding = entry === undefined ? undefined : holdingOf(entry)
     if (entry === undefined || holding === undefined) continue

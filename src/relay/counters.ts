@@ -1,5 +1,6 @@
 import { ERRORS } from '../error-table.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { TokenAnswer } from '../federation/fleet-tokens.ts'
 import type { LimitKind } from './limits.ts'
 
 export const ROUTES = ['token', 'metadata', 'own', 'none'] as const
@@ -13,16 +14,24 @@ export const CACHE_STATES = ['hit', 'miss', 'stale'] as const
 /** How an answer came about; `stale`: the source could not be asked, and an old one was still good. */
 type CacheState = (typeof CACHE_STATES)[number]
 
+export const ENROLMENT_OUTCOMES = ['ok', 'down', 'refused'] as const
+/** What an attempt to enrol at the registrar came to; `down`: no answer, or the TPM or source failed. */
+type EnrolmentOutcome = (typeof ENROLMENT_OUTCOMES)[number]
+
 /** Plain numbers that the request path adds to. metrics.ts reads them when somebody asks. */
 export interface Counters {
   answered(route: RouteKind, code: ErrorCode | 'OK'): void
   cache(state: CacheState): void
   limited(kind: LimitKind): void
+  fleetToken(how: TokenAnswer): void
+  enrolment(outcome: EnrolmentOutcome): void
   readonly tokensIssued: number
   /** By what was asked for, then by the code of the answer. */
   readonly requests: ReadonlyMap<RouteKind, ReadonlyMap<string, number>>
   readonly cacheAnswers: ReadonlyMap<CacheState, number>
   readonly limits: ReadonlyMap<LimitKind, number>
+  readonly fleetTokens: ReadonlyMap<TokenAnswer, number>
+  readonly enrolments: ReadonlyMap<EnrolmentOutcome, number>
   auditRecords: number
   auditSuppressed: number
   auditLost: number
@@ -32,7 +41,7 @@ export interface Counters {
 
 // What a request can be answered with; the other codes are for files, verifiers and the command line.
 const ANSWERED =
-  /^(REQUEST|TOKEN|CALLER|POLICY_DENIED|METADATA|LISTEN_URI|SOURCE|AGENT|LIMIT|INTERNAL)/
+  /^(REQUEST|TOKEN|CALLER|POLICY_DENIED|METADATA|LISTEN_URI|PROOF|SOURCE|AGENT|FEDERATION|LIMIT|INTERNAL)/
 
 const CODES = ['OK', ...Object.keys(ERRORS).filter((code) => ANSWERED.test(code))]
 
@@ -41,16 +50,22 @@ export function newCounters(): Counters {
   const requests = new Map(ROUTES.map((route) => [route, new Map(CODES.map((code) => [code, 0]))]))
   const cacheAnswers = new Map<CacheState, number>()
   const limits = new Map<LimitKind, number>()
+  const fleetTokens = new Map<TokenAnswer, number>()
+  const enrolments = new Map<EnrolmentOutcome, number>()
   return {
     answered: (route, code) => add(requests.get(route), code),
     cache: (state) => add(cacheAnswers, state),
     limited: (kind) => add(limits, kind),
+    fleetToken: (how) => add(fleetTokens, how),
+    enrolment: (outcome) => add(enrolments, outcome),
     get tokensIssued() {
       return requests.get('token')?.get('OK') ?? 0
     },
     requests,
     cacheAnswers,
     limits,
+    fleetTokens,
+    enrolments,
     auditRecords: 0,
     auditSuppressed: 0,
     auditLost: 0,

@@ -1,12 +1,20 @@
 import { randomUUID } from 'node:crypto'
-import { MetabindError } from '../errors.ts'
-import { identityTokenInput, identityTokenOf } from '../format/identity-token.ts'
+import type { Caller } from '../caller/caller.ts'
+import { identityTokenInput } from '../format/identity-token.ts'
+import { jwsOfTpm } from '../format/jws.ts'
 import { Secret } from '../secret.ts'
 
-/** Issues identity tokens: JWTs that say to services elsewhere which instance this is. */
+/** Issues identity tokens: JWTs that say to services elsewhere which instance this is, and who on it asked. */
 export interface IdentityTokens {
-  /** @throws MetabindError LIMIT_SIGNATURES, TPM_… */
-  issue(audience: string): Promise<Secret<string>>
+  /**
+   * @param isUserSaid whether it says who asked; the unit it says all the same
+   * @throws MetabindError LIMIT_SIGNATURES, TPM_…, CALLER_UNKNOWN
+   */
+  issue(
+    audience: string,
+    caller: Pick<Caller, 'uid' | 'unit'>,
+    isUserSaid?: boolean,
+  ): Promise<Secret<string>>
 }
 
 /** Whom the tokens speak of, and who signs them. */
@@ -14,15 +22,15 @@ export interface IdentityTokensDeps {
   readonly instanceId: string
   readonly iid: string
   readonly lifetimeSeconds: number
-  /** TPMT_SIGNATURE over a text, by SK. */
-  readonly sign: (text: string) => Promise<Buffer>
+  /** TPMT_SIGNATURE over a text, by SK, for a user. */
+  readonly sign: (text: string, uid: number) => Promise<Buffer>
   /** The wall clock, in milliseconds: services elsewhere have no other in common with us. */
   readonly wallTimeMs: () => number
 }
 
 export function identityTokens(deps: IdentityTokensDeps): IdentityTokens {
   return {
-    issue: async (audience) => {
+    issue: async (audience, { uid, unit }, isUserSaid = true) => {
       const iat = Math.floor(deps.wallTimeMs() / 1000)
       const input = identityTokenInput({
         iss: `metabind:${deps.iid}`,
@@ -32,33 +40,10 @@ export function identityTokens(deps: IdentityTokensDeps): IdentityTokens {
         exp: iat + deps.lifetimeSeconds,
         jti: randomUUID(),
         iid: deps.iid,
+        ...(isUserSaid ? { uid } : {}),
+        ...(unit === undefined ? {} : { unit }),
       })
-      return new Secret(identityTokenOf(input, await deps.sign(input)))
+      return new Secret(jwsOfTpm(input, await deps.sign(input, uid)))
     },
-  }
-}
-
-const QUERY = /^audience=([A-Za-z0-9._~!$'()*,:@/%-]{1,768})$/
-const AUDIENCE = /^[\x21-\x7e]{1,256}$/
-
-/**
- * Reads the audience of a request: one, percent-encoded if need be, 1 to 256 printable ASCII
- * characters once decoded.
- *
- * @throws MetabindError REQUEST_QUERY
- */
-export function parseAudience(query: string | undefined): string {
-  const encoded = QUERY.exec(query ?? '')?.[1]
-  if (encoded === undefined) throw new MetabindError('REQUEST_QUERY')
-  const audience = decode(encoded)
-  if (!AUDIENCE.test(audience)) throw new MetabindError('REQUEST_QUERY')
-  return audience
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw new MetabindError('REQUEST_QUERY')
   }
 }

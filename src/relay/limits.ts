@@ -1,18 +1,19 @@
-import { openCounts } from '../caller/open-counts.ts'
 import { RateError } from '../errors.ts'
+import { openCounts } from '../open-counts.ts'
 import { type Rate, ratePerUid } from '../rate-limit.ts'
 
 /** What one uid may do. Reads that the cache answers are not limited: they cost what refusing costs. */
 export interface LimitBounds {
   readonly mints: Rate
   readonly misses: Rate
+  readonly proofs: Rate
   /** Of all together. */
   readonly connections: number
   readonly connectionsPerUid: number
 }
 
-export const LIMIT_KINDS = ['mint', 'miss', 'connections', 'total'] as const
-/** Which limit was met: three of a uid, and `total` for the connections of all together. */
+export const LIMIT_KINDS = ['mint', 'miss', 'exchange', 'proof', 'connections', 'total'] as const
+/** Which limit was met: five of a uid, and `total` for the connections of all together. */
 export type LimitKind = (typeof LIMIT_KINDS)[number]
 
 /** Connections of all users together, on all sockets: the memory of the agent is one. */
@@ -26,6 +27,10 @@ export interface Limits {
   requireMint(uid: number): void
   /** Call before the source is asked for somebody, once for all who wait for that answer. @throws RateError */
   requireMiss(uid: number): void
+  /** Call before the registrar is asked for a token for somebody. @throws RateError */
+  requireExchange(uid: number): void
+  /** Call before a proof is signed. @throws RateError */
+  requireProof(uid: number): void
   /** Call for each refusal. @returns how long its answer has to wait: 0, but for a uid that floods */
   pauseMs(uid: number | undefined): number
   /**
@@ -48,6 +53,8 @@ interface Admitted {
 // and not ten thousand, and the event loop is free for the others.
 const REFUSALS: Rate = { perSecond: 50, burst: 200 }
 const PAUSE_MS = 100
+// Each takes a signature of the TPM, which makes a few a second for all; a program keeps what it is given.
+const EXCHANGES: Rate = { perSecond: 0.5, burst: 20 }
 
 const NAMELESS_CONNECTIONS_MAX = 64
 // Of all connections: whoever takes the others, in the name of however many users, root can still look.
@@ -71,6 +78,8 @@ export function limits(
 ): Limits {
   const mints = ratePerUid(bounds.mints, clockMs)
   const misses = ratePerUid(bounds.misses, clockMs)
+  const exchanges = ratePerUid(EXCHANGES, clockMs)
+  const proofs = ratePerUid(bounds.proofs, clockMs)
   const refusals = ratePerUid(REFUSALS, clockMs)
   const requireOne = (waitSeconds: number, kind: LimitKind): void => {
     if (waitSeconds === 0) return
@@ -80,6 +89,8 @@ export function limits(
   return {
     requireMint: (uid) => requireOne(mints.take(uid), 'mint'),
     requireMiss: (uid) => requireOne(misses.take(uid), 'miss'),
+    requireExchange: (uid) => requireOne(exchanges.take(uid), 'exchange'),
+    requireProof: (uid) => requireOne(proofs.take(uid), 'proof'),
     pauseMs: (uid) => (refusals.take(uid) === 0 ? 0 : PAUSE_MS),
     ...connectionLimits(bounds, onRefused, open),
   }

@@ -5,10 +5,10 @@ import type { Cgroups } from '../caller/cgroup-tree.ts'
 import { rememberUid } from '../caller/connection.ts'
 import { connectionsPerAddress } from '../caller/connections-per-address.ts'
 import type { ContainerNetworks } from '../caller/container-networks.ts'
+import type { Destination } from '../caller/socket-owner.ts'
 import {
   CONTAINED_CONNECTIONS_MAX,
   containedOf,
-  type Destination,
   tcpPeer,
   wasGoingTo,
 } from '../caller/tcp-caller.ts'

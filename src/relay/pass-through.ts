@@ -1,5 +1,5 @@
 import { type Agent, type IncomingMessage, request, type ServerResponse } from 'node:http'
-import type { Destination } from '../caller/tcp-caller.ts'
+import type { Destination } from '../caller/socket-owner.ts'
 import { boundBuffers } from '../http/socket-buffers.ts'
 
 /** How requests of one caller's connection reach the metadata service. */

@@ -3,13 +3,14 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditEvent, AuditRecord } from '../audit/audit.ts'
 import { callerOf, uidOf } from '../caller/connection.ts'
-import { shownCaller } from '../caller/shown.ts'
+import { requireRead } from '../caller/shown.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { asMetabindError, errorResponse } from '../http/error-response.ts'
 import type { HttpResponse } from '../http/response.ts'
+import { TOKEN_CHARACTERS } from '../token/claims.ts'
 import type { JudgedRequest } from './judged-request.ts'
 import type { RelayDeps } from './relay-deps.ts'
-import { judgeHeaders } from './request-rules.ts'
+import { judgeHeaders, readHeaders } from './request-rules.ts'
 import type { Route } from './routes.ts'
 
 /** Which refusals are recorded, and as what. The others, such as a mistyped path, are nobody's concern. */
@@ -39,6 +40,8 @@ export const REFUSAL_EVENTS: Readonly<Partial<Record<ErrorCode, AuditEvent>>> = 
 const NOT_OF_THE_CALLER = /^(METADATA|SOURCE|AGENT|INTERNAL)/
 // A credentials URL is a secret of its caller; the log gets the rest of the path.
 const URL_SECRET = /(\/metabind\/+v1\/+credentials\/+)[^/]+/i
+// As long as a session token is, or longer. Who mistook the path for its place may have added to it.
+const TOKEN_IN_PATH = new RegExp(`[A-Za-z0-9_-]{${TOKEN_CHARACTERS},}`, 'g')
 
 /** A request that is refused, as far as it came. */
 interface RefusedRequest {
@@ -79,7 +82,7 @@ function refusalOf(
   const error = asMetabindError(thrown)
   if (error.code !== 'REQUEST_PATH') return error
   try {
-    judgeHeaders(rawHeaders, dialect)
+    judgeHeaders(readHeaders(rawHeaders, dialect))
     return error
   } catch (earlier) {
     return asMetabindError(earlier)
@@ -95,14 +98,19 @@ function record(
   if (event === undefined) return
   // Without the query: whoever mistakes it for a place for tokens must not find them in the log.
   const sent = (incoming.url ?? '').split('?', 1)[0] ?? ''
-  const path = sent.replace(URL_SECRET, '$1[secret]').slice(0, 256)
+  const path = sent
+    .replace(URL_SECRET, '$1[secret]')
+    .replace(TOKEN_IN_PATH, '[token]')
+    .slice(0, 256)
   audit({ event, id, code, detail, ...whoIsOn(incoming.socket), path })
 }
 
 /** The caller, or only its user if no more is known. */
 export function whoIsOn(socket: Duplex): Pick<AuditRecord, 'caller' | 'uid'> {
   try {
-    return { caller: shownCaller(callerOf(socket)) }
+    const caller = callerOf(socket)
+    requireRead(caller)
+    return { caller }
   } catch {
     return { uid: uidOf(socket) }
   }

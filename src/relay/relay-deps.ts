@@ -2,6 +2,7 @@ import type { Inspection } from '../admin-api.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Caller } from '../caller/caller.ts'
 import type { MetabindError } from '../errors.ts'
+import type { Federation } from '../federation/federation.ts'
 import type { Identify } from '../http/admission.ts'
 import type { HttpBounds } from '../http/server.ts'
 import type { Metadata } from '../metadata/metadata.ts'
@@ -12,12 +13,16 @@ import type { Counters } from './counters.ts'
 import type { IdentityTokens } from './identity-token.ts'
 import type { JudgeDeps } from './judged-request.ts'
 import type { Limits } from './limits.ts'
+import type { Proofs } from './proof.ts'
 
 /** What the relay is made of. All of it is ready before the relay listens. */
 export interface RelayDeps extends JudgeDeps {
   readonly tokens: TokenAuthority
   readonly metadata: Metadata
   readonly identityTokens: IdentityTokens
+  /** Undefined if no registrar is configured. */
+  readonly federation?: Pick<Federation, 'url' | 'tokens'> | undefined
+  readonly proofs: Proofs
   readonly audit: Audit
   readonly bounds: HttpBounds
   readonly limits: Limits

@@ -3,7 +3,7 @@ import { RefusalWithHeaders } from '../http/error-response.ts'
 import type { HttpResponse } from '../http/response.ts'
 import type { Answered } from '../metadata/cached-reads.ts'
 import type { Gate } from '../policy/gate.ts'
-import type { JudgedRequest } from './judged-request.ts'
+import type { JudgedRequest, StillPermitted } from './judged-request.ts'
 import { isRelayed } from './known-path.ts'
 import type { RelayDeps } from './relay-deps.ts'
 
@@ -12,11 +12,12 @@ type Deps = RelayDeps & { readonly gate: Gate }
 /**
  * What the source has at a path. Most is answered at once: from the cache, without a promise.
  *
- * @throws MetabindError METADATA_ABSENT, LIMIT_RATE, SOURCE_…
+ * @throws MetabindError METADATA_ABSENT, LIMIT_RATE, SOURCE_…, those of stillPermitted
  */
 export function relayMetadata(
   deps: Deps,
   request: JudgedRequest,
+  stillPermitted: StillPermitted,
 ): HttpResponse | Promise<HttpResponse> {
   const { caller, target } = request
   if (!isRelayed(target.path, deps.dialect)) throw new MetabindError('METADATA_ABSENT')
@@ -24,9 +25,10 @@ export function relayMetadata(
     fresh: request.wantsFresh,
     onMiss: () => deps.limits.requireMiss(caller.uid),
   })
-  return answered instanceof Promise
-    ? answered.then((known) => responseOf(deps, request, known))
-    : responseOf(deps, request, answered)
+  if (!(answered instanceof Promise)) return responseOf(deps, request, answered)
+  return answered
+    .finally(() => stillPermitted(request))
+    .then((known) => responseOf(deps, request, known))
 }
 
 function responseOf(

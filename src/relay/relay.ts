@@ -3,14 +3,17 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { connectionOf, identifyCaller } from '../caller/connection.ts'
 import { MetabindError } from '../errors.ts'
 import type { Admission, Identify } from '../http/admission.ts'
-import { openConnections } from '../http/open-connections.ts'
+import { lookAtOpen } from '../http/open-connections.ts'
 import { requireOrder } from '../http/request-order.ts'
 import { sendResponse } from '../http/response.ts'
 import { type AnswerBodiless, httpServer } from '../http/server.ts'
 import { namedOfCallers } from '../policy/policy.ts'
 import { type JudgedRequest, judge } from './judged-request.ts'
+import { EXPLAIN_PROOF_PATH, PROOF_PATH } from './own-paths.ts'
+import { PROOF_BODY_BYTES_MAX } from './proof.ts'
 import { type Refuse, refuser, whoIsOn } from './refusals.ts'
 import type { RelayDeps } from './relay-deps.ts'
+import { readHeaders } from './request-rules.ts'
 import { type Respond, responder, router, routes } from './routes.ts'
 
 declare module 'fastify' {
@@ -32,11 +35,12 @@ export function relay(deps: RelayDeps): FastifyInstance {
     answerer(deps, respond, refuse),
   )
   const judgedOf = (request: FastifyRequest): JudgedRequest => {
-    request.judged ??= judge(request.id, request.raw, deps)
+    const { id, raw } = request
+    request.judged ??= judge(id, raw, readHeaders(raw.rawHeaders, deps.dialect), deps)
     return request.judged
   }
   const handle = (request: FastifyRequest, reply: FastifyReply) =>
-    sendResponse(reply, respond(judgedOf(request)))
+    sendResponse(reply, respond(withBody(judgedOf(request), request.body)))
   forgetEndedTokens(app.server, deps)
   app.decorateRequest('judged', undefined)
   // Before its body is read.
@@ -44,12 +48,19 @@ export function relay(deps: RelayDeps): FastifyInstance {
     judgedOf(request)
     done()
   })
+  for (const path of [PROOF_PATH, EXPLAIN_PROOF_PATH]) {
+    app.post(path, { bodyLimit: PROOF_BODY_BYTES_MAX, config: { keepsBody: true } }, handle)
+  }
   app.all('/*', handle)
   app.setNotFoundHandler(handle)
   app.setErrorHandler((error, { id, raw: incoming, judged }, reply) =>
     sendResponse(reply, refuse({ id, incoming, judged }, error)),
   )
   return app
+}
+
+function withBody(judged: JudgedRequest, body: unknown): JudgedRequest {
+  return Buffer.isBuffer(body) ? { ...judged, body } : judged
 }
 
 /**
@@ -64,27 +75,23 @@ function identifyPeer({ policy, tokens }: RelayDeps): Identify {
   }
 }
 
-// At its expiry a token is gone, also if its connection stays and nothing is asked on it.
-const FORGET_EVERY_MS = 1000
-
+/** At its expiry a token is gone, also if its connection stays and nothing is asked on it. */
 function forgetEndedTokens(server: Server, { tokens }: RelayDeps): void {
-  const forget = () => {
-    for (const socket of openConnections(server)) {
-      const { caller } = connectionOf(socket)
-      if (caller !== undefined && !(caller instanceof MetabindError)) tokens.forgetEnded(caller)
-    }
-  }
-  const forgetting = setInterval(forget, FORGET_EVERY_MS).unref()
-  server.once('close', () => clearInterval(forgetting))
+  lookAtOpen(server, (socket) => {
+    const { caller } = connectionOf(socket)
+    if (caller !== undefined && !(caller instanceof MetabindError)) tokens.forgetEnded(caller)
+  })
 }
 
 /** The same for requests without a body, which need nothing of fastify: they are nearly all there are. */
 function answerer(deps: RelayDeps, respond: Respond, refuse: Refuse): AnswerBodiless {
   return (id, incoming) => {
+    const headers = readHeaders(incoming.rawHeaders, deps.dialect)
+    if (headers.hasBody) return undefined
     let judged: JudgedRequest | undefined
     try {
-      requireOrder(incoming)
-      judged = judge(id, incoming, deps)
+      requireOrder(incoming, headers)
+      judged = judge(id, incoming, headers, deps)
       const response = respond(judged)
       if (!(response instanceof Promise)) return response
       return response.catch((error: unknown) => refuse({ id, incoming, judged }, error))

@@ -1,12 +1,24 @@
 import type { Dialect } from '../dialect/dialect.ts'
 import { MetabindError } from '../errors.ts'
-import { headersOf } from '../http/request-order.ts'
+import { type Framing, noteFraming } from '../http/request-order.ts'
 import { TTL_SECONDS_MIN } from '../token/claims.ts'
 
 /** The two headers of a request that the relay reads. Everything else of it is only judged. */
 export interface RequestHeaders {
   readonly token: string | undefined
   readonly ttl: string | undefined
+}
+
+/** All that is asked of the headers of a request. */
+export interface ReadHeaders extends Framing {
+  token: string | undefined
+  ttl: string | undefined
+  isForwarded: boolean
+  isOfPage: boolean
+  /** The last name that came twice and may not; a second Host, token or lifetime would be for somebody else to read. */
+  repeated: string | undefined
+  /** Whether it says `no-cache`. */
+  isNoCache: boolean
 }
 
 // A proxy between the caller and us would hide who asks (the cloud refuses X-Forwarded-For on token
@@ -18,38 +30,53 @@ const BROWSER = new Set(['origin', 'referer'])
 // fetch() of Node sends this one alone; a browser sends Sec-Fetch-Site and -Dest with it (Fetch
 // Metadata, 2), and is known by those.
 const OF_EVERY_FETCH = 'sec-fetch-mode'
+/** Asks for an answer from the source itself (RFC 9111, 5.2.1.4). */
+const NO_CACHE = /(^|[\s,])no-cache($|[\s,=])/i
 
 /**
- * Judges the headers of a request, as they came: names in any case, repeated ones apart (Node joins
+ * Reads the headers of a request in one pass, as they came: names in any case, repeated ones apart (Node joins
  * or drops repeated headers in its parsed form, which would hide a second token or Host).
  *
  * @param rawHeaders name, value, name, value…
- * @throws MetabindError REQUEST_FORWARDED before all else, then REQUEST_BROWSER, REQUEST_HEADERS, TOKEN_TTL
  */
-export function judgeHeaders(rawHeaders: readonly string[], dialect: Dialect): RequestHeaders {
-  let isOfPage = false
-  let repeated: string | undefined
-  let host: string | undefined
-  let token: string | undefined
-  let ttl: string | undefined
+export function readHeaders(
+  rawHeaders: readonly string[],
+  { tokenHeader, ttlHeader }: Pick<Dialect, 'tokenHeader' | 'ttlHeader'>,
+): ReadHeaders {
+  const read: ReadHeaders = {
+    hasHost: false,
+    hasUpgrade: false,
+    hasBody: false,
+    token: undefined,
+    ttl: undefined,
+    isForwarded: false,
+    isOfPage: false,
+    repeated: undefined,
+    isNoCache: false,
+  }
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = (rawHeaders[at] ?? '').toLowerCase()
     const value = rawHeaders[at + 1] ?? ''
-    if (isForwarding(name)) throw new MetabindError('REQUEST_FORWARDED')
-    if (name === 'host') {
-      if (host !== undefined) repeated = name
-      host = value
-    } else if (name === dialect.tokenHeader) {
-      if (token !== undefined) repeated = name
-      token = value
-    } else if (name === dialect.ttlHeader) {
-      if (ttl !== undefined) repeated = name
-      ttl = value
-    } else isOfPage ||= isBrowser(name)
+    if (name === tokenHeader) {
+      if (read.token !== undefined) read.repeated = name
+      read.token = value
+    } else if (name === ttlHeader) {
+      if (read.ttl !== undefined) read.repeated = name
+      read.ttl = value
+    } else if (name === 'host' && read.hasHost) read.repeated = name
+    else if (isForwarding(name)) read.isForwarded = true
+    else if (isBrowser(name)) read.isOfPage = true
+    else if (name === 'cache-control') read.isNoCache ||= NO_CACHE.test(value)
+    else noteFraming(read, name, value)
   }
+  return read
+}
+
+/** @throws MetabindError REQUEST_FORWARDED before all else, then REQUEST_BROWSER, REQUEST_HEADERS */
+export function judgeHeaders({ isForwarded, isOfPage, repeated }: ReadHeaders): void {
+  if (isForwarded) throw new MetabindError('REQUEST_FORWARDED')
   if (isOfPage) throw new MetabindError('REQUEST_BROWSER')
   if (repeated !== undefined) throw new MetabindError('REQUEST_HEADERS', repeated)
-  return { token, ttl }
 }
 
 /** Whether a request carries what only a browser sends. @param rawHeaders name, value, name, value… */
@@ -80,17 +107,12 @@ export function parseTtlSeconds(text: string | undefined, ttlSecondsMax: number)
   return seconds
 }
 
-const NO_CACHE = /(^|[\s,])no-cache($|[\s,=])/i
-
 /**
- * Whether a request asks for an answer from the source itself (RFC 9111, 5.2.1.4). Only root's
- * word counts: from others it would be a way around the cache, and a way to keep the source busy.
- *
- * @param rawHeaders name, value, name, value…
+ * Whether a request asks for an answer from the source itself. Only root's word counts: from others it would be a
+ * way around the cache, and a way to keep the source busy.
  */
-export function asksForFresh(rawHeaders: readonly string[], uid: number): boolean {
-  if (uid !== 0) return false
-  return headersOf(rawHeaders, 'cache-control').some((value) => NO_CACHE.test(value))
+export function asksForFresh({ isNoCache }: Pick<ReadHeaders, 'isNoCache'>, uid: number): boolean {
+  return isNoCache && uid === 0
 }
 
 // Unreserved characters and base64url, and the comma, colon and braces' escapes that callers use for

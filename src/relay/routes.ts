@@ -1,22 +1,28 @@
 import { MetabindError } from '../errors.ts'
 import { RefusalWithHeaders } from '../http/error-response.ts'
 import type { HttpResponse } from '../http/response.ts'
+import { FLEET_TOKEN_PATH, IDENTITY_PATH } from '../policy/audience.ts'
 import { gate } from '../policy/gate.ts'
 import type { RouteKind } from './counters.ts'
 import type { JudgedRequest } from './judged-request.ts'
 import {
+  explainProofToCaller,
   explainToCaller,
   inspectForCaller,
+  issueFleetToken,
   issueIdentityToken,
+  type ProofGate,
+  signProof,
   tellCaller,
   tellCredentialsUrl,
 } from './own-answers.ts'
 import {
   CREDENTIALS_URL_PATH,
   EXPLAIN_PREFIX,
-  IDENTITY_PATH,
+  EXPLAIN_PROOF_PATH,
   INSPECT_PATH,
   OWN_PREFIX,
+  PROOF_PATH,
   WHOAMI_PATH,
 } from './own-paths.ts'
 import type { RelayDeps } from './relay-deps.ts'
@@ -38,6 +44,7 @@ export interface Route {
 }
 
 const READ = ['GET', 'HEAD']
+const WITH_BODY = ['POST']
 
 /** Every path that the relay answers. Of those that end in a slash the first that fits is taken. */
 export function routes(deps: RelayDeps): readonly Route[] {
@@ -53,7 +60,18 @@ export function routes(deps: RelayDeps): readonly Route[] {
     void deps.tokens.redeem(withToken(request), request.caller)
   const permitted = (request: JudgedRequest) => {
     withValidToken(request)
-    gated.gate.permit(request.caller, request.target.path)
+    gated.gate.permit(request.caller, request.target.path, request.asked?.audience)
+  }
+  const stillPermitted = (request: JudgedRequest) => {
+    withValidToken(request)
+    gated.gate.permitStill(request.caller, request.target.path, request.asked?.audience)
+  }
+  const proofGate: ProofGate = {
+    permit: ({ caller, target }, asked) => gated.gate.permitProof(caller, asked, target.path),
+    permitStill: (request, asked) => {
+      withValidToken(request)
+      gated.gate.permitProofStill(request.caller, asked, request.target.path)
+    },
   }
   const row = (
     path: string,
@@ -74,10 +92,21 @@ export function routes(deps: RelayDeps): readonly Route[] {
     row(INSPECT_PATH, READ, withToken, (asked) => inspectForCaller(deps, asked)),
     row(WHOAMI_PATH, READ, withValidToken, tellCaller),
     row(CREDENTIALS_URL_PATH, READ, withValidToken, (asked) => tellCredentialsUrl(deps, asked)),
-    row(EXPLAIN_PREFIX, READ, withValidToken, (asked) => explainToCaller(deps, asked)),
-    row(IDENTITY_PATH, READ, permitted, (asked) => issueIdentityToken(deps, asked)),
+    row(EXPLAIN_PREFIX, READ, withValidToken, (asked) =>
+      explainToCaller(deps, asked, withValidToken),
+    ),
+    row(IDENTITY_PATH, READ, permitted, (asked) =>
+      issueIdentityToken(gated, asked, stillPermitted),
+    ),
+    row(FLEET_TOKEN_PATH, READ, permitted, (asked) =>
+      issueFleetToken(gated, asked, stillPermitted),
+    ),
+    row(PROOF_PATH, WITH_BODY, withValidToken, (asked) => signProof(deps, asked, proofGate)),
+    row(EXPLAIN_PROOF_PATH, WITH_BODY, withValidToken, (asked) =>
+      explainProofToCaller(deps, asked),
+    ),
     row(OWN_PREFIX, READ, permitted, absent),
-    row('/', READ, permitted, (asked) => relayMetadata(gated, asked), 'metadata'),
+    row('/', READ, permitted, (asked) => relayMetadata(gated, asked, stillPermitted), 'metadata'),
   ]
 }
 

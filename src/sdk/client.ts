@@ -1,5 +1,5 @@
-import type { Sockets } from '../agent-socket.ts'
-import { type MadeToken, makeTokenOf, readMetadata } from '../client.ts'
+import type { AgentAnswer, Sockets } from '../agent-socket.ts'
+import { type MadeToken, makeTokenOf, postMetadata, readMetadata } from '../client.ts'
 import {
   credentialsPath,
   LENIENT,
@@ -9,8 +9,9 @@ import {
 import { ERRORS } from '../error-table.ts'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import type { DialectName } from '../format/dialect-name.ts'
-import type { Secret } from '../secret.ts'
+import { Secret } from '../secret.ts'
 import { TTL_SECONDS_MAX } from '../token/claims.ts'
+import type { DpopAsked, WptAsked } from './proof-body.ts'
 import { wholePath } from './whole-path.ts'
 
 /**
@@ -20,6 +21,7 @@ import { wholePath } from './whole-path.ts'
 
 export { type ErrorCode, MetabindError } from '../errors.ts'
 export type { Secret } from '../secret.ts'
+export type { DpopAsked, WptAsked } from './proof-body.ts'
 
 /** Where the agent is, and how long this client's session tokens live. */
 export interface ClientOptions {
@@ -59,6 +61,8 @@ export interface Client {
   role(): Promise<string>
   /** @param role the role; the instance's own if absent */
   credentials(role?: string): Promise<RamCredentials>
+  /** A proof for one request that it comes from this instance: the value of the header DPoP, or Workload-Proof-Token. */
+  proof(asked: DpopAsked | WptAsked): Promise<Secret<string>>
   /**
    * The value at `path` now, and again whenever it has changed; undefined while there is none. Waits
    * out an agent or a source that is down; other failures end it. Its first step throws a RangeError
@@ -69,6 +73,7 @@ export interface Client {
 
 const SOCKET = '/run/metabind/metadata.sock'
 const ADMIN_SOCKET = '/run/metabind/admin.sock'
+const PROOF_PATH = '/metabind/v1/proof'
 const WATCH_MS = 30_000
 // Timers take everything else, NaN among it, for one millisecond.
 const TIMER_MS_MAX = 2 ** 31 - 1
@@ -90,18 +95,21 @@ export function openClient(options: ClientOptions = {}): Client {
   const sockets: Sockets = { metadata: options.socket ?? SOCKET, admin: ADMIN_SOCKET }
   const tokens = tokenHolder(sockets, options.ttlSeconds ?? TTL_SECONDS_MAX)
 
-  const get = async (path: string): Promise<Buffer> => {
+  const withToken = async (
+    ask: (token: Secret<string>) => Promise<AgentAnswer>,
+  ): Promise<Buffer> => {
     const used = await tokens.current()
-    const target = wholePath(path)
     try {
-      return (await readMetadata(sockets, target, used.text)).body
+      return (await ask(used.text)).body
     } catch (error) {
       if (!isRefusedToken(error)) throw error
       // Revoked, or of before a reboot. Once: a token that is refused when new stays refused.
       tokens.drop(used)
-      return (await readMetadata(sockets, target, (await tokens.current()).text)).body
+      return (await ask((await tokens.current()).text)).body
     }
   }
+  const get = (path: string): Promise<Buffer> =>
+    withToken((token) => readMetadata(sockets, wholePath(path), token))
   const words = async () => (await tokens.current()).dialect
   const role = async () => firstLine(await get((await words()).rolesPath))
   return {
@@ -115,6 +123,13 @@ export function openClient(options: ClientOptions = {}): Client {
       const body = await get(credentialsPath(name, dialect))
       const credentials = parseRoleCredentials(body, dialect, LENIENT)
       return { role: name, dialect: dialect.name, ...credentials }
+    },
+    proof: async (asked) => {
+      // Most applications ask for none, and need no hashes.
+      const { proofBody } = await import('./proof-body.ts')
+      const body = proofBody(asked)
+      const made = await withToken((token) => postMetadata(sockets, PROOF_PATH, token, body))
+      return new Secret(made.toString('latin1'))
     },
     watch: (path, how) => watch(get, path, how),
   }

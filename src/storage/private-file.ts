@@ -1,18 +1,17 @@
-import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   constants,
   fstatSync,
-  fsyncSync,
   linkSync,
+  lstatSync,
   openSync,
-  renameSync,
+  readdirSync,
   unlinkSync,
-  writeSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { MetabindError, nodeErrorCode } from '../errors.ts'
 import { readAtMost } from './read-at-most.ts'
+import { TEMPORARY_NAME, writeWholeFile } from './whole-file.ts'
 
 /**
  * Reads a file that belongs to the agent alone.
@@ -25,8 +24,8 @@ export function readPrivateFile(path: string, bytesMax: number): Buffer | undefi
   const descriptor = openExisting(path)
   if (descriptor === undefined) return undefined
   try {
-    requirePrivate(path, descriptor, bytesMax)
-    return readAtMost(descriptor, bytesMax)
+    // It is replaced, never written to: its size stays. Room for the largest would cost a start megabytes.
+    return readAtMost(descriptor, requirePrivate(path, descriptor, bytesMax))
   } finally {
     closeSync(descriptor)
   }
@@ -34,13 +33,13 @@ export function readPrivateFile(path: string, bytesMax: number): Buffer | undefi
 
 /** Puts `bytes` at `path`, mode 0600, whole or not at all, replacing what was there. */
 export function writePrivateFile(path: string, bytes: Uint8Array): void {
-  withTemporary(path, bytes, (temporary) => renameSync(temporary, path))
+  writePrivate(path, bytes)
 }
 
 /** Like writePrivateFile, but only if there is no file yet. @returns whether there was none */
 export function createPrivateFile(path: string, bytes: Uint8Array): boolean {
   let created = true
-  withTemporary(path, bytes, (temporary) => {
+  writePrivate(path, bytes, (temporary) => {
     try {
       linkSync(temporary, path)
     } catch (error) {
@@ -50,6 +49,22 @@ export function createPrivateFile(path: string, bytes: Uint8Array): boolean {
     unlinkSync(temporary)
   })
   return created
+}
+
+/**
+ * Removes what a process that was killed had written before it could give it its name: nobody would ever
+ * read it, and it may hold a salt. Only for who is alone in the directory. What cannot be removed now is
+ * left to the next.
+ */
+export function removeUnnamed(directory: string): void {
+  try {
+    for (const name of readdirSync(directory)) {
+      const path = join(directory, name)
+      if (TEMPORARY_NAME.test(name) && lstatSync(path).isFile()) unlinkSync(path)
+    }
+  } catch {
+    // Whoever needs the directory says what is wrong with it.
+  }
 }
 
 function openExisting(path: string): number | undefined {
@@ -62,38 +77,21 @@ function openExisting(path: string): number | undefined {
   }
 }
 
-function requirePrivate(path: string, descriptor: number, bytesMax: number): void {
+/** @returns its size in bytes */
+function requirePrivate(path: string, descriptor: number, bytesMax: number): number {
   const stat = fstatSync(descriptor)
   const unsafe = (why: string) => new MetabindError('DIRECTORY_UNSAFE', `${path}: ${why}.`)
   if (!stat.isFile()) throw unsafe('not a regular file')
   if (stat.uid !== process.getuid?.()) throw unsafe('another owner')
   if ((stat.mode & 0o077) !== 0) throw unsafe('accessible to others')
   if (stat.size > bytesMax) throw unsafe('too large')
+  return stat.size
 }
 
-function withTemporary(path: string, bytes: Uint8Array, place: (temporary: string) => void): void {
-  const temporary = join(dirname(path), `.${randomBytes(8).toString('hex')}.new`)
+function writePrivate(path: string, bytes: Uint8Array, place?: (temporary: string) => void): void {
   try {
-    const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW
-    const descriptor = openSync(temporary, flags, 0o600)
-    try {
-      // A short write is a full disk; the next attempt then says so.
-      for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at)
-      fsyncSync(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    place(temporary)
+    writeWholeFile(path, bytes, 0o600, place)
   } catch (error) {
-    removeQuietly(temporary)
     throw new MetabindError('DIRECTORY_FAULT', path, error)
-  }
-}
-
-function removeQuietly(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch {
-    // It was never made, or is gone: either way nothing is left behind.
   }
 }

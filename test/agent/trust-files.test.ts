@@ -17,7 +17,8 @@ beforeAll(async () => {
   writeFileSync(at('long/anchor.der'), '')
   truncateSync(at('long/anchor.der'), 64 * 1024 * 1024)
   mkdirSync(at('good'))
-  writeFileSync(at('good/anchor.pem'), ALIYUN_EKMF_CERTIFICATE)
+  // As Windows writes them.
+  writeFileSync(at('good/ANCHOR.PEM'), ALIYUN_EKMF_CERTIFICATE)
   writeFileSync(at('good/readme.txt'), 'no certificate')
 })
 afterAll(() => directory[Symbol.asyncDispose]())

@@ -79,3 +79,29 @@ test('what is kept of a caller is not the object of its connection', () => {
   kept.note(record)
   expect(kept.list()[0]?.caller).not.toBe(record.caller)
 })
+
+test('each has a number, by which it is acknowledged, and may name no instance', () => {
+  const kept = alarms(() => 0)
+  for (const uid of [1, 2, 3]) kept.note({ event: 'token.foreign', caller: caller(uid) })
+  expect(kept.list().map(({ id, identity }) => [id, identity])).toEqual([
+    [1, ''],
+    [2, ''],
+    [3, ''],
+  ])
+  expect(kept.acknowledge(2, caller(0))?.uid).toBe(2)
+  expect(kept.list().map(({ id }) => id)).toEqual([1, 3, 2])
+})
+
+test('an acknowledged one goes first, though its user has fewer than another', () => {
+  const kept = alarms(() => 0)
+  kept.note(foreign(7))
+  kept.acknowledge(1, caller(0))
+  for (let at = 0; at < ALARMS_MAX; at += 1) {
+    kept.note({ event: 'token.foreign', caller: { ...caller(1), container: `c${at}` } })
+  }
+  expect(kept.list().some(({ uid }) => uid === 7)).toBe(false)
+  expect(kept.list()).toHaveLength(ALARMS_MAX)
+  // All of them came at the same time; the one that came last is there.
+  kept.note({ event: 'token.foreign', caller: { ...caller(1), container: 'newest' } })
+  expect(kept.list().some((one) => one.caller?.container === 'newest')).toBe(true)
+})

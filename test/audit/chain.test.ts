@@ -69,12 +69,27 @@ describe('a line', () => {
     })
   })
 
+  test('has printable characters alone, whatever is recorded', () => {
+    const controls = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).join('')
+    const { text } = encodeLine(
+      'ab'.repeat(32),
+      1,
+      encodeBody({ event: 'x', ...{ path: controls } }),
+    )
+    expect(text).toMatch(/^[\x20-\x7e]+$/)
+    expect(decodeLine(text)?.record.path).toBe(controls)
+  })
+
   test.each(['', '{}', 'null', '[1]', `${whole.lines[0]} `, ` ${whole.lines[0]}`])(
     'is not %j',
     (text) => {
       expect(decodeLine(text)).toBeUndefined()
     },
   )
+})
+
+test('a line whose hash is right, and that is no JSON, is none', () => {
+  expect(decodeLine(encodeLine(CHAIN_ORIGIN.hash, 1, '{"event":}').text)).toBeUndefined()
 })
 
 describe('a chain', () => {
@@ -174,9 +189,71 @@ describe('a chain', () => {
   })
 })
 
+describe('what is said of a chain', () => {
+  test('counts what nobody signs, from the first record that is given', () => {
+    expect(check([chainOf([START, issued('/a')]).lines])).toMatchObject({ unsigned: 2 })
+    const later = chainOf([START, issued('/a')], { seq: 6, hash: 'ab'.repeat(32) })
+    expect(check([later.lines])).toMatchObject({ first: 7, unsigned: 2, signedUpTo: 0 })
+  })
+
+  test('counts a checkpoint of the very first record', () => {
+    const { lines } = chainOf([START, 'checkpoint'])
+    expect(check([lines])).toMatchObject({ checkpoints: 1, signedUpTo: 1, unsigned: 0 })
+  })
+
+  test('names each key once', () => {
+    const { lines } = chainOf([START, 'checkpoint', issued('/a'), 'checkpoint'])
+    expect(check([lines])).toMatchObject({ checkpoints: 2, keys: [expect.any(String)] })
+  })
+
+  test('names the last file, and how many records there are, where something is missing', () => {
+    const second = chainOf([START, issued('/e')], whole.head)
+    const third = chainOf([START, issued('/f')], second.head)
+    const files = [whole.lines, second.lines, third.lines]
+    const place = { file: 'file2', line: 10 }
+    const end = { hash: third.head.hash, last: true }
+    expect(check(files, { head: end }).broken).toBeUndefined()
+    for (const last of [true, false]) {
+      const head = { hash: 'ab'.repeat(32), last }
+      expect(check(files, { head }).broken).toMatchObject(place)
+    }
+    const unsigned = [chainOf([START]).lines, chainOf([START], chainOf([START]).head).lines]
+    expect(check(unsigned, { key: publicKey }).broken).toMatchObject({ file: 'file1', line: 2 })
+    expect(check([], { key: publicKey }).broken).toMatchObject({ file: '', line: 0 })
+    expect(check([], { head: { hash: '', last: false } }).broken).toMatchObject({ file: '' })
+  })
+
+  test('says what is wrong with a line and with a checkpoint', () => {
+    const reason = (lines: readonly string[]) => check([lines]).broken?.reason
+    expect(reason(['x'])).toBe('not a whole record, or altered: its hash differs')
+    const { lines } = chainOf([START, { event: 'chain.checkpoint', checkpoint: {} }])
+    expect(reason(lines)).toBe('a checkpoint that is none')
+  })
+
+  test('is not that it is broken if a file cannot be read', () => {
+    const lines = (function* () {
+      yield whole.lines[0] ?? ''
+      throw new TypeError('the disk')
+    })()
+    expect(() => verifyAudit([{ name: 'x', lines }], {})).toThrow(TypeError)
+  })
+})
+
 describe('rotated files', () => {
   const second = chainOf([START, issued('/e'), 'checkpoint'], whole.head)
   const third = chainOf([START, issued('/f')], second.head)
+
+  test('may be empty if those behind them go on: an agent was killed before its first record', () => {
+    expect(check([whole.lines, [], second.lines, [], [], third.lines])).toMatchObject({
+      records: 11,
+      broken: undefined,
+    })
+    expect(check([[], whole.lines]).broken).toBeUndefined()
+    // Records may have been in it.
+    expect(check([whole.lines, [], third.lines]).broken?.reason).toMatch(/does not continue/)
+    const last = { file: 'file1', line: 0, reason: 'the file is empty' }
+    expect(check([whole.lines, []]).broken).toEqual(last)
+  })
 
   test('continue each other, and may be given from any of them on', () => {
     expect(check([whole.lines, second.lines, third.lines])).toMatchObject({
@@ -289,6 +366,12 @@ describe('the first record of a chain', () => {
   })
 })
 
+test('a checkpoint signs its label, the hash and the number, as they are documented', () => {
+  const message = checkpointMessage({ seq: 258, hash: 'ab'.repeat(32) })
+  expect(message.toString('latin1', 0, 28)).toBe('metabind audit checkpoint v1')
+  expect(message.toString('hex', 28)).toBe(`${'ab'.repeat(32)}0000000000000102`)
+})
+
 describe('a checkpoint', () => {
   const before = chainOf([START, issued('/a')])
   const withCheckpoint = (fields: Fields) => [
@@ -324,6 +407,25 @@ describe('a checkpoint', () => {
       expect(check([lines]).broken?.line).toBe(3)
     },
   )
+
+  test.each([
+    ['hash', (text: string) => `x${text}`],
+    ['hash', (text: string) => `${text}x`],
+    ['key', (text: string) => `*${text}`],
+    ['key', (text: string) => `${text}*`],
+    ['signature', (text: string) => `*${text}`],
+    ['signature', (text: string) => `${text}*`],
+  ] as const)('has a %s of its form', (member, change) => {
+    const { checkpoint: good } = checkpoint(before.head, privateKey) as unknown as {
+      checkpoint: { of: ChainHead; key: string; signature: string }
+    }
+    const changed =
+      member === 'hash'
+        ? { ...good, of: { ...good.of, hash: change(good.of.hash) } }
+        : { ...good, [member]: change(good[member]) }
+    const lines = withCheckpoint({ event: 'chain.checkpoint', checkpoint: changed })
+    expect(check([lines]).broken?.reason).toBe('a checkpoint that is none')
+  })
 
   test('that is given twice, or is older than the last, is found', () => {
     const once = chainOf([START, issued('/a'), 'checkpoint', issued('/b')])

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import {
   chownSync,
   closeSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -27,6 +28,7 @@ import { verifyAudit } from '../../src/audit/verify.ts'
 import type { MetabindError } from '../../src/errors.ts'
 import { AGENT, NAMELESS, ROOT } from '../../src/shares.ts'
 import { NOBODY } from '../harness/as-uid.ts'
+import { openBelow } from '../harness/open-below.ts'
 import { requireRoot } from '../harness/root.ts'
 
 let directory: string
@@ -73,6 +75,40 @@ test('a record that comes when the file is closed is not written to what has its
   expect(recordsIn(path).map(({ event }) => event)).toEqual(['chain.start'])
 })
 
+const eventsIn = () => recordsIn(path).map(({ event }) => event)
+
+test('its beginning, each record and each rotation get there by themselves, soon', async () => {
+  const file = open()
+  await expect.poll(eventsIn).toEqual(['chain.start'])
+  expect(file.append(record, AGENT).isInDoubt).toBe(false)
+  await expect.poll(eventsIn).toEqual(['chain.start', 'token.issued'])
+  renameSync(path, `${path}.1`)
+  file.rotate()
+  await expect.poll(() => existsSync(path) && eventsIn()).toEqual(['chain.start'])
+  await file.close()
+})
+
+test('a record is in no doubt before anything was written', async () => {
+  const file = open()
+  expect(file.append(record, AGENT)).toEqual({ seq: 2, isInDoubt: false })
+  await file.close()
+})
+
+test('a rotation while the file is in its place is told in it, and is no second beginning', async () => {
+  const file = open()
+  file.append(record, AGENT)
+  await file.flush()
+  file.rotate()
+  file.append(record, AGENT)
+  await file.flush()
+  const events = ['chain.start', 'token.issued', 'chain.reopened', 'token.issued']
+  expect(eventsIn()).toEqual(events)
+  expect(openBelow(directory)).toEqual([path])
+  await file.close()
+  expect(openBelow(directory)).toEqual([])
+  expect(verdict()).toMatchObject({ records: 4, broken: undefined })
+})
+
 /** A disk that is full after so many bytes: setrlimit(2), RLIMIT_FSIZE, of this process. */
 function diskHolds(bytes: number | 'unlimited'): void {
   execFileSync('prlimit', [`--pid=${process.pid}`, `--fsize=${bytes}:unlimited`])
@@ -115,6 +151,20 @@ describe('a full disk', () => {
       head: { seq: 1 + 20_000 + 1 + 1 },
       broken: undefined,
     })
+  })
+
+  test('is tried again by itself, a second later', async () => {
+    const file = open()
+    await file.flush()
+    diskHolds(1)
+    for (let count = 0; count < 2; count += 1) {
+      file.append(record, 'uid 1000')
+      await file.flush()
+    }
+    diskHolds('unlimited')
+    await expect.poll(() => recordsIn(path).length, { interval: 50 }).toBe(3)
+    expect(faults).toHaveLength(1)
+    await file.close()
   })
 
   test('leaves in doubt what is appended until it can be written again', async () => {
@@ -191,6 +241,18 @@ test('a chain whose last line is foreign goes on, and the verifier finds the lin
   file.append(record, 'uid 1000')
   await file.close()
   expect(verdict().broken).toMatchObject({ line: 1 })
+})
+
+test('a line that a crash has cut is removed, and a record says how much it was', async () => {
+  const first = open()
+  first.append(record, 'uid 1000')
+  await first.close()
+  writeFileSync(path, '{"seq":3,"prev":', { flag: 'a' })
+  const second = open()
+  await second.close()
+  const torn = { event: 'chain.torn', cutBytes: 16 }
+  expect(recordsIn(path)).toMatchObject([{ event: 'chain.start' }, record, torn])
+  expect(verdict()).toMatchObject({ records: 3, broken: undefined })
 })
 
 test('records appended together keep their order and numbers', async () => {
@@ -338,6 +400,22 @@ describe('the kept head', () => {
     expect(faults).toEqual([])
   })
 
+  test('may be older than the renamed file, of an agent killed before it kept the end', async () => {
+    await run()
+    const kept = readFileSync(join(directory, 'audit-head'))
+    await run()
+    writeFileSync(join(directory, 'audit-head'), kept, { mode: 0o600 })
+    writeFileSync(`${path}.0`, 'another file\n')
+    renameSync(path, `${path}.1`)
+    await run()
+    const files = [`${path}.1`, path].map((name) => ({
+      name,
+      lines: readFileSync(name, 'latin1').split('\n').slice(0, -1),
+    }))
+    expect(verifyAudit(files, {})).toMatchObject({ records: 5, broken: undefined })
+    expect(faults).toEqual([])
+  })
+
   test('counts for nothing where the file is there: the file says where it ends', async () => {
     await run()
     const kept = readFileSync(join(directory, 'audit-head'))
@@ -365,6 +443,18 @@ describe('the kept head', () => {
     expect(faults).toHaveLength(1)
   })
 
+  test.each(['x', ''])(
+    'whose hash has more than a hash is damaged: %j behind it or before',
+    (end) => {
+      const hash = end === '' ? `x${'ab'.repeat(32)}` : `${'ab'.repeat(32)}${end}`
+      const file = 'cd'.repeat(32)
+      const text = JSON.stringify({ version: 1, file, seq: 1, hash })
+      writeFileSync(join(directory, 'audit-head'), text, { mode: 0o600 })
+      openChainHeadFile(directory, path, (error) => faults.push(error))
+      expect(faults.map(({ code }) => code)).toEqual(['KEPT_UNUSABLE'])
+    },
+  )
+
   test('that is a link or open to others stops the agent at start', async () => {
     const head = join(directory, 'audit-head')
     symlinkSync(join(directory, 'elsewhere'), head)
@@ -386,6 +476,22 @@ describe('the kept head', () => {
     const again = openChainHeadFile(directory, path, (error) => faults.push(error))
     expect(again.head).toEqual({ seq: 2, hash: 'cd'.repeat(32) })
     expect(faults).toHaveLength(1)
+  })
+
+  test('is the last that was written, however often', async () => {
+    const headFile = openChainHeadFile(directory, path, (error) => faults.push(error))
+    for (const seq of [1, 2, 30]) await headFile.write({ seq, hash: 'ab'.repeat(32) })
+    headFile.close()
+    const again = openChainHeadFile(directory, path, (error) => faults.push(error))
+    expect([again.head?.seq, faults]).toEqual([30, []])
+    expect(() => again.close()).not.toThrow()
+    expect(openBelow(directory)).toEqual([])
+  })
+
+  test('that cannot be written at all is reported, once', async () => {
+    const headFile = openChainHeadFile(join(directory, 'gone'), path, (one) => faults.push(one))
+    for (const seq of [1, 2]) await headFile.write({ seq, hash: 'ab'.repeat(32) })
+    expect(faults.map(({ code }) => code)).toEqual(['DIRECTORY_FAULT'])
   })
 
   test('that cannot be written stops no record, and is reported once', async () => {

@@ -55,6 +55,14 @@ describe('a batch', () => {
     ])
   })
 
+  test('is 64 KiB, whatever waits', () => {
+    const whole = { ...record, detail: '' }
+    const detail = 'x'.repeat(1024 - JSON.stringify(whole).length)
+    for (let count = 0; count < 130; count += 1) queue.put({ ...whole, ...{ detail } }, OWNER)
+    expect(queue.batch()[0]?.body).toHaveLength(1024)
+    expect(drain().map((batch) => batch.length)).toEqual([64, 64, 2])
+  })
+
   test('stays until it is removed', () => {
     queue.put(record, OWNER)
     expect(queue.batch()).toEqual(queue.batch())
@@ -76,6 +84,17 @@ describe('a full queue', () => {
   test('says nothing of a gap where there is none', () => {
     queue.putGap()
     expect(queue.batch()).toEqual([])
+  })
+
+  test('says before the beginning of another file how many were lost, and once', () => {
+    fill()
+    drain()
+    queue.putStart()
+    queue.putGap()
+    expect(drain().map((batch) => batch.map(({ event }) => event))).toEqual([
+      ['chain.gap'],
+      ['chain.start'],
+    ])
   })
 
   test('has room for other owners, and gives back what was removed', () => {

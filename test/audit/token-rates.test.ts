@@ -29,3 +29,16 @@ test('minutes in which nobody asked, or looked, are empty', () => {
   nowMs += 100 * MINUTES * MINUTE_MS
   expect(rates.perMinute().some(({ issued }) => issued > 0)).toBe(false)
 })
+
+test('of one minute all are counted, and when it comes round again it begins anew', () => {
+  let nowMs = 0
+  const rates = tokenRates(() => nowMs)
+  const twice = ['token.issued', 'token.refused', 'token.foreign'] as const
+  for (const event of [...twice, ...twice]) rates.note({ event })
+  expect(rates.perMinute().at(-1)).toEqual({ issued: 2, refused: 4 })
+  nowMs += MINUTES * MINUTE_MS
+  rates.note({ event: 'policy.refused' })
+  expect(rates.perMinute()).toEqual(Array(MINUTES).fill({ issued: 0, refused: 0 }))
+  rates.note({ event: 'token.refused' })
+  expect(rates.perMinute().at(-1)).toEqual({ issued: 0, refused: 1 })
+})

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -191,6 +192,27 @@ describe('refusals', () => {
     ])
   })
 
+  test.each([
+    'token.refused',
+    'token.foreign',
+    'policy.refused',
+    'request.refused',
+    'limit.refused',
+  ] as const)('of every kind are bounded: %s', (event) => {
+    for (let made = 0; made < 300; made += 1) writer.audit({ event, caller: callerOf(1000) })
+    expect(lines).toHaveLength(REFUSALS.burst)
+  })
+
+  test('are not what somebody has done, nor what the agent allows itself: each of these is a line', () => {
+    for (let made = 0; made < 300; made += 1) {
+      writer.audit({ event: 'token.revoked', caller: callerOf(1000) })
+      writer.audit({ event: 'self-test.passed' })
+    }
+    expect([linesOf('token.revoked').length, linesOf('self-test.passed').length]).toEqual([
+      300, 300,
+    ])
+  })
+
   test('of one kind of callers leave those of another alone', () => {
     for (let made = 0; made < 1000; made += 1) {
       writer.audit(refused({}))
@@ -255,6 +277,236 @@ describe('all users together', () => {
   })
 })
 
+describe('what was only counted', () => {
+  const flood = (uid = 1000) => {
+    for (let made = 0; made < 1000; made += 1) {
+      writer.audit({ event: 'limit.refused', caller: callerOf(uid) })
+    }
+  }
+  const suppressed = () => linesOf('audit.suppressed').map((line) => line.suppressed)
+
+  test('is written each ten seconds, as long as there is some, and by nobody’s clock then', () => {
+    flood()
+    pass(9999)
+    expect(suppressed()).toEqual([])
+    pass(1)
+    expect(suppressed()).toEqual([1000 - REFUSALS.burst])
+    pass(10_000)
+    expect([suppressed().length, vi.getTimerCount()]).toEqual([1, 0])
+    flood()
+    pass(10_000)
+    expect(suppressed()).toEqual([800, 800])
+  })
+
+  test('and for which there is no line then is written as soon as there is one', () => {
+    for (let uid = 100_000; uid < 107_000; uid += 1) {
+      writer.audit({ event: 'limit.refused', caller: callerOf(uid) })
+    }
+    for (let round = 0; round < 6; round += 1) pass(10_000)
+    expect(suppressed()).toHaveLength(4096 + 1)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('goes on being counted for who is known, though the table is full', () => {
+    for (let uid = 100_000; uid < 107_000; uid += 1) {
+      writer.audit({ event: 'limit.refused', caller: callerOf(uid) })
+    }
+    for (let made = 0; made < 300; made += 1) {
+      writer.audit({ event: 'limit.refused', caller: callerOf(102_500) })
+    }
+    writer.end()
+    const own = linesOf('audit.suppressed').find((line) => line.detail === 'uid 102500')
+    expect(own).toMatchObject({ suppressed: 301 })
+  })
+
+  test('is all written at the end, and nothing waits or is written beyond it', () => {
+    writer.audit(minted(1000))
+    flood()
+    expect(vi.getTimerCount()).toBe(2)
+    writer.end()
+    expect(suppressed()).toEqual([800])
+    expect([linesOf('token.issued').length, vi.getTimerCount()]).toEqual([1, 0])
+  })
+
+  test('is told as it was if it was one, with the time at which it was', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'metabind-'))
+    const path = join(directory, 'audit.log')
+    const file = openAuditFile(path, { onFault: () => undefined, onLost: () => undefined })
+    writer = auditWriter({ log, isAllLogged: true, file }, () => nowMs, WATCHER)
+    for (let made = 0; made <= ONE_BY_ONE.burst; made += 1) writer.audit(minted(1000))
+    vi.setSystemTime(Date.parse('2026-01-01T00:00:00.000Z'))
+    writer.audit({ ...minted(1001), id: 'first' })
+    for (let made = 0; made < ONE_BY_ONE.burst; made += 1) writer.audit(minted(1001))
+    vi.setSystemTime(Date.parse('2026-01-01T00:00:01.000Z'))
+    writer.audit({ ...minted(1001), id: 'last' })
+    vi.setSystemTime(Date.parse('2026-01-01T00:00:09.000Z'))
+    writer.end()
+    await file.close()
+    const written = readFileSync(path, 'utf8').split('\n').slice(0, -1)
+    rmSync(directory, { recursive: true })
+    const last = JSON.parse(written.at(-1) ?? '')
+    expect(last).toMatchObject({ id: 'last', ttlSeconds: 60, time: '2026-01-01T00:00:01.000Z' })
+    expect(last).not.toHaveProperty('count')
+    const first = written.map((line) => JSON.parse(line)).find(({ id }) => id === 'first')
+    expect(first.time).toBe('2026-01-01T00:00:00.000Z')
+  })
+})
+
+test('each read under a policy on trial is a line, though it is like the one before', () => {
+  const seen = { event: 'policy.seen', caller: callerOf(1000), path: '/a' } as const
+  for (let read = 0; read < 150; read += 1) writer.audit(seen)
+  expect(lines).toHaveLength(150)
+})
+
+test('records are marked, numbered and told, whatever the log leaves out', () => {
+  let told = 0
+  let left = 0
+  const watcher = {
+    onRecord: () => {
+      told += 1
+    },
+    onSuppressed: () => {
+      left += 1
+    },
+  }
+  log.level = 'error'
+  try {
+    writer = auditWriter(IN_LOG, () => nowMs, watcher)
+    for (let made = 0; made < 2; made += 1) writer.audit({ event: 'agent.started' })
+    for (let made = 0; made <= REFUSALS.burst; made += 1) writer.audit({ event: 'token.refused' })
+  } finally {
+    log.level = 'info'
+  }
+  expect(lines.every(({ audit }) => audit === true)).toBe(true)
+  expect(lines.map(({ seq }) => seq)).toEqual(lines.map((_, at) => at + 1))
+  expect([lines.length, told, left]).toEqual([2 + REFUSALS.burst, 2 + REFUSALS.burst, 1])
+})
+
+describe('what one user does is told apart', () => {
+  /** Each of so many paths, three times: as a line, as another, and counted. */
+  function readThrice(paths: number, from: number): void {
+    for (let round = 0; round < 3; round += 1) {
+      for (let at = from; at < from + paths; at += 1) {
+        writer.audit({ event: 'secret.read', caller: callerOf(1000), path: `/${at}` })
+      }
+    }
+  }
+  const withoutPath = () => countOf(lines.filter(({ path }) => path === undefined))
+
+  test('as far as there is room for it, and again when it has rested', () => {
+    readThrice(100, 0)
+    for (let second = 0; second < 30; second += 1) pass(1000)
+    // Nobody had to ask for anything for that.
+    expect(countOf(lines)).toBe(300)
+    // Of 36 paths, but for the lines that one user has in a burst.
+    expect(withoutPath()).toBe(2 * 36 - 1)
+    expect(vi.getTimerCount()).toBe(0)
+    lines = []
+    readThrice(64, 1000)
+    for (let second = 0; second < 30; second += 1) pass(1000)
+    expect([countOf(lines), withoutPath()]).toEqual([3 * 64, 0])
+  })
+
+  test('by its event alone where the table is full, and by nothing where that is full as well', () => {
+    const users = Array.from({ length: 2048 }, (_, at) => 100_000 + at)
+    const events = ['token.issued', 'secret.read', 'identity.issued'] as const
+    for (const event of events) {
+      for (const uid of users) writer.audit({ event, caller: callerOf(uid), path: '/x' })
+    }
+    for (let round = 0; round < 3; round += 1) {
+      for (let at = 0; at < 100; at += 1) {
+        writer.audit({ event: 'evidence.made', caller: callerOf(0), path: `/${at}` })
+      }
+    }
+    writer.end()
+    expect(linesOf('evidence.made').every((line) => line.caller !== undefined)).toBe(true)
+    const [, reads, identities] = events.map((event) => linesOf(event))
+    expect(reads).toHaveLength(2048)
+    expect(new Set(reads?.map((line) => (line.caller as Caller).uid)).size).toBe(2048)
+    expect(identities).toMatchObject([{ count: 2048 }])
+    expect(identities?.[0]).not.toHaveProperty('caller')
+  })
+})
+
+describe('more users than can be told apart', () => {
+  const OTHERS = 'users beyond those remembered'
+  const uids = (count: number) => Array.from({ length: count }, (_, at) => 100_000 + at)
+
+  test('are counted together where they are refused, and root by itself', () => {
+    for (const uid of uids(7000)) writer.audit({ event: 'limit.refused', caller: callerOf(uid) })
+    for (let made = 0; made < 300; made += 1) {
+      writer.audit({ event: 'limit.refused', caller: callerOf(0) })
+    }
+    writer.end()
+    const suppressed = linesOf('audit.suppressed')
+    const of = (detail: string) => suppressed.filter((line) => line.detail === detail)
+    expect(of(OTHERS)).toMatchObject([{ suppressed: 7000 - LINES_OF_USERS.burst - 4096 }])
+    expect(of(OTHERS)[0]).not.toHaveProperty('uid')
+    expect(of('uid 0')).toMatchObject([{ uid: 0, suppressed: 100 }])
+    expect(suppressed).toHaveLength(4096 + 2)
+  })
+
+  test('are counted together where they are allowed, and root by itself', () => {
+    for (const uid of uids(5000)) writer.audit(minted(uid))
+    for (let made = 0; made < 300; made += 1) writer.audit(minted(0))
+    lines = lines.filter(({ caller: by }) => by !== undefined)
+    const apart = countOf(lines)
+    expect(apart).toBeLessThan(5300)
+    writer.end()
+    const together = lines.filter(({ caller: by }) => by === undefined)
+    expect(together).toMatchObject([{ event: 'token.issued', count: 5000 - 2048 }])
+    const ofRoot = lines.filter(({ caller: by }) => (by as Caller | undefined)?.uid === 0)
+    expect(countOf(ofRoot)).toBe(300)
+    expect(countOf(lines)).toBe(5300)
+  })
+})
+
+describe('what is not all logged', () => {
+  /** A disk that is full after so many bytes: setrlimit(2), RLIMIT_FSIZE, of this process. */
+  const diskHolds = (bytes: number | 'unlimited') =>
+    execFileSync('prlimit', [`--pid=${process.pid}`, `--fsize=${bytes}:unlimited`])
+  afterEach(() => diskHolds('unlimited'))
+
+  test('is in the log only if it may not get into the file', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'metabind-'))
+    const path = join(directory, 'audit.log')
+    const file = openAuditFile(path, { onFault: () => undefined, onLost: () => undefined })
+    writer = auditWriter({ log, isAllLogged: false, file }, () => nowMs, WATCHER)
+    writer.audit({ event: 'agent.started' })
+    await file.flush()
+    expect(lines).toEqual([])
+    diskHolds(1)
+    writer.audit({ event: 'config.reloaded' })
+    await file.flush()
+    writer.audit({ event: 'agent.ended' })
+    expect(lines).toMatchObject([{ event: 'agent.ended', seq: 4 }])
+    diskHolds('unlimited')
+    await file.close()
+    const written = readFileSync(path, 'utf8').split('\n').slice(1, -1)
+    rmSync(directory, { recursive: true })
+    const events = written.map((line) => JSON.parse(line).event)
+    expect(events).toEqual(['agent.started', 'config.reloaded', 'agent.ended'])
+  })
+
+  test('and what is all logged is there beside the file', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'metabind-'))
+    const watcher = { onFault: () => undefined, onLost: () => undefined }
+    const file = openAuditFile(join(directory, 'audit.log'), watcher)
+    writer = auditWriter({ log, isAllLogged: true, file }, () => nowMs, WATCHER)
+    for (let made = 0; made < 2; made += 1) writer.audit({ event: 'agent.started' })
+    await file.close()
+    rmSync(directory, { recursive: true })
+    // Behind the beginning of the file.
+    expect(lines.map(({ seq }) => seq)).toEqual([2, 3])
+  })
+
+  test('is in the log where there is no file', () => {
+    writer = auditWriter({ log, isAllLogged: false, file: undefined }, () => nowMs, WATCHER)
+    writer.audit({ event: 'agent.ended' })
+    expect(lines).toMatchObject([{ event: 'agent.ended', seq: 1 }])
+  })
+})
+
 describe('a record', () => {
   const text = '\u0001'.repeat(5000)
   const groups = Array.from({ length: 65_536 }, (_, at) => 4_294_900_000 + at)
@@ -282,6 +534,16 @@ describe('a record', () => {
     expect(written.every((line) => line.length <= LINE_BYTES_MAX)).toBe(true)
     // Nothing had to be left out for it.
     expect(JSON.parse(written.at(-2) ?? '')).toMatchObject({ caller: { uid: caller.uid } })
+  })
+
+  test('has texts of 512 characters, and of longer ones the beginning', () => {
+    const texts = [512, 513].map((length) => 'x'.repeat(length))
+    for (const detail of texts) {
+      writer.audit({ event: 'agent.ended', detail, caller: callerOf(1, { unit: detail }) })
+    }
+    const shown = [texts[0], `${texts[0]}…`]
+    expect(lines.map(({ detail }) => detail)).toEqual(shown)
+    expect(lines.map((line) => (line.caller as Caller).unit)).toEqual(shown)
   })
 
   test('shows sixteen groups, and how many there are where they are more', () => {

@@ -23,7 +23,10 @@ const metabind = (...args: string[]) => runNode([CLI, ...args])
 
 /** The words that stand behind a verb and say what it does, by its usage. */
 function wordsOf(name: string): string[] {
-  const usage = new RegExp(`^(?:Usage:|      ) metabind ${name} ([a-z]+(?: \\| [a-z]+)*)`, 'gm')
+  const usage = new RegExp(
+    `^(?:Usage:|      ) metabind ${name} ([a-z][a-z-]*(?: \\| [a-z][a-z-]*)*)`,
+    'gm',
+  )
   const help = VERBS[name]?.help ?? ''
   return [...help.matchAll(usage)].flatMap(([, words = '']) => words.split(' | '))
 }
@@ -42,7 +45,7 @@ const mistyped = (word: string) => `${word}${word.at(-1)}`
 test('what is read of the help is there', () => {
   expect(wordsOf('lockdown')).toEqual(['on', 'confirm', 'off', 'status'])
   expect(wordsOf('policy')).toEqual(['check', 'suggest'])
-  expect(wordsOf('verify')).toEqual(['challenge', 'finish'])
+  expect(wordsOf('verify')).toEqual(['challenge', 'finish', 'anchors', 'suggest-policy'])
   expect(optionsOf('token')).toContainEqual({ option: '--ttl', value: 'DURATION' })
   expect(optionsOf('verify')).toContainEqual({ option: '--identity-certificate', value: 'FILE' })
 })

@@ -64,13 +64,19 @@ PATH=${directory}:$PATH ${process.execPath} ${CLI} doctor --json || true`
         'systemd 247 does not know NoExecPaths= of 248: the agent may execute every program of the system.',
       )
       expect(keysIn(said)).toEqual(
-        ['ExecPaths', 'NoExecPaths', 'PrivateIPC', ...Object.keys(CGROUP_2_KEYS)].sort(),
+        [
+          'ExecPaths',
+          'NoExecPaths',
+          'OpenFile',
+          'PrivateIPC',
+          ...Object.keys(CGROUP_2_KEYS),
+        ].sort(),
       )
     })
 
     test('says nothing of systemd where it knows all of them', async () => {
       const unified = 'mount -t cgroup2 none /sys/fs/cgroup'
-      const said = await saidOf('systemd 252 (252.38-1~deb12u1)', unified)
+      const said = await saidOf('systemd 257 (257.9-1~deb13u1)', unified)
       expect(said.filter((one) => one.startsWith('systemd'))).toEqual([])
       expect(keysIn(said)).not.toContain('IPAddressDeny')
     })

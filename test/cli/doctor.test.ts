@@ -48,7 +48,10 @@ interface Said {
   readonly text: string
 }
 
-async function doctor(...more: string[]): Promise<Said> {
+const doctor = (...more: string[]) => doctorThrough([], ...more)
+
+/** @param through a command that it is run through */
+async function doctorThrough(through: readonly string[], ...more: string[]): Promise<Said> {
   const config = [
     '--config',
     join(directory, 'instance.toml'),
@@ -56,9 +59,10 @@ async function doctor(...more: string[]): Promise<Said> {
     join(directory, 'more.toml'),
   ]
   const sockets = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
-  const args = [CLI, 'doctor', '--json', ...config, ...sockets, ...more]
-  const options = { timeout: 20_000, env: { ...process.env, HOME: home } }
-  const { code, stdout } = await run(process.execPath, args, options).then(
+  const command = [process.execPath, CLI, 'doctor', '--json', ...config, ...sockets, ...more]
+  const [file = '', ...args] = [...through, ...command]
+  const options = { timeout: 60_000, env: { ...process.env, HOME: home } }
+  const { code, stdout } = await run(file, args, options).then(
     ({ stdout }) => ({ code: 0, stdout }),
     (error: { code: number; stdout: string }) => error,
   )
@@ -116,6 +120,18 @@ test('an agent that waits, in its own words', async () => {
   await restarting
   expect(said.ids).toContain('agent-not-ready')
   expect(said.text).toMatch(/The agent is not ready \(opening-tpm\)\. .*TPM/)
+})
+
+test.skipIf(!isRoot)('an audit file on a disk that is read-only', async () => {
+  const config = join(home, 'audit.toml')
+  await writeFile(config, `[audit]\nfile = ${JSON.stringify(join(home, 'log', 'audit.log'))}\n`)
+  await mkdir(join(home, 'log'))
+  const mount = `mount -t tmpfs -o ro tmpfs ${join(home, 'log')} && exec "$@"`
+  const inside = ['unshare', '--mount', 'sh', '-c', mount, 'sh']
+  expect((await doctorThrough(inside, '--config', config)).ids).toEqual(
+    expect.arrayContaining(['audit-file-read-only']),
+  )
+  expect((await doctor('--config', config)).ids).not.toContain('audit-file-read-only')
 })
 
 test('a role that cannot be assumed, with the Code of the cloud and what to do', async () => {

@@ -4,9 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startRegistrarProcess, trustOf } from '../fleet/registrar-process.ts'
+import { type TlsFront, tlsFront } from '../fleet/tls-front.ts'
 import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
-import { metabind, newToken, scratch } from '../harness/metabind.ts'
+import { agentStatus, eventually, metabind, newToken, scratch } from '../harness/metabind.ts'
+import { OpensslPki } from '../harness/openssl-pki.ts'
 import { requireRoot } from '../harness/root.ts'
 import { startSimulatorCommand } from '../harness/simulator-command.ts'
 
@@ -88,6 +91,7 @@ const seen = new Set<string>()
 const stack = new AsyncDisposableStack()
 let instance: Instance
 let directory: string
+let front: TlsFront
 let asked: readonly string[]
 
 const at = (name: string) => join(directory, name)
@@ -96,7 +100,16 @@ beforeAll(async () => {
   directory = stack.use(await scratch()).path
   const home = stack.use(await scratch()).path
   const uri = `[credentials_uri]\nenabled = true\nport = ${await freePort()}\n`
-  const config = `[audit]\nfile = "${join(home, 'audit.log')}"\n${uri}`
+  const rule = `[[rule]]\neffect = "allow"\nusers = [${process.getuid?.()}]\n`
+  const audiences = `${rule}paths = ["/metabind/v1/token"]\naudiences = ["*"]\n`
+  const rules = `${rule}paths = ["/**"]\n${rule}proofs = ["https://h/**"]\n${audiences}`
+  writeFileSync(join(home, 'rules.toml'), rules, { mode: 0o600 })
+  const policy = `[policy]\nfile = "${join(home, 'rules.toml')}"\n`
+  const pki = new OpensslPki()
+  stack.defer(() => pki.remove())
+  front = await tlsFront(pki)
+  const audit = `[audit]\nfile = "${join(home, 'audit.log')}"\n`
+  const config = `${audit}${policy}${uri}${front.config}`
   instance = await startInstance(home, { certified: true, role: 'app-role', config })
   stack.defer(() => instance.stop())
   writeFileSync(at('token'), await newToken(instance))
@@ -128,6 +141,11 @@ test('of what speaks to an agent', async () => {
   expect(await said('inspect', at('token'))).toMatchObject({ valid: true })
   expect(await said('inspect', at('policy.toml'))).toMatchObject({ valid: false })
   expect(await said('identity', '--audience', 'a')).toMatchObject({ audience: 'a' })
+  expect(await said('proof', '--method', 'GET', '--url', 'https://h/')).toMatchObject({
+    kind: 'dpop',
+  })
+  expect(await said('explain', 'root', 'https://h/')).toHaveProperty('passedOver')
+  expect(await said('explain', 'https://h/', '--method', 'GET')).toMatchObject({ method: 'GET' })
   expect(await said('explain', 'root', 'instance-id')).toHaveProperty('passedOver')
   expect(await said('explain', 'instance-id')).not.toHaveProperty('passedOver')
   expect(await said('observe')).toEqual({ observed: [] })
@@ -136,9 +154,28 @@ test('of what speaks to an agent', async () => {
   expect(await said('doctor')).toHaveProperty('findings')
 })
 
+test('of what the registrar of a fleet signed', async () => {
+  const trust = await trustOf(instance.directory)
+  const audience = '[[audience]]\nname = "a"\n'
+  const options = { url: front.url }
+  const registrar = await startRegistrarProcess(at('registrar'), `${trust}${audience}`, options)
+  stack.defer(() => registrar.end())
+  front.leadTo(registrar.origin)
+  await front.open()
+  stack.defer(() => front.close())
+  const status = async () => (await agentStatus(instance)).registrar
+  await eventually(status, (seen) => seen?.state === 'enrolled')
+  await said('status')
+  const federate = (...args: string[]) => said('federate', ...args, '--audience', 'a')
+  expect(await federate('token')).toMatchObject({ audience: 'a' })
+  expect(await federate('token', '--out', at('fleet-token'))).toMatchObject({ environment: {} })
+  const google = ['federate', 'google', '--audience', '//iam.googleapis.com/a']
+  expect(await said(...google)).toHaveProperty('configuration')
+})
+
 test('of evidence: documents, and what is said of them', async () => {
   const { stdout } = await metabind(instance, ['evidence', '--nonce', NONCE, '--json'])
-  expect(JSON.parse(stdout)).toMatchObject({ format: expect.any(String), version: 1 })
+  expect(JSON.parse(stdout)).toMatchObject({ format: expect.any(String), version: 2 })
   writeFileSync(at('evidence'), stdout)
   await said('verify', ...asked)
   const files = ['--out', at('challenge'), '--secret-out', at('secret')]
@@ -147,6 +184,9 @@ test('of evidence: documents, and what is said of them', async () => {
   expect(JSON.parse(answer.stdout)).toMatchObject({ version: 1 })
   writeFileSync(at('answer'), answer.stdout)
   await said('verify', 'finish', at('answer'), '--secret', at('secret'))
+  const [evidence = '', , , ...known] = asked
+  await said('verify', 'suggest-policy', evidence, ...known)
+  await said('verify', 'anchors', evidence)
 })
 
 test('of files, good and bad', async () => {

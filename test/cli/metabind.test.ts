@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSimulator } from '../../src/simulate/simulator.ts'
+import { unwrapEvidence } from '../../src/verify/index.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import {
   type CommandOptions,
@@ -635,6 +636,30 @@ describe('revoke', () => {
   })
 })
 
+describe('evidence in a wrapper', () => {
+  const NONCE = 'ab'.repeat(32)
+
+  test.each(['json', 'cmw-json', 'cmw-cbor'])('%s is recognised by verify', async (format) => {
+    const asked = ['evidence', '--nonce', NONCE, '--format', format]
+    expect(await run([...asked, '--out', at(format)])).toMatchObject({ code: 0, stderr: '' })
+    const document = unwrapEvidence(readFileSync(at(format)))
+    expect(JSON.parse(Buffer.from(document).toString())).toMatchObject({ nonce: NONCE })
+    expect(readFileSync(at(format)).subarray(0, 1)).toEqual(
+      Buffer.from({ json: '7b', 'cmw-json': '5b' }[format] ?? '82', 'hex'),
+    )
+    // Everything but the pin holds.
+    const pinned = ['verify', at(format), '--nonce', NONCE, '--pin-ek', '00'.repeat(32)]
+    expect((await run(pinned)).stderr).toMatch(/^metabind: VERIFY_UNANCHORED: /)
+  })
+
+  test('to standard output: bytes of CBOR, a line of JSON', async () => {
+    const printed = await run(['evidence', '--nonce', NONCE, '--format', 'cmw-json'])
+    expect(JSON.parse(printed.stdout)).toHaveLength(2)
+    const json = ['evidence', '--nonce', NONCE, '--format', 'cmw-cbor', '--json']
+    expect(await run(json)).toMatchObject({ code: 2, stdout: '' })
+  })
+})
+
 describe('config check', () => {
   test('of a good file', async () => {
     const file = at('good.toml')
@@ -648,7 +673,7 @@ describe('config check', () => {
   test('of a bad one names file, line and key', async () => {
     const file = at('bad.toml')
     await writeFile(file, '[token]\n\nmax_tll_seconds = 60\n')
-    const line = `CONFIG_INVALID: The configuration is not valid. ${file}:3: token.max_tll_seconds: unknown key. Correct the line; metabind config check FILE tries it without an agent.`
+    const line = `CONFIG_INVALID: The configuration is not valid. ${file}:3: token.max_tll_seconds: unknown key. Correct the line; metabind config check FILE, of a registrar metabind-registrar check, tries it.`
     expectError(await run(['config', 'check', file]), 1, line)
     const json = await run(['config', 'check', file, '--json'])
     expect({ ...json, stdout: JSON.parse(json.stdout) }).toMatchObject({

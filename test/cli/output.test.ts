@@ -16,6 +16,8 @@ const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 const NONCE = 'ab'.repeat(32)
 const LOCKDOWN = '[transparent]\nenabled = true\n'
+const ALLOW = `[[rule]]\neffect = "allow"\nusers = [${process.getuid?.()}]\n`
+const RULES = `${ALLOW}paths = ["/**"]\n${ALLOW}proofs = ["https://orders.example/**"]\n`
 
 const stack = new AsyncDisposableStack()
 let instance: Instance
@@ -27,7 +29,8 @@ const at = (name: string) => join(directory, name)
 beforeAll(async () => {
   directory = stack.use(await scratch()).path
   const home = stack.use(await scratch()).path
-  const config = `[audit]\nfile = "${join(home, 'audit.log')}"\n`
+  const config = `[audit]\nfile = "${join(home, 'audit.log')}"\n[policy]\nfile = "${join(home, 'rules.toml')}"\n`
+  writeFileSync(join(home, 'rules.toml'), RULES, { mode: 0o600 })
   instance = await startInstance(home, { certified: true, role: 'app-role', config })
   stack.defer(() => instance.stop())
   writeFileSync(at('token'), await newToken(instance))
@@ -52,6 +55,8 @@ beforeAll(async () => {
     // It says nothing if all is well.
     revoke: ['revoke', '--help'],
     identity: ['identity', '--audience', 'a'],
+    proof: ['proof', '--url', 'https://orders.example/a', '--method', 'GET'],
+    federate: ['federate', 'google', '--audience', '//iam.googleapis.com/a'],
     evidence: ['evidence', '--nonce', NONCE],
     activate: ['activate', at('challenge')],
     verify: ['verify', ...asked],
@@ -100,9 +105,9 @@ async function closedPipe(): Promise<number> {
 }
 
 const VERBS = [
-  ...['status', 'token', 'get', 'credential', 'exec', 'inspect', 'revoke', 'identity', 'evidence'],
-  ...['activate', 'verify', 'explain', 'policy', 'audit', 'lockdown', 'observe', 'ui'],
-  ...['doctor', 'config', 'simulate'],
+  ...['status', 'token', 'get', 'credential', 'exec', 'inspect', 'revoke', 'identity', 'proof'],
+  ...['federate', 'evidence', 'activate', 'verify', 'explain', 'policy', 'audit', 'lockdown'],
+  ...['observe', 'ui', 'doctor', 'config', 'simulate'],
 ]
 
 describe('where nothing can be written', () => {

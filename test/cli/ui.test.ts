@@ -8,6 +8,7 @@ import { canBecomeNobody, NOBODY } from '../harness/as-uid.ts'
 import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { ask, eventually, metabind, newToken, read, runNode, scratch } from '../harness/metabind.ts'
+import { endPeer, startPeer } from '../harness/peer.ts'
 import { askUi, openLink, openUi, type RunningUi, startUi, type UiRequest } from '../harness/ui.ts'
 
 /** `metabind ui`: the status page on loopback, for one browser and nobody else. */
@@ -157,6 +158,23 @@ describe('other users on loopback', () => {
     const answer = await openUi(ui, path, { ...asked, headers: both })
     expect([200, 404]).toContain(answer.statusCode)
     answer.destroy()
+  })
+
+  test('cannot take all of its connections', async (context) => {
+    if (!canBecomeNobody) context.skip('another user')
+    const headers = await openLink(ui)
+    const hold = `import socket,sys
+held = [socket.create_connection(('127.0.0.1', ${ui.port})) for _ in range(64)]
+print('held', flush=True)
+sys.stdin.read()`
+    const holder = startPeer(hold, [], { uid: NOBODY })
+    try {
+      await once(holder.stdout ?? holder, 'data')
+      // Before those are closed for their silence.
+      expect(await firstEvent(headers)).toMatchObject({ snapshot: 1 })
+    } finally {
+      await endPeer(holder)
+    }
   })
 
   test('can take its connections, but not for long', async () => {

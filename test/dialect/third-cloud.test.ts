@@ -63,6 +63,7 @@ beforeAll(async () => {
     tokens: tokenAuthority(keys, clockMs, () => ['uid']),
     metadata,
     identityTokens: { issue: refuse },
+    proofs: { make: refuse },
     audit: nothing,
     bounds: httpBounds(config),
     limits: limits(limitBounds(config), clockMs, nothing),

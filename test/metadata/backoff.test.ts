@@ -73,6 +73,18 @@ describe('one target', () => {
     expect(failures.mayAsk('target-0', false)).toBe(true)
     expect(failures.mayAsk('target-1', false)).toBe(false)
   })
+
+  test('is forgotten after others if it has failed again since', () => {
+    for (let at = 0; at < 1024; at += 1) error(`target-${at}`)
+    error('target-0')
+    error('one more')
+    expect(failures.mayAsk('target-0', false)).toBe(false)
+    expect(failures.mayAsk('target-1', false)).toBe(true)
+  })
+
+  test('that has not failed, in a source that is not down, has SOURCE_DOWN for a reason', () => {
+    expect(failures.reason('a').code).toBe('SOURCE_DOWN')
+  })
 })
 
 describe('the source', () => {
@@ -104,6 +116,18 @@ describe('the source', () => {
     silence('c')
     nowMs = 4 * BACKOFF_MS
     expect(failures.mayAsk('d', false)).toBe(true)
+  })
+
+  test('is held back anew, and for longer, when the one that tries it hears nothing either', () => {
+    silence('a')
+    silence('b')
+    nowMs = BACKOFF_MS
+    expect(failures.mayAsk('b', true)).toBe(true)
+    silence('b')
+    nowMs += 2 * BACKOFF_MS - 1
+    expect(failures.mayAsk('c', true)).toBe(false)
+    nowMs += 1
+    expect(failures.mayAsk('c', true)).toBe(true)
   })
 
   test('is up with any answer, and with an error too', () => {

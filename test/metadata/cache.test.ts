@@ -58,6 +58,15 @@ describe('end of a value', () => {
 })
 
 describe('bounds', () => {
+  test('what fills them to the last byte fits in', () => {
+    const bytesMax = 1000
+    const { cache } = clocked({ entriesMax: 100, bytesMax })
+    cache.set('a', 'A', { bytes: bytesMax - 2 - ENTRY_BYTES, rank: 1, endsAtMs: forEver })
+    expect([cache.get('a'), cache.bytes]).toEqual(['A', bytesMax])
+    cache.set('b', 'B', { bytes: bytesMax - 1 - ENTRY_BYTES, rank: 1, endsAtMs: forEver })
+    expect([cache.get('a'), cache.get('b')]).toEqual(['A', undefined])
+  })
+
   test('the least recently used goes first', () => {
     const { cache } = clocked({ ...wide, entriesMax: 2 })
     cache.set('a', 'A', { bytes: 1, rank: 1, endsAtMs: forEver })

@@ -51,10 +51,14 @@ export const ANSWER_WITHIN_MS = 1000
 const CONNECT_MS = 10_000
 const START_MS = Date.parse('2026-11-01T00:00:00Z')
 
-/** @param timeoutMs how long the source itself waits */
+/**
+ * @param timeoutMs how long the source itself waits
+ * @param entriesMax how many answers are cached
+ */
 export async function cachedSource(
   options: SimulatorOptions = {},
   timeoutMs = ANSWER_WITHIN_MS,
+  entriesMax = 200,
 ): Promise<CachedSource> {
   const clocks = testClocks()
   const simulator = await startSimulator({ role: 'app', now: () => clocks.cloudMs, ...options })
@@ -70,7 +74,7 @@ export async function cachedSource(
       source,
       lifetimeOf: lifetimesBy(aliyun.lifetimes),
       dialect: aliyun,
-      bounds: { entriesMax: 200, bytesMax: 1_048_576 },
+      bounds: { entriesMax, bytesMax: 1_048_576 },
       clocks,
       answerWithinMs: ANSWER_WITHIN_MS,
       onSource: (isDown) => said.push(isDown ? 'down' : 'up'),

@@ -83,9 +83,10 @@ describe('refused', () => {
     expect(refusal(expired).detail).toBe('credentials: expired, by the clock of this host')
   })
 
-  test('an end before the beginning', () => {
-    const times = { LastUpdated: '2026-11-01T07:00:00Z' }
-    expect(refusal({ ...GOOD, ...times }).detail).toBe('credentials: times')
+  test('an end before the beginning, or at it', () => {
+    for (const LastUpdated of ['2026-11-01T07:00:00Z', GOOD.Expiration]) {
+      expect(refusal({ ...GOOD, LastUpdated }).detail).toBe('credentials: times')
+    }
   })
 
   test('Code other than Success, by its Code, whatever else is there', () => {

@@ -264,6 +264,12 @@ describe('fresh', () => {
     expect(world.metadata.state.upstreamReads).toBe(before)
   })
 
+  test('asks although failures of late would keep others from asking', async () => {
+    world.simulator.faults.set({ kind: 'reset', path: HOSTNAME, times: 2 })
+    expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(await read(HOSTNAME, undefined, true)).toMatchObject({ cache: 'miss' })
+  })
+
   test('is refused rather than given an old answer', async () => {
     await read(ID)
     world.simulator.faults.set(OUTAGE)
@@ -378,6 +384,35 @@ describe('an outage', () => {
     expect(misses).toBe(0)
   })
 
+  test('that begins while a read is under way keeps nobody from its answer', async () => {
+    world.simulator.faults.set({ kind: 'latency', ms: 300, path: HOSTNAME })
+    const first = read(HOSTNAME)
+    await until(() => world.reads(HOSTNAME) === 1)
+    for (const path of [ABSENT, ID]) world.simulator.faults.set({ kind: 'reset', path })
+    for (const path of [ABSENT, ID]) expect(await read(path)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(world.said).toEqual(['down'])
+    const second = await read(HOSTNAME)
+    expect(second).toMatchObject({ cache: 'miss' })
+    expect(second).toEqual(await first)
+    expect(world.reads(HOSTNAME)).toBe(1)
+  })
+
+  test('does not take an old answer from who waits, if another took its place in the cache', async () => {
+    const small = await cachedSource({}, ANSWER_WITHIN_MS, 1)
+    try {
+      await small.metadata.read(ofPath(HOSTNAME))
+      small.clocks.pass(MINUTE)
+      small.simulator.faults.set({ kind: 'stall', path: HOSTNAME })
+      const waiting = small.metadata.read(ofPath(HOSTNAME))
+      // It is missed more.
+      await small.metadata.read(ofPath(ID))
+      expect(small.metadata.snapshot().items.map(({ path }) => path)).toEqual([ID])
+      expect(await waiting).toMatchObject({ cache: 'stale', ageSeconds: 60 })
+    } finally {
+      await small.stop()
+    }
+  })
+
   test('holds a path back only after the second connection was lost as well', async () => {
     world.simulator.faults.set({ kind: 'reset', path: HOSTNAME, times: 2 })
     expect(await read(HOSTNAME)).toEqual({ code: 'SOURCE_DOWN' })
@@ -406,6 +441,8 @@ describe('an outage', () => {
     for (let seconds = 0; seconds < 600; seconds += 1) {
       world.clocks.pass(1000)
       await read(HOSTNAME)
+      // On a busy machine a read may be late, and whoever reads meanwhile asks for nothing.
+      while (world.metadata.state.upstreamUnderWay > 0) await new Promise(setImmediate)
     }
     const asked = world.metadata.state.upstreamReads - before
     expect(asked).toBeGreaterThan(600_000 / BACKOFF_MS_MAX / 1.3)
@@ -450,6 +487,53 @@ describe('credentials', () => {
     const second = await read(ROLE)
     expect(expirationOf(second.body)).toBe(expirationOf(first.body) + 5.5 * HOUR)
     expect(second).toMatchObject({ cache: 'hit', ageSeconds: 0 })
+  })
+
+  test('while that fails, the source is asked ever more seldom', async () => {
+    await read(ROLE)
+    world.clocks.pass(5.5 * HOUR + MINUTE)
+    world.simulator.faults.set({ kind: 'status', code: 500, path: ROLE })
+    for (let second = 0; second < 10; second += 1) {
+      expect(await read(ROLE)).toMatchObject({ cache: 'hit' })
+      await until(() => world.metadata.state.upstreamUnderWay === 0)
+      world.clocks.pass(1000)
+    }
+    // By the lot after 0.75, 1.5, 3 and 6 s.
+    expect(world.unrefreshed).toHaveLength(4)
+  })
+
+  for (const [left, asks] of [
+    ['half an hour', 4],
+    // Nobody is given these if there are better ones.
+    ['a quarter of an hour', 10],
+  ] as const) {
+    test(`with ${left} left are asked for ${asks} times in 10 s while that fails, with nobody reading`, async () => {
+      await read(ROLE)
+      world.clocks.pass(6 * HOUR - (asks === 4 ? 29 : 14) * MINUTE)
+      world.simulator.faults.set({ kind: 'status', code: 500, path: ROLE })
+      for (let second = 0; second < 10; second += 1) {
+        world.metadata.turn()
+        await until(() => world.metadata.state.upstreamUnderWay === 0)
+        world.clocks.pass(1000)
+      }
+      expect(world.unrefreshed).toHaveLength(asks)
+    })
+  }
+
+  test('are held, and told to who asks what is held, and make no other value be looked after', async () => {
+    await read(ID)
+    world.metadata.turn()
+    expect([world.metadata.state.upstreamUnderWay, world.metadata.state.upstreamReads]).toEqual([
+      0, 1,
+    ])
+    const fetchedAtMs = world.clocks.bootMs
+    await read(ROLE)
+    world.clocks.pass(5.5 * HOUR)
+    expect(world.metadata.held()).toContainEqual({
+      path: ROLE,
+      condition: 'refresh-soon',
+      fetchedAtMs,
+    })
   })
 
   test('are refreshed with nobody reading', async () => {
@@ -516,6 +600,9 @@ describe('credentials', () => {
     const first = await read(ROLE)
     world.simulator.faults.set(OUTAGE)
     world.clocks.pass(6 * HOUR - 1)
+    expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'stale' })
+    expect(world.unrefreshed).toEqual([ROLE])
+    // Nor is the source asked for them by each reader.
     expect(await read(ROLE)).toMatchObject({ body: first.body, cache: 'stale' })
     expect(world.unrefreshed).toEqual([ROLE])
     world.clocks.pass(1)
@@ -643,6 +730,18 @@ describe('a role that is taken from the instance or exchanged', () => {
     expect(await read(ROLE)).toMatchObject({ body: undefined })
   })
 
+  test('is looked for ever more seldom while its list cannot be read', async () => {
+    await read(ROLE)
+    world.simulator.faults.set({ kind: 'status', code: 500, path: ROLES })
+    for (let second = 0; second < 10; second += 1) {
+      world.metadata.turn()
+      await until(() => world.metadata.state.upstreamUnderWay === 0)
+      world.clocks.pass(1000)
+    }
+    // By the lot after 0.75, 1.5, 3 and 6 s.
+    expect(listReads()).toBe(4)
+  })
+
   test('ends them under every version as soon as one says 404', async () => {
     await read(ROLE)
     await read(OLD_VERSION)
@@ -728,6 +827,8 @@ describe('a role that is taken from the instance or exchanged', () => {
         await read(ROLES)
         await settled()
         expect(world.metadata.snapshot().items.some(({ path }) => path === ROLE)).toBe(!ends)
+        // The credentials and the list came, and what is no longer there is written down as well.
+        expect(world.cachedCount()).toBe(ends ? 3 : 2)
         const answered = await read(ROLE)
         if (ends) expect(answered.code).toMatch(/^SOURCE_/)
         else expect(answered).toMatchObject({ body })
@@ -852,6 +953,14 @@ describe('a wall clock that is set', () => {
     expect(second.body).not.toBe(first.body)
   })
 
+  test('past the Expiration takes them from memory as soon as somebody asks', async () => {
+    await read(ROLE)
+    world.clocks.wallMs += 6 * HOUR
+    world.simulator.faults.set(OUTAGE)
+    expect(await read(ROLE)).toEqual({ code: 'SOURCE_DOWN' })
+    expect(world.metadata.held()).toEqual([])
+  })
+
   test('past the Expiration takes them from memory at the next turn', async () => {
     await read(ROLE)
     world.clocks.wallMs += 7 * HOUR
@@ -946,6 +1055,14 @@ describe('kept beyond the process', () => {
       ['stale', 600],
       ['hit', 600],
     ])
+  })
+
+  test('values come back at the very time at which they were kept, in the order of their use', async () => {
+    await read(ID)
+    await read(ROLE)
+    const later = world.another()
+    later.restore(world.metadata.snapshot())
+    expect(later.snapshot()).toEqual(world.metadata.snapshot())
   })
 
   test('credentials seen twice come back with the age of the second time and the life of the first', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import {
   decodeSealedCache,
   encodeSealedCache,
@@ -57,6 +57,30 @@ test('what comes first is kept first, and what is too large does not push out th
   expect(items.map(({ path }) => path)).toEqual(['/a', '/b'])
   const many = Array.from({ length: 20 }, (_, at) => item(`/${at}`, SNAPSHOT_BYTES_MAX / 10))
   expect(decodeSealedCache('i-1', encodeSealedCache('i-1', snapshot(...many))).items.length).toBe(9)
+  // To the last byte, its path and content type among them.
+  const fits = (bytes: number) =>
+    decodeSealedCache('i-1', encodeSealedCache('i-1', snapshot(item('/a', bytes)))).items.length
+  const most = SNAPSHOT_BYTES_MAX - '/a'.length - 'text/plain'.length
+  expect([fits(most), fits(most + 1)]).toEqual([1, 0])
+})
+
+test('nothing is written after the end', () => {
+  vi.useFakeTimers()
+  try {
+    let written = 0
+    const cache = startSealedCache('i-1', () => NOTHING, {
+      write: () => {
+        written += 1
+      },
+    })
+    cache.changed()
+    cache.end()
+    expect(written).toBe(1)
+    vi.advanceTimersByTime(2 * WRITE_AFTER_MS)
+    expect(written).toBe(1)
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('many changes are written once, and the last ones at the end', async () => {

@@ -12,6 +12,7 @@ import { ofPath } from '../../src/metadata/target.ts'
 import { CLOUDS } from '../../src/simulate/clouds.ts'
 import type { Fault } from '../../src/simulate/faults.ts'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
+import { endPeer, startPeer } from '../harness/peer.ts'
 
 const ID = aliyun.instanceIdPath
 const HOUR_MS = 3_600_000
@@ -382,10 +383,10 @@ describe('an answer', () => {
     },
   )
 
-  test('in a coding of its transfer is refused', async () => {
+  /** A source that says the same to whatever is asked, byte by byte. */
+  async function saying(answer: string): Promise<Source> {
     const server = createNetServer((socket) => {
-      const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'
-      socket.on('data', () => socket.write(`${head}1\r\nx\r\n0\r\n\r\n`))
+      socket.on('data', () => socket.write(answer))
       socket.on('error', () => undefined)
     })
     server.listen(0, '127.0.0.1')
@@ -397,7 +398,45 @@ describe('an answer', () => {
       () => source.close(),
       async () => void server.close(),
     )
+    return source
+  }
+
+  test('in a coding of its transfer is refused', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'
+    const source = await saying(`${head}1\r\nx\r\n0\r\n\r\n`)
     await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+  })
+
+  test.each([
+    ['none', ''],
+    ['two', 'Content-Type: text/html\r\nContent-Type: text/html\r\n'],
+  ])('of %s content types is passed on as text/plain', async (_what, types) => {
+    const source = await saying(`HTTP/1.1 200 OK\r\n${types}Content-Length: 1\r\n\r\nx`)
+    expect(await source.read(ofPath(ID))).toEqual({
+      body: Buffer.from('x'),
+      contentType: 'text/plain',
+    })
+  })
+
+  test('with a token of 4096 bytes is taken, and none with more', async () => {
+    const withToken = (bytes: string) =>
+      saying(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.length}\r\n\r\n${bytes}`)
+    const most = 'x'.repeat(4096)
+    expect(await readId(await withToken(most))).toBe(most)
+    for (const more of [`${most}x`, `${most}\n`]) {
+      const source = await withToken(more)
+      await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_NONSENSE' })
+    }
+  })
+
+  test.each([
+    [400, { code: 'SOURCE_DOWN', status: 400 }],
+    [399, { code: 'SOURCE_NONSENSE' }],
+    [201, { code: 'SOURCE_NONSENSE' }],
+  ])('of status %i is refused', async (code, refusal) => {
+    const { cloud, source } = await upstream()
+    cloud.faults.set({ kind: 'status', code, body: 'x', method: 'GET' })
+    await expect(source.read(ofPath(ID))).rejects.toMatchObject(refusal)
   })
 
   test('of 404 in a coding is one of 404', async () => {
@@ -443,11 +482,11 @@ describe('the time for a read', () => {
   })
 
   test('covers the renewal of its token', async () => {
-    const { cloud, source } = await upstream({ timeoutMs: 1200 })
+    const { cloud, source } = await upstream({ timeoutMs: 2400 })
     await readId(source)
     cloud.faults.set({ kind: 'reject-tokens', method: 'GET', times: 1 })
-    cloud.faults.set({ kind: 'latency', ms: 1000, method: 'GET', times: 1 })
-    cloud.faults.set({ kind: 'latency', ms: 1000, method: 'PUT', times: 1 })
+    cloud.faults.set({ kind: 'latency', ms: 1400, method: 'GET', times: 1 })
+    cloud.faults.set({ kind: 'latency', ms: 1400, method: 'PUT', times: 1 })
     // Each answer comes within the time, both together do not.
     await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
     // The renewal went on without the read that began it.
@@ -466,4 +505,43 @@ test('a source where nobody listens is down', async () => {
   const source = openSource(aliyun, `http://127.0.0.1:${address.port}`, BOUNDS, () => 0)
   await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
   await source.close()
+})
+
+test('nothing is left of a source that was closed', async () => {
+  const server = createServer((_request, response) => void response.end('x'))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  closing.push(async () => void server.close().closeAllConnections())
+  const connected = once(server, 'connection')
+  const source = openSource(aliyun, `http://127.0.0.1:${address.port}`, BOUNDS, () => 0)
+  await source.read(ofPath(ID))
+  const [socket] = await connected
+  expect(socket.destroyed).toBe(false)
+  // Kept for the next read until now.
+  const ended = once(socket, 'close')
+  await source.close()
+  await ended
+  await expect(source.read(ofPath(ID))).rejects.toMatchObject({ code: 'SOURCE_DOWN' })
+})
+
+test('a source that takes no connection is down after the time for connecting', async () => {
+  // Its queue is full, so that the kernel drops whatever asks for a connection.
+  const script = `import socket,sys
+s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(0)
+held = [socket.socket() for _ in range(8)]
+for one in held:
+  one.setblocking(False); one.connect_ex(s.getsockname())
+print(s.getsockname()[1], flush=True); sys.stdin.read()`
+  const python = startPeer(script, [])
+  closing.push(() => endPeer(python))
+  const [port] = await once(python.stdout ?? python, 'data')
+  const bounds = { ...BOUNDS, connectTimeoutMs: 50 }
+  const source = openSource(aliyun, `http://127.0.0.1:${Number(port)}`, bounds, () => 0)
+  closing.push(() => source.close())
+  await expect(source.read(ofPath(ID))).rejects.toMatchObject({
+    code: 'SOURCE_DOWN',
+    cause: { code: 'UND_ERR_CONNECT_TIMEOUT' },
+  })
 })

@@ -37,3 +37,13 @@ test('and why and when it failed last', async () => {
   await read(broken)
   expect(broken.last.failure?.error.code).toBe('INTERNAL')
 })
+
+test('and is closed with the source that it watches', async () => {
+  let closed = 0
+  const close = async () => {
+    closed += 1
+  }
+  const source = watchedSource({ ...giving(() => ITEM), close }, () => 0)
+  await source.close()
+  expect(closed).toBe(1)
+})

@@ -23,6 +23,7 @@ function clock() {
 const BOUNDS: LimitBounds = {
   mints: { perSecond: 2, burst: 5 },
   misses: { perSecond: 0.5, burst: 3 },
+  proofs: { perSecond: 1, burst: 4 },
   connections: 5,
   connectionsPerUid: 2,
 }
@@ -50,7 +51,8 @@ describe('tokens and misses', () => {
     const { limited, refused } = newLimits()
     expect(drain(() => limited.requireMint(7))).toEqual({ allowed: 5, retryAfterSeconds: 1 })
     expect(drain(() => limited.requireMiss(7))).toEqual({ allowed: 3, retryAfterSeconds: 2 })
-    expect(refused).toEqual(['mint', 'miss'])
+    expect(drain(() => limited.requireProof(7))).toEqual({ allowed: 4, retryAfterSeconds: 1 })
+    expect(refused).toEqual(['mint', 'miss', 'proof'])
   })
 
   test('after the time in Retry-After one is allowed, a moment before it none', () => {
@@ -242,6 +244,12 @@ describe('connections', () => {
     expect([admitted(limited, 7, 300), admitted(limited, 0, 1)]).toEqual([300, 0])
     limited.leave({ user: 'root', shares: 1 })
     expect([admitted(limited, 0, 1), admitted(limited, 0, 2, true)]).toEqual([0, 1])
+  })
+
+  test('of uid 0 nobody is root of the host if nothing says so', () => {
+    const limited = manyLimits()
+    const stay = Array.from({ length: 301 }, () => limited.admit(0) !== undefined)
+    expect(stay.filter(Boolean)).toHaveLength(300)
   })
 
   test('whether it is root of the host is asked only of uid 0, and if others could not stay', () => {

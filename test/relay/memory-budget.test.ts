@@ -9,6 +9,7 @@ import { HEADERS_READ_MAX } from '../../src/http/request-order.ts'
 import { RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES } from '../../src/http/socket-buffers.ts'
 import { LOG_WAITING_BYTES_MAX } from '../../src/log.ts'
 import { SHARES_OF_PASSAGE } from '../../src/relay/observe.ts'
+import { PROOF_BODY_BYTES_MAX } from '../../src/relay/proof.ts'
 import { unitLimits } from '../harness/unit-file.ts'
 
 /**
@@ -63,6 +64,10 @@ describe('the memory of the agent suffices for whatever users do', () => {
     const admin = ADMIN_CONNECTIONS_MAX * (perConnection + BODY_BYTES_MAX)
     const all = RUNTIME_BYTES + unit.heapBytesMax + cache.bytes_max + connections + admin
     expect(all).toBeLessThanOrEqual(unit.memoryBytesMax)
+  })
+
+  test('a body that is kept takes no more than the headers, which are on the heap by then', () => {
+    expect(PROOF_BODY_BYTES_MAX).toBeLessThanOrEqual(limits.header_bytes_max)
   })
 
   test('one over TCP counts for what it may hold', () => {

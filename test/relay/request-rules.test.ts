@@ -4,9 +4,11 @@ import { aliyun } from '../../src/dialect/aliyun.ts'
 import { MetabindError } from '../../src/errors.ts'
 import {
   asksForFresh,
+  isOfBrowser,
   judgeHeaders,
   judgeQuery,
   parseTtlSeconds,
+  readHeaders,
 } from '../../src/relay/request-rules.ts'
 
 const TTL = aliyun.ttlHeader
@@ -22,8 +24,12 @@ const codeOf = (act: () => unknown): string | undefined => {
     throw error
   }
 }
-const judged = (headers: readonly (readonly [string, string])[]) =>
-  judgeHeaders(headers.flat(), aliyun)
+const judged = (headers: readonly (readonly [string, string])[]) => {
+  const read = readHeaders(headers.flat(), aliyun)
+  judgeHeaders(read)
+  const { token, ttl } = read
+  return { token, ttl }
+}
 const refused = (headers: readonly (readonly [string, string])[]) => codeOf(() => judged(headers))
 
 /** A name in any mixture of cases. */
@@ -45,6 +51,13 @@ const FORWARDING = [
   ...['x-forwarded', 'forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip'],
 ]
 const BROWSER = ['origin', 'referer', 'sec-fetch-site', 'sec-fetch-dest', 'sec-fetch-whatever']
+
+test('of no headers nothing is said', () => {
+  expect(readHeaders([], aliyun)).toEqual({
+    ...{ hasHost: false, hasUpgrade: false, hasBody: false, token: undefined, ttl: undefined },
+    ...{ isForwarded: false, isOfPage: false, repeated: undefined, isNoCache: false },
+  })
+})
 
 describe('headers', () => {
   test('a forwarding one is refused before all else: any case, value and place', () => {
@@ -101,6 +114,16 @@ describe('headers', () => {
   ])('%s is one that means nothing', (name) => {
     expect(refused([[name, 'x']])).toBeUndefined()
   })
+})
+
+test('what a browser sends is told by names of headers in any case, and not by values', () => {
+  for (const name of [...BROWSER, 'ORIGIN', 'Sec-Fetch-Site']) {
+    expect(isOfBrowser(['Host', 'x', name, ''])).toBe(true)
+    expect(isOfBrowser(['Host', name, 'X-Name', name])).toBe(false)
+  }
+  for (const rawHeaders of [[], ['Host', 'x'], ['Sec-Fetch-Mode', 'cors']]) {
+    expect(isOfBrowser(rawHeaders)).toBe(false)
+  }
 })
 
 describe('a lifetime', () => {
@@ -170,6 +193,10 @@ describe('a query', () => {
     )
   })
 
+  test.each(['xaudience=a', 'x&audience=a', 'audience=a&x', 'audience='])('%s is none', (text) => {
+    expect(codeOf(() => judgeQuery(PKCS7, text, aliyun))).toBe('REQUEST_QUERY')
+  })
+
   test('of nothing is fine anywhere', () => {
     for (const path of ['/', PKCS7]) {
       expect(codeOf(() => judgeQuery(path, undefined, aliyun))).toBeUndefined()
@@ -181,18 +208,21 @@ describe('Cache-Control', () => {
   const ASKS = ['no-cache', 'No-Cache', 'max-age=0, no-cache', 'no-cache,no-store', 'no-cache="x"']
   const DOES_NOT = ['', 'no-cachet', 'xno-cache', 'no-store', 'max-age=0', 'no_cache']
 
+  const asks = (rawHeaders: readonly string[], uid: number) =>
+    asksForFresh(readHeaders(rawHeaders, aliyun), uid)
+
   test('root asks for a fresh answer with no-cache, wherever it stands in the header', () => {
-    expect(ASKS.filter((value) => !asksForFresh(['Cache-Control', value], 0))).toEqual([])
-    expect(DOES_NOT.filter((value) => asksForFresh(['cache-control', value], 0))).toEqual([])
+    expect(ASKS.filter((value) => !asks(['Cache-Control', value], 0))).toEqual([])
+    expect(DOES_NOT.filter((value) => asks(['cache-control', value], 0))).toEqual([])
   })
 
   test('in whichever of several headers', () => {
     const several = ['Host', 'a', 'Cache-Control', 'no-store', 'Cache-Control', 'no-cache']
-    expect(asksForFresh(several, 0)).toBe(true)
-    expect(asksForFresh(several.slice(0, 4), 0)).toBe(false)
+    expect(asks(several, 0)).toBe(true)
+    expect(asks(several.slice(0, 4), 0)).toBe(false)
   })
 
   test('nobody else does', () => {
-    expect(ASKS.filter((value) => asksForFresh(['cache-control', value], 1000))).toEqual([])
+    expect(ASKS.filter((value) => asks(['cache-control', value], 1000))).toEqual([])
   })
 })

@@ -163,7 +163,7 @@ describe('a command that fails', () => {
     [
       'prints keys that do not end',
       JSON.stringify({ Version: 1, AccessKeyId: 'AKIAX', SecretAccessKey: 'topsecret' }),
-      'SessionToken: must be text in quotes',
+      'SessionToken: is missing: must be text in quotes',
     ],
     ['prints another mode', ofAlibaba('X', { mode: 'AK' }), 'mode: must be "StsToken"'],
     ['prints another version', '{"Version":2}', 'Version: must be 1'],

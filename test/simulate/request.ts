@@ -18,7 +18,8 @@ export async function send(
 ): Promise<Answered> {
   const { hostname, port, protocol } = new URL(base)
   const where = protocol === 'unix:' ? { socketPath: base.slice(5) } : { host: hostname, port }
-  const host = ['Host', 'metadata.example']
+  // The admin socket takes a domain for that of a web page.
+  const host = ['Host', protocol === 'unix:' ? 'metabind' : 'metadata.example']
   const outgoing = request({ ...where, method, path, headers: [...host, ...headers], agent })
   outgoing.end()
   const [incoming] = await once(outgoing, 'response')

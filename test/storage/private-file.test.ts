@@ -17,9 +17,11 @@ import { afterEach, beforeEach, describe, expect, type TestContext, test } from 
 import {
   createPrivateFile,
   readPrivateFile,
+  removeUnnamed,
   writePrivateFile,
 } from '../../src/storage/private-file.ts'
 import { loadSalt } from '../../src/token/salt.ts'
+import { openBelow } from '../harness/open-below.ts'
 import { requireRoot } from '../harness/root.ts'
 
 const SOURCE = new URL('../../src/storage/private-file.ts', import.meta.url).href
@@ -162,6 +164,43 @@ describe('writing a private file', () => {
     mkdirSync(file)
     expect(() => writePrivateFile(file, SALT)).toThrow(fault)
     expect(readdirSync(directory)).toEqual(['salt'])
+  })
+})
+
+test('a name that the system refuses is a fault, with nothing left beside it', () => {
+  const long = join(directory, 'x'.repeat(256))
+  const fault = expect.objectContaining({ code: 'DIRECTORY_FAULT' })
+  expect(() => createPrivateFile(long, SALT)).toThrow(fault)
+  expect(() => writePrivateFile(long, SALT)).toThrow(fault)
+  expect(readdirSync(directory)).toEqual([])
+})
+
+test('no descriptor is left open, whether the file could be used or not', () => {
+  put()
+  readPrivateFile(file, 32)
+  expect(() => readPrivateFile(file, 31)).toThrow()
+  writePrivateFile(file, SALT)
+  createPrivateFile(file, SALT)
+  createPrivateFile(join(directory, 'other'), SALT)
+  expect(openBelow(directory)).toEqual([])
+})
+
+describe('what a killed process had not given its name yet', () => {
+  const NAME = '.0123456789abcdef.new'
+
+  test('is removed, and nothing else is', () => {
+    const others = ['salt', `x${NAME}`, `${NAME}x`, '.0123456789abcde.new', '.0123456789abcdeF.new']
+    const folder = NAME.replace('0', '1')
+    const link = NAME.replace('0', '2')
+    for (const name of [NAME, ...others]) writeFileSync(join(directory, name), SALT)
+    mkdirSync(join(directory, folder))
+    symlinkSync('salt', join(directory, link))
+    removeUnnamed(directory)
+    expect(readdirSync(directory).sort()).toEqual([...others, folder, link].sort())
+  })
+
+  test('is left where there is no such directory', () => {
+    expect(() => removeUnnamed(join(directory, 'gone'))).not.toThrow()
   })
 })
 

@@ -2,7 +2,12 @@ import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { readAtMost, readFileAtMost } from '../../src/storage/read-at-most.ts'
+import {
+  readAtMost,
+  readFileAtMost,
+  readRegularFileAtMost,
+} from '../../src/storage/read-at-most.ts'
+import { openBelow } from '../harness/open-below.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 
 let directory: AsyncDisposable & { readonly path: string }
@@ -44,4 +49,20 @@ test('an open file is read from where it stands', () => {
   expect(readAtMost(descriptor, 4).toString()).toBe('0123')
   expect(readAtMost(descriptor, 4).toString()).toBe('4567')
   closeSync(descriptor)
+})
+
+test('where nobody may wait, a pipe and a device are refused', () => {
+  execFileSync('mkfifo', [at('unwritten')])
+  for (const path of [at('unwritten'), '/dev/zero', directory.path]) {
+    expect(() => readRegularFileAtMost(path, 100)).toThrow('not a regular file')
+  }
+  expect(readRegularFileAtMost(at('ten'), 9).toString()).toBe('012345678')
+})
+
+test('no descriptor is left open', () => {
+  readFileAtMost(at('ten'), 4)
+  readRegularFileAtMost(at('ten'), 4)
+  execFileSync('mkfifo', [at('left')])
+  expect(() => readRegularFileAtMost(at('left'), 4)).toThrow()
+  expect(openBelow(directory.path)).toEqual([])
 })

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { MetabindError } from '../../src/errors.ts'
@@ -45,6 +45,12 @@ describe('what is sealed', () => {
     files().write('kept-items', PLANTED)
     expect(statSync(file('kept-items')).mode & 0o777).toBe(0o600)
     expect(readFileSync(file('kept-items')).includes(PLANTED)).toBe(false)
+  })
+
+  test('may be nothing, and comes back as that', () => {
+    files().write('kept-items', Buffer.alloc(0))
+    expect(files().read('kept-items')).toEqual(Buffer.alloc(0))
+    expect(codes()).toEqual([])
   })
 
   test('is sealed anew each time', () => {
@@ -123,11 +129,24 @@ describe('does not open', () => {
     const wiped = sealedFiles(directory, sealKey, (problem) => problems.push(problem))
     wiped.write('kept-items', PLANTED)
     wiped.clear()
+    expect(() => wiped.clear()).not.toThrow()
     expect(sealKey.key.reveal().equals(Buffer.alloc(32))).toBe(true)
     expect(wiped.read('kept-items')).toBeUndefined()
     wiped.write('kept-proof', PLANTED)
     expect(files().read('kept-proof')).toBeUndefined()
+    // Nor is a file looked at.
+    writeFileSync(file('kept-items'), PLANTED)
+    chmodSync(file('kept-items'), 0o644)
+    expect(wiped.read('kept-items')).toBeUndefined()
+    expect(codes()).toEqual([])
   })
+})
+
+test('a fault of the program is none of the file, and is not passed over', () => {
+  const key = new Secret(Buffer.alloc(31))
+  const short = sealedFiles(directory, { key, context: CONTEXT }, (one) => problems.push(one))
+  expect(() => short.write('kept-items', PLANTED)).toThrow(RangeError)
+  expect(codes()).toEqual([])
 })
 
 test('what cannot be written is reported and stops nothing', () => {

@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { monotonicUsec, notify } from 'metabind-linux'
-import type { Supervisor } from './supervisor.ts'
+
+/** Whom a program tells how it is. */
+export interface Supervisor {
+  /** It serves: of the agent, tokens are issued and accepted. */
+  ready(status: string): void
+  /** It does not, or not yet. */
+  notReady(status: string): void
+}
 
 /** systemd, by the messages of sd_notify(3). If nobody asked for them, nothing is sent. */
 export interface ServiceManager extends Supervisor {
