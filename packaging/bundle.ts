@@ -37,6 +37,29 @@ const koffiBeside: Plugin = {
   },
 }
 
+/**
+ * Of undici the agent uses the pool of connections alone. Its entry loads fetch, WebSocket, caches and mocks as well,
+ * which would be a quarter of the agent's code.
+ */
+const undiciPool: Plugin = {
+  name: 'undici-pool',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^undici$/ }, ({ resolveDir }) => ({
+      path: resolveDir,
+      namespace: 'undici-pool',
+    }))
+    bundler.onLoad({ filter: /.*/, namespace: 'undici-pool' }, ({ path }) => ({
+      // As its entry does: a dispatcher has no methods of its own to ask with.
+      contents: `import Dispatcher from 'undici/lib/dispatcher/dispatcher.js'
+import api from 'undici/lib/api/index.js'
+Object.assign(Dispatcher.prototype, api)
+export { default as Pool } from 'undici/lib/dispatcher/pool.js'
+export { default as errors } from 'undici/lib/core/errors.js'`,
+      resolveDir: path,
+    }))
+  },
+}
+
 /** The status page as texts in the agent: there it reads no file for it, and has no bundler. */
 const pageInside = (files: PageFiles): Plugin => ({
   name: 'page-inside',
@@ -66,7 +89,7 @@ export async function bundle(directory: string): Promise<Bundle> {
   const page = await pageFiles()
   const daemon = await build({
     ...OPTIONS,
-    plugins: [koffiBeside, pageInside(page)],
+    plugins: [koffiBeside, undiciPool, pageInside(page)],
     entryPoints: { metabindd: 'src/daemon.ts' },
     outdir: directory,
     format: 'cjs',
@@ -86,6 +109,19 @@ export async function bundle(directory: string): Promise<Bundle> {
   for (const { path, text } of command.outputFiles) put(path, await asCommonJs(text))
   const built = [daemon, command].flatMap(({ metafile }) => Object.keys(metafile.inputs))
   return { packages: [...new Set(foldersOf([...built, ...page.inputs]))].sort() }
+}
+
+/** Writes metabind-registrar.cjs into `directory`. The same sources give the same bytes. */
+export async function bundleRegistrar(directory: string): Promise<Bundle> {
+  const registrar = await build({
+    ...OPTIONS,
+    plugins: [koffiBeside],
+    entryPoints: { 'metabind-registrar': 'src/registrar.ts' },
+    outdir: directory,
+    format: 'cjs',
+  })
+  for (const { path, text } of registrar.outputFiles) put(path, text)
+  return { packages: [...new Set(foldersOf(Object.keys(registrar.metafile.inputs)))].sort() }
 }
 
 /** Nobody starts these as scripts; the wrappers name the runtime. */

@@ -65,7 +65,11 @@ export function entriesOf(version: string, markdown: string): Entry[] {
 const NOTHING: Change = { heading: '', text: 'Nothing that a user would notice.' }
 
 /** In the form that deb-changelog(5) has. */
-export function debianChangelog(release: Release, entries: readonly Entry[]): string {
+export function debianChangelog(
+  release: Release,
+  entries: readonly Entry[],
+  name = 'metabind',
+): string {
   const texts = entries.map((entry) => {
     const version = `${packageVersion(entry.version ?? release.version)}-1`
     const distribution = entry.version === undefined ? 'UNRELEASED' : 'unstable'
@@ -74,7 +78,7 @@ export function debianChangelog(release: Release, entries: readonly Entry[]): st
       const title = isFirst && heading !== '' ? `\n  [ ${heading} ]\n` : ''
       return `${title}  * ${wrapped(text).join('\n    ')}\n`
     })
-    const head = `metabind (${version}) ${distribution}; urgency=medium`
+    const head = `${name} (${version}) ${distribution}; urgency=medium`
     return `${head}\n\n${lines.join('').replace(/^\n/, '')}\n -- ${release.maintainer}  ${date}\n`
   })
   return texts.join('\n')

@@ -31,8 +31,9 @@ export function buildDeb(
   compression: DebCompression,
 ): string {
   const at = (path: string) => join(tree.directory, path)
+  const debianFile = (name: string) => join(release.root, tree.debian, name)
   const version = `${release.packageVersion}-1`
-  const documents = at('usr/share/doc/metabind')
+  const documents = at(`usr/share/doc/${tree.name}`)
   writeFileSync(join(documents, 'copyright'), tree.copyright)
   const changes = readFileSync(join(release.root, 'CHANGELOG.md'), 'utf8')
   const entries = entriesOf(release.version, changes)
@@ -40,13 +41,13 @@ export function buildDeb(
   writeFileSync(join(documents, 'changelog.gz'), compressed(changes))
   writeFileSync(
     join(documents, 'changelog.Debian.gz'),
-    compressed(debianChangelog(release, entries)),
+    compressed(debianChangelog(release, entries, tree.name)),
   )
   mkdirSync(at('usr/share/lintian/overrides'), { recursive: true })
-  cpSync(debianFile(release, 'lintian-overrides'), at('usr/share/lintian/overrides/metabind'))
+  cpSync(debianFile('lintian-overrides'), at(`usr/share/lintian/overrides/${tree.name}`))
 
   mkdirSync(at('DEBIAN'))
-  const control = readFileSync(debianFile(release, 'control'), 'utf8')
+  const control = readFileSync(debianFile('control'), 'utf8')
     .replace('@VERSION@', version)
     .replace('@MAINTAINER@', release.maintainer)
     .replace('@HOMEPAGE@', release.homepage)
@@ -55,23 +56,19 @@ export function buildDeb(
   writeFileSync(at('DEBIAN/control'), control)
   writeFileSync(at('DEBIAN/conffiles'), `${tree.configFiles.join('\n')}\n`)
   for (const script of SCRIPTS) {
-    cpSync(debianFile(release, script), at(`DEBIAN/${script}`))
+    cpSync(debianFile(script), at(`DEBIAN/${script}`))
     chmodSync(at(`DEBIAN/${script}`), 0o755)
   }
   writeFileSync(at('DEBIAN/md5sums'), checksums(tree))
   for (const path of filesIn(tree.directory)) lutimesSync(path, release.epoch, release.epoch)
 
-  const name = `metabind_${version}_${architecture.deb}.deb`
+  const name = `${tree.name}_${version}_${architecture.deb}.deb`
   const plain = join(work, 'plain.deb')
   const args = ['--root-owner-group', '-Znone', '--build', tree.directory, plain]
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(release.epoch) }
   execFileSync('dpkg-deb', args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
   compressDeb(plain, `./${tree.runtime}`, work, join(output, name), compression)
   return name
-}
-
-function debianFile(release: Release, name: string): string {
-  return join(release.root, 'packaging/debian', name)
 }
 
 /** As dpkg wants it: relative names, without the configuration files. */

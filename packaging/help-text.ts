@@ -65,7 +65,8 @@ function verbOf(name: string, summary: string, help: string): Verb {
   const operands: Record<string, Kind[]> = {}
   for (const { words: some, values } of usages) {
     for (const word of some.length === 0 ? [''] : some) {
-      operands[word] = values.map((value) => KINDS[value]).filter((kind) => kind !== undefined)
+      // Of several usages without a word the first is the common one.
+      operands[word] ??= values.map((value) => KINDS[value]).filter((kind) => kind !== undefined)
     }
   }
   return { name, summary, help, options, words, operands }
@@ -81,7 +82,7 @@ function usagesOf(verb: string, help: string) {
   const whole = usage.split(/^ {7}(?=metabind )/m).filter((text) => text !== '')
   return whole.map((text) => {
     const rest = text.replaceAll(/\s+/g, ' ').replace(`metabind ${verb} `, '')
-    const [words = ''] = /^[a-z]+(?: \| [a-z]+)*(?= |$)/.exec(rest) ?? []
+    const [words = ''] = /^[a-z][a-z-]*(?: \| [a-z][a-z-]*)*(?= |$)/.exec(rest) ?? []
     const plain = rest.replaceAll(/--[\w-]+(?: [A-Z]+| [a-z]+(?:\|[a-z]+)+)?/g, '')
     return {
       words: words === '' ? [] : words.split(' | '),

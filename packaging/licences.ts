@@ -81,6 +81,7 @@ export function copyrightFile(
   packages: readonly Component[],
   node: Component,
   parts: readonly RuntimePart[],
+  name = 'metabind',
 ): string {
   const whole = ({ name, version, licence, text }: Component) =>
     section(`${name} ${version}: ${licence}`, text)
@@ -89,12 +90,12 @@ export function copyrightFile(
     ...parts.map((part) => partOfRuntime(part, node.text)),
     whole(node),
   ]
-  return `metabind
+  return `${name}
 
 Copyright: the authors of metabind
 Licence: Apache-2.0. On Debian systems its text is in /usr/share/common-licenses/Apache-2.0.
 
-The programs contain the npm packages below, and /usr/lib/metabind/bin/node is Node.js with what is
+The programs contain the npm packages below, and /usr/lib/${name}/bin/node is Node.js with what is
 compiled into it. Their licences:
 
 ${sections.join('\n')}`

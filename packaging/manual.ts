@@ -206,17 +206,17 @@ the configuration
 .I /usr/share/metabind/metabind.toml
 all keys, with their defaults`
 
-function title(name: string, section: string, { version, date }: Heading): string {
+export function title(name: string, section: string, { version, date }: Heading): string {
   // Names of options and keys are not broken at their hyphens.
   return `.TH ${name} ${section} "${date}" "metabind ${version}" "metabind"\n.nh\n.ad l`
 }
 
-function authors({ maintainer, homepage }: Heading): string {
+export function authors({ maintainer, homepage }: Heading): string {
   return `.SH AUTHORS\n${roff(maintainer)}, ${roff(homepage)}\n`
 }
 
 /** What is typed, each with what for. */
-function examples(all: readonly (readonly [what: string, typed: string])[]): string {
+export function examples(all: readonly (readonly [what: string, typed: string])[]): string {
   return all
     .map(
       ([what, typed]) =>
@@ -225,6 +225,6 @@ function examples(all: readonly (readonly [what: string, typed: string])[]): str
     .join('\n')
 }
 
-function sentence(text: string): string {
+export function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }

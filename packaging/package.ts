@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildDeb, ZSH_FOLDER as DEB_ZSH_FOLDER } from './deb.ts'
 import { buildNpm } from './npm.ts'
+import { layRegistrarTree } from './registrar-tree.ts'
 import { type Release, readRelease } from './release.ts'
 import { buildRpm, ZSH_FOLDER as RPM_ZSH_FOLDER } from './rpm.ts'
 import { ARCHITECTURES, type Architecture } from './runtime.ts'
@@ -17,6 +18,7 @@ const HELP = `Usage: ./dev package [OPTIONS]
 
   --arch NAME      amd64 or arm64, of DEB and RPM; can be repeated (default: both)
   --format NAME    deb, rpm or npm; can be repeated (default: all)
+  --package NAME   metabind or metabind-registrar, of DEB and RPM; can be repeated (default: both)
   --fast           compress little, for tests
   --no-cache       compress the runtime anew. Otherwise a DEB takes it from .dev/package/xz if it was compressed
                    before, and is the same; --sign never does
@@ -33,11 +35,14 @@ const COMPRESSION = {
   rpm: { small: 'w6T2.xzdio', fast: 'w3.zstdio' },
 }
 
+const LAYOUTS = { metabind: layTree, 'metabind-registrar': layRegistrarTree }
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       arch: { type: 'string', multiple: true, default: ['amd64', 'arm64'] },
       format: { type: 'string', multiple: true, default: ['deb', 'rpm', 'npm'] },
+      package: { type: 'string', multiple: true, default: Object.keys(LAYOUTS) },
       fast: { type: 'boolean', default: false },
       'no-cache': { type: 'boolean', default: false },
       version: { type: 'string' },
@@ -59,12 +64,14 @@ async function main(): Promise<void> {
   const usesCache = !values['no-cache'] && values.sign === undefined
   const cache = usesCache ? join(release.cache, 'xz') : undefined
   for (const architecture of ARCHITECTURES.filter(({ deb }) => values.arch.includes(deb))) {
-    for (const format of ['deb', 'rpm'] as const) {
-      if (!values.format.includes(format)) continue
-      const began = Date.now()
-      process.stderr.write(`building the ${format} of ${architecture.deb}\n`)
-      built.push(await buildOne(release, architecture, format, output, speed, cache))
-      process.stderr.write(`built in ${Math.round((Date.now() - began) / 1000)} s\n`)
+    for (const format of (['deb', 'rpm'] as const).filter((one) => values.format.includes(one))) {
+      for (const [name, lay] of Object.entries(LAYOUTS)) {
+        if (!values.package.includes(name)) continue
+        const began = Date.now()
+        process.stderr.write(`building the ${format} of ${name} for ${architecture.deb}\n`)
+        built.push(await buildOne(release, architecture, { format, lay }, output, speed, cache))
+        process.stderr.write(`built in ${Math.round((Date.now() - began) / 1000)} s\n`)
+      }
     }
   }
   if (values.format.includes('npm')) {
@@ -92,7 +99,7 @@ function signAll(signer: Signer, output: string, built: readonly string[]): void
 function buildOne(
   release: Release,
   architecture: Architecture,
-  format: 'deb' | 'rpm',
+  { format, lay }: { readonly format: 'deb' | 'rpm'; readonly lay: typeof layTree },
   output: string,
   speed: 'small' | 'fast',
   cache: string | undefined,
@@ -101,7 +108,7 @@ function buildOne(
     const zsh = format === 'deb' ? DEB_ZSH_FOLDER : RPM_ZSH_FOLDER
     const directory = join(work, 'tree')
     mkdirSync(directory)
-    const tree = await layTree(release, architecture, directory, zsh)
+    const tree = await lay(release, architecture, directory, zsh)
     return format === 'deb'
       ? buildDeb(release, architecture, tree, work, output, {
           level: COMPRESSION.deb[speed],

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -16,18 +17,15 @@ import type { Tree } from './tree.ts'
 
 export const ZSH_FOLDER = 'usr/share/zsh/site-functions'
 
-/** Folders of the package, and those of shells and of SELinux, which may not be installed; others are not ours. */
-const OWN_FOLDERS = [
-  'usr/lib/metabind',
+/** Folders of shells and of SELinux, which may not be installed, and of logrotate; those of others are not ours. */
+const SHARED_FOLDERS = [
   'etc/metabind',
   'etc/logrotate.d',
-  'usr/share/doc/metabind',
-  'usr/share/metabind',
-  'usr/share/licenses/metabind',
   'usr/share/selinux',
   'usr/share/fish',
   'usr/share/zsh',
 ]
+const OWN_FOLDERS = ['usr/lib', 'usr/share/doc', 'usr/share', 'usr/share/licenses']
 
 /** @returns the file name of the package */
 export function buildRpm(
@@ -38,18 +36,14 @@ export function buildRpm(
   output: string,
   payload: string,
 ): string {
-  const licences = join(tree.directory, 'usr/share/licenses/metabind')
+  const licences = join(tree.directory, 'usr/share/licenses', tree.name)
   mkdirSync(licences, { recursive: true })
   writeFileSync(join(licences, 'THIRD-PARTY'), tree.copyright)
   copyFileSync(join(release.root, 'LICENSE'), join(licences, 'LICENSE'))
-  const policies = join(tree.directory, 'usr/share/selinux/packages/metabind')
-  mkdirSync(policies, { recursive: true })
-  for (const file of readdirSync(join(release.root, 'packaging/selinux'))) {
-    writeFileSync(join(policies, file), readFileSync(join(release.root, 'packaging/selinux', file)))
-  }
+  if (tree.name === 'metabind') placeSelinux(release, tree.directory)
 
-  const spec = join(work, 'metabind.spec')
-  const text = readFileSync(join(release.root, 'packaging/rpm/metabind.spec'), 'utf8')
+  const spec = join(work, `${tree.name}.spec`)
+  const text = readFileSync(join(release.root, tree.spec), 'utf8')
   const markdown = readFileSync(join(release.root, 'CHANGELOG.md'), 'utf8')
   const changes = rpmChangelog(release, entriesOf(release.version, markdown))
   const filled = text.replace('@FILES@', fileList(tree)).replace('@CHANGELOG@', () => changes)
@@ -74,14 +68,25 @@ export function buildRpm(
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(release.epoch) }
   const args = ['-bb', '--quiet', '--target', architecture.rpm, ...defines, spec]
   execFileSync('rpmbuild', args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
-  return `metabind-${release.packageVersion}-1.${architecture.rpm}.rpm`
+  return `${tree.name}-${release.packageVersion}-1.${architecture.rpm}.rpm`
+}
+
+/** The policy of the agent's domain, for the administrator to load. */
+function placeSelinux(release: Release, directory: string): void {
+  const policies = join(directory, 'usr/share/selinux/packages/metabind')
+  mkdirSync(policies, { recursive: true })
+  for (const file of readdirSync(join(release.root, 'packaging/selinux'))) {
+    writeFileSync(join(policies, file), readFileSync(join(release.root, 'packaging/selinux', file)))
+  }
 }
 
 function fileList(tree: Tree): string {
-  const own = OWN_FOLDERS.map((folder) => `%dir /${folder}`)
+  const folders = [...SHARED_FOLDERS, ...OWN_FOLDERS.map((folder) => `${folder}/${tree.name}`)]
+  const owned = folders.filter((folder) => existsSync(join(tree.directory, folder)))
+  const own = owned.map((folder) => `%dir /${folder}`)
   const files = filesIn(tree.directory)
     .map((path) => ({ name: path.slice(tree.directory.length), isFile: lstatSync(path).isFile() }))
-    .filter(({ name, isFile }) => isFile || OWN_FOLDERS.some((own) => name.startsWith(`/${own}/`)))
+    .filter(({ name, isFile }) => isFile || owned.some((folder) => name.startsWith(`/${folder}/`)))
     .map(({ name, isFile }) => `${kind(name, isFile, tree)}${name}`)
   return [...own, ...files].sort().join('\n')
 }

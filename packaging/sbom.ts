@@ -15,9 +15,10 @@ export function sbom(
   release: SbomRelease,
   packages: readonly Component[],
   runtime: Runtime,
+  name = 'metabind',
 ): string {
   const { version, epoch, maintainer, homepage } = release
-  const self = `metabind@${version}`
+  const self = `${name}@${version}`
   const components = [...packages.map(npmPackage), nodeComponent(runtime.node)]
   const compiledIn = runtime.parts.map(runtimeComponent)
   const document = {
@@ -29,7 +30,7 @@ export function sbom(
       component: {
         type: 'application',
         'bom-ref': self,
-        name: 'metabind',
+        name,
         version,
         licenses: [{ expression: 'Apache-2.0' }],
         externalReferences: [{ type: 'website', url: homepage }],

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { bundle } from './bundle.ts'
 import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts'
 import { configKeys, configReference } from './config-reference.ts'
+import { DOCUMENTS } from './documents.ts'
 import { readCommand, readHelp } from './help-text.ts'
 import { allLicences, type Component, components, copyrightFile } from './licences.ts'
 import { commandPage, configPage, daemonPage } from './manual.ts'
@@ -12,10 +13,16 @@ import type { Release } from './release.ts'
 import { type Architecture, lockedVersion, nodeLicence, placeRuntime } from './runtime.ts'
 import { type RuntimePart, runtimeParts } from './runtime-parts.ts'
 import { sbom } from './sbom.ts'
+import { readWrapper } from './wrapper.ts'
 
 /** The files of a package as they will be installed, but for what differs between the formats. */
 export interface Tree {
+  /** Of the package. */
+  readonly name: string
   readonly directory: string
+  /** The folder of Debian's files in the project, and the spec file. */
+  readonly debian: string
+  readonly spec: string
   readonly copyright: string
   /** Of everything in it, as an SPDX expression. */
   readonly licence: string
@@ -45,7 +52,6 @@ const CONFIG_FILES: Readonly<Record<string, string>> = {
   'etc/metabind/policy.toml': 'packaging/etc/policy.toml',
   'etc/logrotate.d/metabind': 'packaging/etc/logrotate',
 }
-const DOCUMENTS = ['README.md', 'SECURITY.md', 'ARCHITECTURE.md']
 
 /** Lays out a package of one architecture under `directory`. */
 export async function layTree(
@@ -54,19 +60,12 @@ export async function layTree(
   directory: string,
   zshFolder: string,
 ): Promise<Tree> {
-  const at = (path: string) => join(directory, path)
-  const put = (path: string, text: string | Uint8Array, mode = 0o644) => {
-    mkdirSync(dirname(at(path)), { recursive: true })
-    writeFileSync(at(path), text)
-    chmodSync(at(path), mode)
-  }
-  const read = (path: string) => readFileSync(join(release.root, path), 'utf8')
-
+  const { at, put, read } = placing(release, directory)
   mkdirSync(at(LIBRARY), { recursive: true })
   placeRuntime(architecture, at(LIBRARY), release.cache)
   const { packages } = await bundle(at(LIBRARY))
-  put('usr/bin/metabind', read('packaging/metabind.sh'), 0o755)
-  put('usr/sbin/metabindd', read('packaging/metabindd.sh'), 0o755)
+  put('usr/bin/metabind', readWrapper(release.root, 'packaging/metabind.sh'), 0o755)
+  put('usr/sbin/metabindd', readWrapper(release.root, 'packaging/metabindd.sh'), 0o755)
 
   for (const unit of UNITS) {
     put(`usr/lib/systemd/system/${unit}`, read(`systemd/${unit}`))
@@ -93,26 +92,62 @@ export async function layTree(
   put(`${zshFolder}/_metabind`, zshCompletion(command.cli))
   put('usr/share/fish/vendor_completions.d/metabind.fish', fishCompletion(command.cli))
 
-  const documents = 'usr/share/doc/metabind'
+  putDocuments(release, directory, 'metabind')
+  for (const example of ['executable-rules.conf', 'loopback-listeners.conf', 'registrar.conf']) {
+    put(`usr/share/doc/metabind/examples/${example}`, read(`systemd/${example}`))
+  }
+  return {
+    ...finished('metabind', release, architecture, directory, packages),
+    debian: 'packaging/debian',
+    spec: 'packaging/rpm/metabind.spec',
+    configFiles: Object.keys(CONFIG_FILES).map((path) => `/${path}`),
+  }
+}
+
+/** How the files of a package get to their places. */
+export function placing(release: Release, directory: string) {
+  const at = (path: string) => join(directory, path)
+  const put = (path: string, text: string | Uint8Array, mode = 0o644) => {
+    mkdirSync(dirname(at(path)), { recursive: true })
+    writeFileSync(at(path), text)
+    chmodSync(at(path), mode)
+  }
+  const read = (path: string) => readFileSync(join(release.root, path), 'utf8')
+  return { at, put, read }
+}
+
+/** The pages of the project, whose links lead to one another. */
+export function putDocuments(release: Release, directory: string, name: string): void {
+  const { at, put, read } = placing(release, directory)
+  const documents = `usr/share/doc/${name}`
   for (const file of DOCUMENTS) put(`${documents}/${file}`, read(file))
   cpSync(join(release.root, 'docs'), at(`${documents}/docs`), { recursive: true })
-  for (const example of ['executable-rules.conf', 'loopback-listeners.conf']) {
-    put(`${documents}/examples/${example}`, read(`systemd/${example}`))
-  }
+}
+
+/** Writes what it contains, as the last file. @returns what is the same for every package with a bundle and a runtime */
+export function finished(
+  name: string,
+  release: Release,
+  architecture: Architecture,
+  directory: string,
+  packages: readonly string[],
+): Pick<Tree, 'name' | 'directory' | 'runtime' | 'copyright' | 'licence'> {
+  const { put } = placing(release, directory)
   const parts = partsOf(release, architecture, packages)
   const node = nodePart(release, architecture)
   const compiledIn = partsOfNode(node.version)
-  put(`${documents}/metabind.cdx.json`, sbom(release, parts, { node, parts: compiledIn }))
+  const document = sbom(release, parts, { node, parts: compiledIn }, name)
+  put(`usr/share/doc/${name}/${name}.cdx.json`, document)
   // Whatever the umask of the checkout was.
   execFileSync('chmod', ['-R', 'u=rwX,go=rX', directory])
   return {
+    name,
     directory,
-    runtime: `${LIBRARY}/bin/node`,
-    copyright: copyrightFile(parts, node, compiledIn),
+    runtime: `usr/lib/${name}/bin/node`,
+    copyright: copyrightFile(parts, node, compiledIn, name),
     licence: allLicences(
       ['Apache-2.0', node.licence].concat([...parts, ...compiledIn].map(({ licence }) => licence)),
     ),
-    configFiles: Object.keys(CONFIG_FILES).map((path) => `/${path}`),
   }
 }
 
@@ -150,6 +185,7 @@ function readCommandOf(library: string, release: Release) {
   }
 }
 
-function isoDate(epoch: number): string {
+/** YYYY-MM-DD */
+export function isoDate(epoch: number): string {
   return new Date(epoch * 1000).toISOString().slice(0, 10)
 }

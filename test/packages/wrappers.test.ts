@@ -15,6 +15,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bundle } from '../../packaging/bundle.ts'
+import { readWrapper } from '../../packaging/wrapper.ts'
 import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { newToken, scratch } from '../harness/metabind.ts'
@@ -70,7 +71,7 @@ beforeAll(async () => {
     mkdirSync(at(shell))
     symlinkSync(at(`${shell}-sh`), at(`${shell}/sh`))
     for (const name of ['metabind', 'metabindd']) {
-      const script = readFileSync(join(ROOT, `packaging/${name}.sh`), 'utf8')
+      const script = readWrapper(ROOT, `packaging/${name}.sh`)
         .replaceAll('/usr/lib/metabind', at('lib'))
         .replace('#!/bin/sh', `#!${start}`)
       writeFileSync(at(`${shell}/${name}`), script)
