@@ -105,7 +105,8 @@ export async function startAgent(
   }
 }
 
-function configOf(directory: string, tcti: string, endpoint: string): string {
+/** What an agent in a directory is told of its TPM, its cloud and its files. */
+export function configOf(directory: string, tcti: string, endpoint: string): string {
   const quoted = (name: string) => JSON.stringify(join(directory, name))
   return `tpm.tcti = ${JSON.stringify(tcti)}
 source.endpoint = ${JSON.stringify(endpoint)}

@@ -12,6 +12,7 @@ import { idle, memory } from './memory.ts'
 import { REQUESTS, requests } from './requests.ts'
 import { size } from './size.ts'
 import { start } from './start.ts'
+import { verify } from './verify.ts'
 
 /**
  * `./dev bench [--json FILE] [--write] [QUESTION...]`: measures, prints a table and keeps it in
@@ -24,6 +25,7 @@ const QUESTIONS: Readonly<Record<string, (directory: string) => Promise<Row[]>>>
   idle,
   memory,
   size,
+  verify,
   grow,
 }
 const HISTORY = fileURLToPath(new URL('./history.jsonl', import.meta.url))
@@ -73,7 +75,9 @@ function lineOf({ question, subject, values }: Row): string {
 }
 
 function requestsChart(): string {
-  const bars = rows.flatMap(({ question, subject, values }) => {
+  // What the TPM signs costs so much more that nothing else could be told apart; and it is another question.
+  const drawn = rows.filter(({ question }) => question !== 'identity' && question !== 'grow')
+  const bars = drawn.flatMap(({ question, subject, values }) => {
     const value = values['x bare']
     const name = `${question}: ${subject}`
     return typeof value === 'number' && !subject.endsWith('64 kept') ? [{ name, value }] : []

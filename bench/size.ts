@@ -10,7 +10,17 @@ const PACKAGE = fileURLToPath(new URL('../packaging/package.ts', import.meta.url
 
 /** How much is downloaded, and how much that becomes. */
 export async function size(directory: string): Promise<Row[]> {
-  const args = [PACKAGE, '--arch', 'amd64', '--format', 'deb', '--out', directory]
+  const args = [
+    PACKAGE,
+    '--package',
+    'metabind',
+    '--arch',
+    'amd64',
+    '--format',
+    'deb',
+    '--out',
+    directory,
+  ]
   await run(process.execPath, args)
   const deb = readdirSync(directory).find((name) => name.endsWith('.deb')) ?? ''
   const file = join(directory, deb)
