@@ -42,12 +42,13 @@ const KEYS: Readonly<Record<string, number>> = { Tab: 9, Enter: 13, ' ': 32 }
 const LOOK_MS = 100
 const LOOKS_MAX = 600
 
-export async function startChromium(): Promise<Chromium> {
+/** @param more arguments of its command line */
+export async function startChromium(...more: readonly string[]): Promise<Chromium> {
   const program = NAMES.find((name) => existsSync(name))
   if (program === undefined) throw new Error('no Chromium here; ./dev test-ui installs it')
   const profile = await mkdtemp('/tmp/chromium-')
   const quiet = ['--no-first-run', '--disable-background-networking', '--disable-dev-shm-usage']
-  const child = spawn(program, [...ARGUMENTS, ...quiet, `--user-data-dir=${profile}`], {
+  const child = spawn(program, [...ARGUMENTS, ...quiet, `--user-data-dir=${profile}`, ...more], {
     stdio: ['ignore', 'ignore', 'pipe'],
     // Debian's command is a script that waits for the program: both are ended as one group.
     detached: true,

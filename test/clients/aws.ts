@@ -49,8 +49,8 @@ export interface AwsClients {
   stop(): Promise<void>
 }
 
-export async function startAws(): Promise<AwsClients> {
-  const guarded = await startGuarded({ cloud: 'ec2' })
+export async function startAws(config?: string): Promise<AwsClients> {
+  const guarded = await startGuarded({ cloud: 'ec2', ...(config !== undefined && { config }) })
   const opened: LineProcess<Got>[] = []
   const command = (of: readonly string[], { env, through = [] }: ClientOptions) => {
     const variables = Object.entries({ HOME: '/nonexistent', PATH: '/usr/bin:/bin', ...env })

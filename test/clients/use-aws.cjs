@@ -12,7 +12,7 @@ const say = () => undefined
 const logger = { debug: say, info: say, warn: say, error: say }
 
 const CLIENTS = {
-  imds: () => fromInstanceMetadata({ logger }),
+  imds: (options) => fromInstanceMetadata({ logger, ...options }),
   container: () => fromContainerMetadata({ logger }),
   http: () => fromHttp({ logger }),
   metadata: ({ path, ...options }) => {

@@ -18,6 +18,7 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   caller: ['asks the kernel about real peers', 'caller/caller', 'caller/tcp-caller', 'flow/caller'],
   cli: ['verbs, run as commands', 'cli/metabind', 'cli/doctor', 'cli/credential', 'cli/ui'],
   dialect: ['tables', 'dialect/role-credentials', 'dialect/third-cloud'],
+  federation: ['parts of what an agent has of a registrar', 'fleet/agent'],
   format: [
     'read and written by the verifier',
     ...['verify/structures', 'verify/oracles', 'verify/event-log', 'verify/activation'],
@@ -33,13 +34,17 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   identity: ['parts of the self-test', 'identity/self-test', 'identity/continuity'],
   lockdown: ['rules of a real kernel', 'lockdown/lockdown', 'lockdown/preview', 'lockdown/doctor'],
   metadata: ['parts of the cache and the source', 'metadata/metadata', 'metadata/source'],
-  policy: ['asked through the agent', 'policy/policy', 'flow/policy'],
   page: ['what a browser runs', 'page/page'],
   relay: [
     'answers for a running agent',
     ...['flow/conformance-read', 'flow/identity', 'flow/ec2', 'lockdown/observe'],
   ],
   simulate: ['parts of one server', 'simulate/simulator', 'simulate/cloud-ec2', 'cli/simulate'],
+  registrar: [
+    'parts of one program, and what instances ask of it',
+    ...['registrar/sqlite-repository', 'fleet/enrolment'],
+  ],
+  storage: ['what the agent and the registrar trust', 'agent/trust-files'],
   token: ['files, and what is told of a token', 'flow/lifetimes', 'flow/other-caller'],
   verify: ['one list of checks', 'verify/checks', 'verify/structures', 'verify/activation'],
 }

@@ -24,6 +24,7 @@ const COMMON = [
   ...ERROR_CODES,
   'src/secret.ts',
   'src/rate-limit.ts',
+  'src/open-counts.ts',
   'src/json.ts',
   'node:*',
   'zod',
@@ -43,7 +44,7 @@ const room = (name: string, ...may: readonly string[]): Rule => ({
 
 // A row a room: those further down may import those further up, and not the other way.
 const RULES: readonly Rule[] = [
-  { of: 'src/format/', may: ['src/format/', ...ERROR_CODES, 'node:crypto', 'zod'] },
+  { of: 'src/format/', may: ['src/format/', ...ERROR_CODES, 'node:crypto', 'zod', 'cborg'] },
   {
     of: 'src/verify/',
     may: ['src/verify/', 'src/format/', ...ERROR_CODES, 'node:crypto', 'zod', 'pkijs', 'asn1js'],
@@ -54,14 +55,17 @@ const RULES: readonly Rule[] = [
   // The agent is its own first verifier.
   room('identity', 'format', 'storage', 'verify', 'tpm2-js'),
   room('audit', 'caller', 'storage', 'src/shares.ts', 'src/log.ts'),
-  room('token', ADMIN_API, 'audit', 'caller', 'format', 'identity', 'storage'),
+  room('token', ADMIN_API, 'audit', 'caller', 'format', 'identity', 'storage', LINUX),
   room('policy', ADMIN_API, 'audit', 'caller', 'format', 'storage', 'src/toml.ts'),
   room('metadata', ADMIN_API, 'dialect', 'undici'),
+  // The agent's part of what it has of the registrar: of its TPM and its sockets it knows nothing.
+  room('federation', ADMIN_API, 'caller', 'format', 'storage'),
   room('http', 'caller', 'fastify', LINUX),
   room(
     'relay',
     ADMIN_API,
-    ...['audit', 'caller', 'dialect', 'format', 'http', 'metadata', 'policy', 'token', 'fastify'],
+    ...['audit', 'caller', 'dialect', 'federation', 'http', 'metadata', 'policy', 'token'],
+    ...['format', 'fastify'],
   ),
   room(
     'admin',
@@ -69,6 +73,7 @@ const RULES: readonly Rule[] = [
     ...[
       'audit',
       'caller',
+      'federation',
       'http',
       'metadata',
       'policy',
@@ -86,6 +91,14 @@ const RULES: readonly Rule[] = [
   // Root's side of it: the agent never imports it.
   room('lockdown', ADMIN_API, ...CLIENT, 'caller', 'dialect', 'format', 'src/config.ts'),
   room('simulate', 'format', 'asn1js'),
+  // A program of its own: it verifies what agents say, and knows none of their rooms.
+  room(
+    'registrar',
+    ...['audit', 'format', 'http', 'storage', 'verify', 'fastify', 'pg', 'prom-client'],
+    ...['src/config-file.ts', 'src/log.ts', 'src/service-manager.ts', 'src/version.ts', LINUX],
+    // Of certificates of attestation keys.
+    ...['pkijs', 'asn1js'],
+  ),
   room(
     'cli',
     ADMIN_API,
@@ -101,28 +114,27 @@ const RULES: readonly Rule[] = [
       'storage',
       'verify',
     ],
-    ...[...CLIENT, 'src/config.ts', 'src/ui-paths.ts'],
+    ...[...CLIENT, 'src/config.ts', 'src/ui-paths.ts', 'src/version.ts'],
   ),
   // What stands beside the rooms.
   { of: 'src/error-table.ts', may: [] },
   { of: 'src/errors.ts', may: ['src/error-table.ts'] },
   { of: 'src/secret.ts', may: ['node:util'] },
   { of: 'src/rate-limit.ts', may: [] },
+  { of: 'src/open-counts.ts', may: [] },
   { of: 'src/json.ts', may: [] },
   { of: 'src/shares.ts', may: [] },
+  { of: 'src/service-manager.ts', may: ['node:timers/promises', LINUX] },
   { of: 'src/version.ts', may: ['package.json'] },
   { of: 'src/toml', may: ['src/toml-bounds.ts', 'src/errors.ts', 'toml-eslint-parser'] },
   { of: 'src/log.ts', may: ['src/shares.ts', 'pino', 'node:*'] },
   {
     of: 'src/config.ts',
-    may: [
-      ...COMMON,
-      'src/storage/read-at-most.ts',
-      'src/toml.ts',
-      'src/token/claims.ts',
-      'src/format/dialect-name.ts',
-      'src/format/schema-issue.ts',
-    ],
+    may: [...COMMON, 'src/config-file.ts', 'src/token/claims.ts', 'src/format/dialect-name.ts'],
+  },
+  {
+    of: 'src/config-file.ts',
+    may: [...COMMON, 'src/storage/read-at-most.ts', 'src/toml.ts', 'src/format/schema-issue.ts'],
   },
   { of: 'src/admin-api.ts', may: ['src/format/', 'src/snapshot-api.ts', ...ERROR_CODES, 'zod'] },
   { of: 'src/snapshot-api.ts', may: ['zod'] },
@@ -145,6 +157,10 @@ const RULES: readonly Rule[] = [
   },
   { of: 'src/cli.ts', may: [...COMMON, 'src/cli/', 'src/version.ts'] },
   {
+    of: 'src/registrar.ts',
+    may: [...COMMON, 'src/registrar/', 'src/version.ts'],
+  },
+  {
     of: 'src/daemon.ts',
     may: [
       ...COMMON,
@@ -152,6 +168,7 @@ const RULES: readonly Rule[] = [
       'src/config.ts',
       'src/log.ts',
       'src/relay/counters.ts',
+      'src/service-manager.ts',
       'src/version.ts',
       LINUX,
     ],
@@ -254,6 +271,14 @@ test('nothing imports in a circle', () => {
   for (const file of FILES) expect(circleFrom(file, [])).toBeUndefined()
 })
 
+test('the agent opens no wrapper and signs no result', () => {
+  const edges = Map.groupBy(IMPORTS, ({ by }) => by)
+  const reached = new Set(['src/daemon.ts'])
+  // A set shows what is added to it while it is walked.
+  for (const file of reached) for (const { what } of edges.get(file) ?? []) reached.add(what)
+  expect([...reached].filter((file) => /cmw|[/-]result/.test(file))).toEqual([])
+})
+
 test('one folder has an index', () => {
   const indexes = FILES.filter((file) => /(^|\/)index\.ts$/.test(file))
   expect(indexes.filter((file) => file !== 'src/verify/index.ts')).toEqual([])
@@ -280,11 +305,12 @@ describe('what a list of imports does not show', () => {
     },
   )
 
-  test('only the two programs end the process or set its exit code', () => {
+  test('only the programs end the process or set its exit code', () => {
     const enders = FILES.filter((file) => /process\.exit|exitAtOnce\(/.test(textOf(file)))
     expect(enders.filter((file) => file.startsWith('src/'))).toEqual([
       'src/cli.ts',
       'src/daemon.ts',
+      'src/registrar.ts',
     ])
   })
 

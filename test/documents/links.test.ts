@@ -3,6 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { DOCUMENTS } from '../../packaging/documents.ts'
+import { linksIn } from '../harness/markdown-links.ts'
 
 /** Links of the documents lead somewhere, and the files that they name are there. */
 
@@ -25,22 +27,13 @@ interface Link {
   readonly anchor: string | undefined
 }
 
-/** Where the links and pictures of a page lead within the project; what stands in its examples is none of it. */
+/** Where the links and pictures of a page lead within the project. */
 function linksOf(page: string): Link[] {
-  const text = withoutExamples(textOf(page))
-  const links = [
-    ...text.matchAll(/\]\((?!\w+:)([^)#]*)(?:#([^)]+))?\)/g),
-    ...text.matchAll(/\b(?:href|src|srcset)="(?!\w+:)([^"#]*)(?:#([^"]+))?"/g),
-  ]
   const from = dirname(ELSEWHERE[page] ?? page)
-  return links.map(([, path = '', anchor]) => ({
+  return linksIn(textOf(page)).map(({ path, anchor }) => ({
     page: path === '' ? page : normalize(join(from, path)),
     anchor,
   }))
-}
-
-function withoutExamples(text: string): string {
-  return text.replace(/^( *)```[\s\S]*?^\1```$/gm, '').replace(/`[^`\n]*`/g, '')
 }
 
 /** The anchors of a page's headings, as GitHub makes them: of those that are alike, the later ones have a number. */
@@ -71,6 +64,13 @@ test.each(PAGES)('the links of %s lead somewhere', (page) => {
     expect(existsSync(join(ROOT, link.page)), link.page).toBe(true)
     if (link.anchor !== undefined) expect(anchorsOf(link.page)).toContain(link.anchor)
   }
+})
+
+test('the pages of a package lead to pages that are in it', () => {
+  const packed = [...DOCUMENTS, ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+  const pages = packed.filter((page) => page.endsWith('.md'))
+  const led = pages.flatMap((page) => linksOf(page).map((link) => `${page}: ${link.page}`))
+  expect(led.filter((link) => !packed.includes(link.replace(/^.*: /, '')))).toEqual([])
 })
 
 test.each(PAGES)('the sources and tests that %s names are there', (page) => {

@@ -6,11 +6,11 @@ import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { type VerifyOptions, verifyEvidence } from '../../src/verify/index.ts'
-import { keyObjectOf, spkiDigest } from '../../src/verify/tpm-key.ts'
+import { spkiDigest } from '../../src/verify/tpm-key.ts'
 import { type AgentProcess, type LogRecord, startAgentProcess } from '../harness/agent.ts'
 import { makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import { type Instance, type InstanceOptions, startInstance } from '../harness/instance.ts'
-import { keysOnTpm } from '../harness/keys.ts'
+import { ekSpki } from '../harness/keys.ts'
 import {
   agentStatus,
   eventually,
@@ -78,8 +78,9 @@ describe('evidence and the ceremony, by files', () => {
       expect(done.code).toBe(0)
       return done.stdout
     }
-    await run('evidence', '--nonce', NONCE, '--out', at('evidence'))
-    const asked = ['--nonce', NONCE, ...known(), '--demand-document']
+    const bind = 'A1'.repeat(64)
+    await run('evidence', '--nonce', NONCE, '--bind', bind, '--out', at('evidence'))
+    const asked = ['--nonce', NONCE, '--bind', bind, ...known(), '--demand-document']
     const alone = await metabind(instance, ['verify', at('evidence'), ...asked])
     expect(alone.code).toBe(3)
     expect(alone.stdout).toMatch(/^not proven +Nobody has checked that the attestation key/m)
@@ -98,7 +99,8 @@ describe('evidence and the ceremony, by files', () => {
       provisional: false,
       instanceId: identity?.instanceId,
       iid: identity?.iid,
-      proven: ['ek-genuine', 'ak-in-tpm', 'instance-from-cloud'],
+      bind: bind.toLowerCase(),
+      proven: ['ek-genuine', 'ak-in-tpm', 'instance-from-cloud', 'bound'],
     })
     const audited = instance.agent.records.filter(({ audit }) => audit === true)
     expect(audited.map(({ msg }) => msg)).toEqual(
@@ -125,7 +127,8 @@ describe('evidence and the ceremony, by files', () => {
     const altered = { ...challenge, credentialBlob: blob.toString('base64') }
     await writeFile(at('altered'), JSON.stringify(altered))
     expect(await refused('activate', at('altered'))).toBe('ACTIVATION_OTHER')
-    const others = { ...challenge, akName: challenge.akName.replace(/..$/, '00') }
+    const otherDigit = (digit: string) => (digit === '0' ? '1' : '0')
+    const others = { ...challenge, akName: challenge.akName.replace(/.$/, otherDigit) }
     await writeFile(at('others'), JSON.stringify(others))
     expect(await refused('activate', at('others'))).toBe('ACTIVATION_OTHER')
     expect(await refused('activate', at('evidence'))).toMatch(/^VERIFY_(FORMAT|SIZE)$/)
@@ -316,12 +319,6 @@ async function selfTestOf(instance: Instance): Promise<{ anchor: string; lacked:
   return JSON.parse((await metabind(instance, ['status', '--json'])).stdout).selfTest
 }
 
-async function ekSpki(tcti: string): Promise<Buffer> {
-  await using made = await keysOnTpm(tcti)
-  const key = keyObjectOf(parsePublic(made.instanceKeys.ek.publicArea))
-  return key.export({ type: 'spki', format: 'der' })
-}
-
 /** Sockets of a TPM are not copied. */
 function isFile(path: string): boolean {
   return !/\/s(?:\.ctrl)?$/.test(path)
@@ -374,7 +371,7 @@ describe('clones and resets', () => {
     // Both have been reset once since: neither can tell by itself.
     expect(changes(clone.agent.records)).toEqual([])
 
-    const verified = async (instance: Instance, lastClock?: VerifyOptions['lastClock']) => {
+    const verified = async (instance: Instance, last?: VerifyOptions['last']) => {
       const nonce = randomBytes(32)
       const asked = ['evidence', '--nonce', nonce.toString('hex')]
       const { stdout } = await metabind(instance, asked)
@@ -387,14 +384,14 @@ describe('clones and resets', () => {
           ekAnchors: await Promise.all(anchors.map((name) => readFile(name))),
           identityCertificate: await readFile(at('cloud.pem')),
         },
-        lastClock,
-      }).clock
+        last,
+      }).record
     }
     await clone.agent.stop()
     await clone.tpm.reset()
     await clone.restartAgent()
     const ahead = await verified(clone)
-    await expect(verified(original, ahead)).rejects.toMatchObject({ code: 'VERIFY_CLOCK' })
+    await expect(verified(original, ahead)).rejects.toMatchObject({ code: 'VERIFY_ROLLED_BACK' })
     await verified(clone, ahead)
   })
 

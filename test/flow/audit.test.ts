@@ -1,5 +1,5 @@
 import { type ExecFileException, execFile } from 'node:child_process'
-import { closeSync, openSync, statSync } from 'node:fs'
+import { closeSync, openSync, renameSync, statSync } from 'node:fs'
 import { appendFile, copyFile, readFile, rename, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -57,7 +57,7 @@ async function recorded(
   path: string,
   fits: (record: ChainRecord) => boolean,
 ): Promise<ChainRecord> {
-  for (let tries = 0; tries < 100; tries += 1) {
+  for (let tries = 0; tries < 1200; tries += 1) {
     const found = (await recordsOf(path).catch(() => [])).find(fits)
     if (found !== undefined) return found
     await new Promise((resolve) => setTimeout(resolve, 50))
@@ -103,13 +103,19 @@ describe('the records', () => {
   test('of a caller in thousands of groups are as short as others; so is what whoami says', async (context) => {
     requireRoot(context, 'a process of another user is put into groups')
     const groups = Array.from({ length: 8000 }, (_, at) => 100_000 + at)
-    const [put, whoami] = await askAs({ uid: 1001, gid: 1001, groups }, instance.metadataSocket, [
-      ['PUT', '/latest/api/token', { 'x-aliyun-ecs-metadata-token-ttl-seconds': '60' }],
-      ['GET', '/metabind/v1/whoami', {}],
-    ])
-    expect(put?.status).toBe(200)
+    const [put, whoami, forwarded] = await askAs(
+      { uid: 1001, gid: 1001, groups },
+      instance.metadataSocket,
+      [
+        ['PUT', '/latest/api/token', { 'x-aliyun-ecs-metadata-token-ttl-seconds': '60' }],
+        ['GET', '/metabind/v1/whoami', {}],
+        ['GET', '/', { 'X-Forwarded-For': '' }],
+      ],
+    )
+    expect([put?.status, forwarded?.status]).toEqual([200, 403])
     const { caller } = await recorded(file, event('token.issued'))
-    for (const shown of [caller, JSON.parse(whoami?.body ?? '')]) {
+    const { caller: refused } = await recorded(file, event('request.refused'))
+    for (const shown of [caller, refused, JSON.parse(whoami?.body ?? '')]) {
       expect(shown).toMatchObject({ uid: 1001, groups: groups.slice(0, 16), groupCount: 8000 })
     }
     for (const line of (await readFile(file, 'utf8')).split('\n')) {
@@ -200,7 +206,8 @@ describe('the file', () => {
     await rename(file, `${file}.1`)
     await openSession(base)
     await recorded(file, event('chain.start'))
-    await rename(file, `${file}.2`)
+    // At once: the agent looks now and then, and would make the next file itself.
+    renameSync(file, `${file}.2`)
     closeSync(openSync(file, 'wx', 0o600))
     instance.agent.child.kill('SIGUSR1')
     await recorded(file, event('chain.start'))

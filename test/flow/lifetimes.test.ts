@@ -11,6 +11,7 @@ import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { createInstanceKeys, instanceTpm, rootHmacs } from '../../src/identity/tpm.ts'
 import { startSimulator } from '../../src/simulate/simulator.ts'
 import { type AgentProcess, startAgentProcess } from '../harness/agent.ts'
+import { falseClock, removeEndedClocks } from '../harness/false-clock.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { keysOnTpm } from '../harness/keys.ts'
 import {
@@ -29,8 +30,6 @@ import {
 vi.setConfig({ testTimeout: 120_000 })
 
 const HOUR_S = 3600
-const ARCHITECTURE = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-const FAKETIME = `/usr/lib/${ARCHITECTURE}-linux-gnu/faketime/libfaketime.so.1`
 
 let stack: AsyncDisposableStack
 let directory: string
@@ -527,27 +526,16 @@ describe('hours of boot time', () => {
 })
 
 describe('the wall clock', () => {
-  const wallClock = (offset: string) => ({
-    LD_PRELOAD: FAKETIME,
-    FAKETIME: offset,
-    // CLOCK_MONOTONIC and CLOCK_BOOTTIME as they are: only what settimeofday(2) sets is moved.
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
-    DONT_FAKE_MONOTONIC: '1',
-  })
-
   test.each([
     ['back', '-10y'],
     ['forward', '+10y'],
   ])('set %s ends no token and revives none', async (_way, offset) => {
+    stack.defer(removeEndedClocks)
     const instance = await started()
     const token = await newToken(instance)
     const short = await newToken(instance, 1)
     await delay(1001)
-    const agent = await restartedIn(instance, { env: wallClock(offset) })
-    // It is open already; an agent that leaves by _exit would leave it behind.
-    for (const name of ['faketime_shm', 'sem.faketime_sem']) {
-      await rm(`/dev/shm/${name}_${agent.child.pid}`, { force: true })
-    }
+    const agent = await restartedIn(instance, { env: falseClock(offset) })
     const [record] = agent.records
     const year = new Date(String(record?.time)).getFullYear()
     expect(Math.abs(year - new Date().getFullYear())).toBe(10)

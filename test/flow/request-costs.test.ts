@@ -22,6 +22,11 @@ const CALLER_NAMED = { files: 3, reads: 4.2, calls: 35 }
 // 13,000, in which the compiler's own allocations are.
 const ALLOCATED_BYTES_MAX = 20_000
 
+// So long that what the requests before have left to do counts little.
+const IDLE_MS = 10_000
+// Three timers that run once a second: Node's, of each server, and how late the loop is.
+const WAKINGS_PER_SECOND_MAX = 8
+
 const stack = new AsyncDisposableStack()
 let directory: string
 let policyFile: string
@@ -89,6 +94,19 @@ test.for<[string, string, typeof CALLER_NAMED]>([
     expect(each(/^\w+\((?!.*FUTEX)/)).toBeLessThan(most.calls)
   },
 )
+
+test('an agent that nobody asks anything wakes a few times a second', async (context) => {
+  const pid = instance.agent.child.pid ?? 0
+  const file = join(directory, 'strace')
+  const beganMs = performance.now()
+  const lines = await traced(pid, 'epoll_wait,epoll_pwait', file, () => sleep(IDLE_MS))
+  const seconds = (performance.now() - beganMs) / 1000
+  if (lines === undefined) return context.skip('strace cannot be used')
+  // A wait that another thread's came in between of has a second line, with its end.
+  const ended = lines.filter((line) => !line.endsWith('<unfinished ...>'))
+  const wakings = ended.filter((line) => !/, 0(?:, NULL, \d+)?\)\s+= /.test(line)).length
+  expect(wakings).toBeLessThan(seconds * WAKINGS_PER_SECOND_MAX)
+})
 
 async function reload(policy: string): Promise<void> {
   const { msg } = await reloadPolicy(instance.agent, policyFile, policy)

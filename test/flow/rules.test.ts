@@ -189,7 +189,8 @@ describe('the number of tokens is not limited', () => {
       )
       return (await Promise.all(sent)).map(({ body }) => body)
     }
-    for (let warm = 0; warm < 3; warm += 1) await issueMany(2000)
+    // In all fewer than `mint_burst`: a fast machine makes them before any room has come back.
+    for (let warm = 0; warm < 2; warm += 1) await issueMany(1000)
     const beforeBytes = await residentBytes(here.agent.child.pid)
     const tokens: string[] = []
     for (let round = 0; round < 8; round += 1) tokens.push(...(await issueMany(2000)))

@@ -89,7 +89,7 @@ test.each([
   expect(await agent.stop()).toBe(1)
 })
 
-test('systemd is told that the state directory is on a file system that cannot be written', async () => {
+test('a state directory that cannot be written keeps no agent from starting, and is in the log', async () => {
   requireRootHere('a mount')
   const directory = await mkdtemp('/tmp/metabind-notify-')
   const [path, state] = [join(directory, 'notify'), join(directory, 'state')]
@@ -101,11 +101,15 @@ test('systemd is told that the state directory is on a file system that cannot b
   await startInstance(directory).then((instance) => instance.stop())
   const mounts = `mount --bind ${state} ${state} && mount -o remount,ro,bind ${state} && exec "$@"`
   const through = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', mounts, 'sh']
-  const agent = { env: { NOTIFY_SOCKET: path }, through }
-  await expect(startInstance(directory, { agent })).rejects.toThrow('EROFS')
-  expect(systemd.messages.at(-1)).toMatch(
-    /^STATUS=cannot go on: A file of the agent cannot be read or written\. \S+\/state\/instance\.json: read-only file system/,
+  const instance = await startInstance(directory, {
+    agent: { env: { NOTIFY_SOCKET: path }, through },
+  })
+  onTestFinished(() => instance.stop())
+  await systemd.until(/^READY=1/)
+  const problem = await instance.agent.until(
+    ({ msg }) => msg === 'the record of this instance is not written',
   )
+  expect(problem).toMatchObject({ level: 'warn', code: 'DIRECTORY_FAULT' })
 })
 
 test('systemd that does not read keeps nobody waiting, and is told what it missed', async () => {
@@ -177,10 +181,11 @@ test('the watchdog of another process is left alone', async () => {
   expect(systemd.messages).not.toContain('WATCHDOG=1')
 })
 
-test('inherited sockets are known by their names', () => {
-  const names = 'admin:metadata:credentials-uri'
-  const env = { LISTEN_PID: '7', LISTEN_FDS: '3', LISTEN_FDNAMES: names }
-  expect(inheritedSockets(env, 7)).toEqual({ admin: 3, metadata: 4, 'credentials-uri': 5 })
+test('inherited sockets and logs are known by their names', () => {
+  const names = 'admin:metadata:credentials-uri:ima-log'
+  const env = { LISTEN_PID: '7', LISTEN_FDS: '4', LISTEN_FDNAMES: names }
+  const sockets = { admin: 3, metadata: 4, 'credentials-uri': 5 }
+  expect(inheritedSockets(env, 7)).toEqual({ ...sockets, 'ima-log': 6 })
   expect(inheritedSockets(env, 8)).toEqual({})
   expect(inheritedSockets({}, 7)).toEqual({})
 })

@@ -84,7 +84,12 @@ describe('the files of the page', () => {
   })
 
   test('are for no browser that comes by another way than metabind ui', async () => {
-    for (const headers of [{ 'Sec-Fetch-Site': 'none' }, { Origin: 'http://evil.example' }]) {
+    for (const headers of [
+      { 'Sec-Fetch-Site': 'none' },
+      { Origin: 'http://evil.example' },
+      // All that a page has whose own name leads to a forwarded port.
+      { Host: 'evil.example:9000' },
+    ]) {
       for (const path of [UI_PATHS.page, UI_PATHS.events, SNAPSHOT, '/metabind/v1/status']) {
         const { status, body } = await ask(instance.adminSocket, 'GET', path, headers)
         expect([status, body.split(':')[0]]).toEqual([403, 'REQUEST_BROWSER'])

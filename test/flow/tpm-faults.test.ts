@@ -144,11 +144,15 @@ describe('a ready agent', () => {
   let steps: Readonly<Record<string, () => Promise<unknown>>>
   beforeAll(async () => {
     ready = await bench.start(() => undefined)
-    const keys = withInstanceWatch(ready, () => undefined)
+    const keys = withInstanceWatch(
+      ready,
+      () => undefined,
+      () => undefined,
+    )
     const signer = skSigner(bench.tpm, ready.keys)
     steps = {
       recheck: () => keys.refresh(),
-      evidence: () => ready.attester.evidence(Buffer.alloc(32, 7)),
+      evidence: () => ready.attester.evidence({ nonce: Buffer.alloc(32, 7) }),
       'self-test': () => ready.attester.selfTest(),
       signing: () => signer.sign('a message'),
     }

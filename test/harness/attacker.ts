@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, sign } from 'node:crypto'
+import { ALG, hashAlgorithm } from '../../src/format/algorithms.ts'
 import { sized } from '../../src/format/byte-reader.ts'
 import { CERTIFIED_KEYS, type CertifiedKey, type Evidence } from '../../src/format/evidence.ts'
-import { ALG, hashAlgorithm } from '../../src/format/tpm-algorithms.ts'
 import { ATTEST_TYPE, parseAttest, type TpmAttest } from '../../src/format/tpm-attest.ts'
 import { nameOf, qualifiedNameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'

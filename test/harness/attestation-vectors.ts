@@ -101,7 +101,7 @@ function attested(of: 'quote' | CertifiedKey): Vector[] {
       'a foreign nonce',
       `${name}: nonce`,
       'VERIFY_EXTRA_DATA',
-      forged(() => ({ [of]: { extraData: quoteQualifyingData(OTHER) } })),
+      forged(() => ({ [of]: { extraData: quoteQualifyingData({ nonce: OTHER }) } })),
     ),
     ...[0, 31].map((at) =>
       vector(
@@ -127,7 +127,7 @@ function attested(of: 'quote' | CertifiedKey): Vector[] {
       `${name}: nonce`,
       'VERIFY_EXTRA_DATA',
       forged((_, { nonce }) => ({
-        [of]: { extraData: certifyQualifyingData(of === 'SK' ? 'RK' : 'SK', nonce) },
+        [of]: { extraData: certifyQualifyingData(of === 'SK' ? 'RK' : 'SK', { nonce }) },
       })),
     ),
     vector('an AK of the owner hierarchy', `${name}: signer`, 'VERIFY_SIGNER', (subject) =>
@@ -166,7 +166,7 @@ function genuineButNoQuote(
   { tpm, evidence, nonce }: VerifyCase,
   command: 'certify' | 'getTime',
 ): Promise<Altered> {
-  const qualifyingData = quoteQualifyingData(nonce)
+  const qualifyingData = quoteQualifyingData({ nonce })
   return tpm.sequence(async (commands) => {
     const ak = await commands.createPrimary('endorsement', AK_TEMPLATE)
     const { attest, signature } =

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { parsePublic } from '../../src/format/tpm-public.ts'
+import { parseCertificate } from '../../src/verify/certificate.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { forge } from './attacker.ts'
 import {
@@ -16,6 +17,7 @@ import {
   rsaSpki,
   spkiOf,
 } from './certificate.ts'
+import { type CrlFields, entry, makeCrl, utcTime } from './crl.ts'
 import { gatherEvidence } from './evidence.ts'
 import { type Altered, flipLast, type Vector, vector, withEk } from './vector.ts'
 import { INSTANCE_ID, type VerifyCase } from './verify-case.ts'
@@ -128,8 +130,24 @@ export const CHAIN_VECTORS: readonly Vector[] = [
   authority('an authority with an unknown critical extension', 'VERIFY_CERTIFICATE_EXTENSION', {
     extensions: [...CA_EXTENSIONS, ext.unknown(true)],
   }),
-  authority('name constraints, though not critical', 'VERIFY_CERTIFICATE_EXTENSION', {
-    extensions: [...CA_EXTENSIONS, { oid: '2.5.29.30', value: Buffer.from('3000', 'hex') }],
+  authority('name constraints of nothing, though not critical', 'VERIFY_CERTIFICATE', {
+    extensions: [...CA_EXTENSIONS, ext.raw('2.5.29.30', '3000')],
+  }),
+  revocation('a revoked EK certificate', 'VERIFY_CERTIFICATE_REVOKED', (serial) => ({
+    entries: [entry(serial)],
+  })),
+  revocation('a revocation list that has ended', 'VERIFY_CERTIFICATE_CRL', () => ({
+    nextUpdate: utcTime('261123115959Z'),
+  })),
+  vector('no list, though demanded', 'endorsement', 'VERIFY_CERTIFICATE_CRL', () => ({
+    options: { demandCrls: true, ekInstance: 'ignore' },
+  })),
+  authority('names that the authority may not give', 'VERIFY_CERTIFICATE_NAMES', {
+    // Permitted: a directoryName that begins with the common name a.
+    extensions: [
+      ...CA_EXTENSIONS,
+      ext.raw('2.5.29.30', '3014 a012 3010 a40e 300c 310a 3008 0603550403 0c0161'),
+    ],
   }),
   authority('an issuer that is no authority', 'VERIFY_CERTIFICATE_CA', {
     extensions: [ext.basicConstraints(false), ext.keyUsage(5)],
@@ -186,6 +204,16 @@ export const CHAIN_VECTORS: readonly Vector[] = [
   ekCertificate('an extension in BER: a length that is not minimal', 'VERIFY_CERTIFICATE', {
     extensions: EK_EXTENSIONS.map((each) =>
       each.oid === '2.5.29.15' ? ext.raw(each.oid, '03 81 02 0308', true) : each,
+    ),
+  }),
+  ekCertificate('an extension with a BOOLEAN of two bytes', 'VERIFY_CERTIFICATE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.19' ? ext.raw(each.oid, '30 04 0102 0000', true) : each,
+    ),
+  }),
+  ekCertificate('a key usage whose bit is an unused one', 'VERIFY_CERTIFICATE', {
+    extensions: EK_EXTENSIONS.map((each) =>
+      each.oid === '2.5.29.15' ? ext.raw(each.oid, '03 02 04 08', true) : each,
     ),
   }),
   ekCertificate('an authorityKeyIdentifier that is none', 'VERIFY_CERTIFICATE', {
@@ -326,4 +354,17 @@ function akCertificate(
   const { identityCertificate = Buffer.alloc(0) } = options.trust
   const trust = { akAnchors: [issuer.der], identityCertificate }
   return { evidence: { ...forgedEvidence, ak }, options: { trust, ekInstance: 'ignore' } }
+}
+
+/** A list of the authority of the EK certificate, whose serial number is given. */
+function revocation(
+  title: string,
+  code: string,
+  fieldsOf: (serial: string) => Partial<CrlFields>,
+): Vector {
+  return vector(title, 'endorsement', code, ({ evidence, options, authority: issuer }) => {
+    const [certificate = Buffer.alloc(0)] = evidence.ek.certificates
+    const crls = [makeCrl({ issuer, ...fieldsOf(parseCertificate(certificate).serialNumber) })]
+    return { options: { trust: { ...options.trust, crls }, ekInstance: 'ignore' } }
+  })
 }

@@ -5,7 +5,9 @@ import { createHash } from 'node:crypto'
 export interface LoggedEvent {
   readonly pcr: number
   readonly type?: number
-  readonly data: string
+  readonly data: string | Buffer
+  /** What was measured, if it is not the data. */
+  readonly measured?: string | Buffer
 }
 
 const EV_SEPARATOR = 4
@@ -25,7 +27,7 @@ export function makeSha1Log(events: readonly LoggedEvent[]): Buffer {
   const encoded = events.map((event) => {
     const { pcr, type = EV_SEPARATOR, data } = event
     const head = [u32(pcr), u32(type), measured(event, 'sha1')]
-    return Buffer.concat([...head, u32(Buffer.byteLength(data)), Buffer.from(data)])
+    return Buffer.concat([...head, sized(data)])
   })
   return Buffer.concat(encoded)
 }
@@ -36,9 +38,11 @@ export function startupLocality(locality: number): LoggedEvent {
   return { pcr: 0, type: EV_NO_ACTION, data }
 }
 
-/** What the event's data is measured as. */
+/** What the event is measured as. */
 export function measured(event: LoggedEvent, bank: Bank = 'sha256'): Buffer {
-  return createHash(bank).update(event.data).digest()
+  return createHash(bank)
+    .update(event.measured ?? event.data)
+    .digest()
 }
 
 function specId(bank: Bank): Buffer {
@@ -57,7 +61,12 @@ function specId(bank: Bank): Buffer {
 function encodeEvent(event: LoggedEvent, bank: Bank): Buffer {
   const { pcr, type = EV_SEPARATOR, data } = event
   const head = [u32(pcr), u32(type), u32(1), u16(BANKS[bank].id), measured(event, bank)]
-  return Buffer.concat([...head, u32(Buffer.byteLength(data)), Buffer.from(data)])
+  return Buffer.concat([...head, sized(data)])
+}
+
+function sized(data: string | Buffer): Buffer {
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data
+  return Buffer.concat([u32(bytes.length), bytes])
 }
 
 function u16(value: number): Buffer {

@@ -18,6 +18,7 @@ const KEY_HIERARCHIES = { RK: 'endorsement', BK: 'null', SK: 'endorsement' } as 
 
 export interface Gathering {
   readonly nonce: Buffer
+  readonly bind?: Buffer
   readonly ekKind?: EkTemplate['kind']
   /** Of the EK; what is in NV when left out. */
   readonly certificates?: readonly Buffer[]
@@ -32,7 +33,7 @@ export interface Gathering {
 }
 
 export function gatherEvidence(tpm: Tpm, gathering: Gathering): Promise<Evidence> {
-  const { nonce, ekKind = 'P-256', bank = 'sha256', pcrs = [0, 1, 2, 7], pkcs7 } = gathering
+  const { nonce, bind, ekKind = 'P-256', bank = 'sha256', pcrs = [0, 1, 2, 7], pkcs7 } = gathering
   return tpm.sequence(async (commands) => {
     const ekTemplate = EK_TEMPLATES.find(({ kind }) => kind === ekKind)
     if (ekTemplate === undefined) throw new Error(ekKind)
@@ -45,7 +46,7 @@ export function gatherEvidence(tpm: Tpm, gathering: Gathering): Promise<Evidence
     )
     const certificates =
       gathering.certificates ?? certificatesOfNv(await commands.nvRead(ekTemplate.certificateIndex))
-    const quote = await commands.quote(ak, quoteQualifyingData(nonce), [{ hash: bank, pcrs }])
+    const quote = await commands.quote(ak, quoteQualifyingData(gathering), [{ hash: bank, pcrs }])
     const { banks } = await commands.pcrRead([{ hash: bank, pcrs }])
     const values = [...(banks[0]?.values ?? [])].map(([pcr, value]) => [
       String(pcr),
@@ -53,8 +54,9 @@ export function gatherEvidence(tpm: Tpm, gathering: Gathering): Promise<Evidence
     ])
     return {
       format: 'metabind evidence',
-      version: 1,
+      version: 2,
       nonce,
+      ...(bind === undefined ? {} : { bind }),
       dialect: 'aliyun',
       instanceId: gathering.instanceId ?? 'i-bp1234567890abcdefgh',
       ek: { kind: ekKind, public: ekPublic, certificates },
@@ -92,7 +94,7 @@ async function certifyKey(
   const { attest, signature } = await commands.certify(
     key,
     ak,
-    certifyQualifyingData(label, gathering.nonce),
+    certifyQualifyingData(label, gathering),
   )
   await commands.flushContext(key)
   return {

@@ -7,6 +7,7 @@ import { DIALECTS } from '../../src/dialect/dialects.ts'
 import type { DialectName } from '../../src/format/dialect-name.ts'
 import type { RecordedRequest } from '../../src/simulate/request-log.ts'
 import { type Instance, startInstance } from './instance.ts'
+import { packagedDaemon } from './library.ts'
 import { asUser, type Networks, openNetworks } from './networks.ts'
 
 /** An instance in networks of its own, with the metadata service at the address of its cloud. */
@@ -19,7 +20,7 @@ export const AGENT = 61_001
 export const APP = 61_002
 export const OTHER = 61_003
 // The sockets of swtpm are open to its group, root's.
-const TPM_GROUP = 0
+export const TPM_GROUP = 0
 
 export interface Guarded {
   readonly networks: Networks
@@ -55,6 +56,8 @@ export interface GuardedOptions {
   readonly userData?: string
   /** Whether the sockets for containers are held, as systemd holds them. */
   readonly holdsContainers?: boolean
+  /** Where the agent and the command line of the package are; the sources are run when left out. */
+  readonly library?: string
 }
 
 /**
@@ -110,15 +113,20 @@ export async function startGuarded(options: GuardedOptions = {}): Promise<Guarde
     cloud: cloudName,
     source: service.origin,
     config: `${options.config ?? LISTENERS}[policy]\nfile = "${policyFile}"\n`,
-    agent: { through: [...networks.hostPrefix, ...hold, ...asUser(AGENT, TPM_GROUP)] },
+    agent: {
+      through: [...networks.hostPrefix, ...hold, ...asUser(AGENT, TPM_GROUP)],
+      ...(options.library === undefined ? {} : { program: packagedDaemon(options.library) }),
+    },
   })
   const configs = ['instance.toml', 'more.toml'].flatMap((file) => [
     '--config',
     join(directory, file),
   ])
   const sockets = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
+  const command =
+    options.library === undefined ? [process.execPath, CLI] : [join(options.library, 'metabind')]
   const metabind = (args: readonly string[], uid?: number) =>
-    networks.inHost(uid, process.execPath, CLI, ...args, ...sockets)
+    networks.inHost(uid, ...command, ...args, ...sockets)
   return {
     networks,
     instance,

@@ -12,6 +12,9 @@ const IDENTITY: Vector[] = [
   vector('a foreign nonce in the document', 'nonce', 'VERIFY_NONCE', ({ evidence }) => ({
     evidence: { ...evidence, nonce: randomBytes(32) },
   })),
+  vector('nothing bound, where bytes are demanded', 'bound bytes', 'VERIFY_BIND', () => ({
+    options: { bind: randomBytes(32) },
+  })),
   vector(
     'evidence of another instance than expected',
     'expected instance',

@@ -1,5 +1,6 @@
 import { bootTimeMs } from 'metabind-linux'
 import type { InstanceIdentity } from '../../src/format/instance-identity.ts'
+import { parsePublic } from '../../src/format/tpm-public.ts'
 import {
   createInstanceKeys,
   type InstanceKeys,
@@ -7,8 +8,10 @@ import {
   rootHmacs,
 } from '../../src/identity/tpm.ts'
 import { Secret } from '../../src/secret.ts'
+import type { DeriveRoots } from '../../src/token/derive-key.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from '../../src/token/keys.ts'
 import { FIRST_GENERATION, type Revocations } from '../../src/token/revocations.ts'
+import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 
 /** No token was revoked, and none will be. */
 export const NOTHING_REVOKED: Revocations = {
@@ -24,6 +27,8 @@ export const SALT = Buffer.alloc(32, 7)
 export interface KeysOnTpm extends AsyncDisposable {
   readonly instanceKeys: InstanceKeys
   readonly identity: InstanceIdentity
+  /** What RK and BK make of messages. */
+  readonly roots: DeriveRoots
   /** Token keys; what is not given is the same each time. */
   keys(binding?: Partial<KeyBinding>): BoundKeys
 }
@@ -38,19 +43,28 @@ export async function keysOnTpm(tcti: string, instanceId = 'i-test'): Promise<Ke
     akName: instanceKeys.ak.name,
     rkName: instanceKeys.rk.name,
   }
+  const roots: DeriveRoots = (messages) => rootHmacs(tpm, instanceKeys, messages)
   return {
     instanceKeys,
     identity,
+    roots,
     keys: (binding) =>
       boundKeys({
         identity,
         bootId: 'a boot',
         salt: new Secret(SALT),
         revocations: NOTHING_REVOKED,
-        derive: (messages) => rootHmacs(tpm, instanceKeys, messages),
+        derive: roots,
         bootTimeMs,
         ...binding,
       }),
     [Symbol.asyncDispose]: () => tpm.close(),
   }
+}
+
+/** The SubjectPublicKeyInfo of a TPM's EK, in DER. */
+export async function ekSpki(tcti: string): Promise<Buffer> {
+  await using made = await keysOnTpm(tcti)
+  const key = keyObjectOf(parsePublic(made.instanceKeys.ek.publicArea))
+  return key.export({ type: 'spki', format: 'der' })
 }

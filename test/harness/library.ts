@@ -1,7 +1,8 @@
-import { copyFile, mkdir } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { bundle } from '../../packaging/bundle.ts'
+import { unitLimits } from './unit-file.ts'
 
 const KOFFI_FOLDER = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
 
@@ -15,4 +16,18 @@ export async function layLibrary(library: string): Promise<string> {
   // A copy: the project's folder need not be open to every user.
   await copyFile(process.execPath, join(library, 'bin/node'))
   return library
+}
+
+/** What the unit starts. */
+export function packagedDaemon(library: string): string[] {
+  return [join(library, 'bin/node'), ...unitLimits().v8Flags, join(library, 'metabindd.cjs')]
+}
+
+/** The wrappers in front of them, as packages have them in /usr/bin: `metabind` and `metabindd` in that folder. */
+export async function layWrappers(library: string): Promise<void> {
+  for (const name of ['metabind', 'metabindd']) {
+    const wrapper = new URL(`../../packaging/${name}.sh`, import.meta.url)
+    const text = (await readFile(wrapper, 'utf8')).replaceAll('/usr/lib/metabind', library)
+    await writeFile(join(library, name), text, { mode: 0o755 })
+  }
 }

@@ -4,6 +4,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import type { RegistrarStatus } from '../../src/admin-api.ts'
 import type { Instance } from './instance.ts'
 import { requireRootFor } from './root.ts'
 
@@ -136,6 +137,7 @@ export interface AgentWord {
     readonly ekName: string
     readonly akName: string
   }
+  readonly registrar?: RegistrarStatus
 }
 
 /** A directory that every user may enter, gone at the end. Short: socket paths have 107 bytes. */

@@ -1,8 +1,9 @@
-import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'vitest'
+import { type AgentOptions, type AgentProcess, startAgentProcess } from './agent.ts'
 import { type Instance, type InstanceOptions, startInstance } from './instance.ts'
-import { layLibrary } from './library.ts'
+import { layLibrary, packagedDaemon } from './library.ts'
 import { type MemoryCgroup, makeMemoryCgroup } from './memory-cgroup.ts'
 import { asUser } from './networks.ts'
 import { requireRoot } from './root.ts'
@@ -23,12 +24,21 @@ export interface Packaged {
   readonly instance: Instance
   readonly directory: string
   readonly cgroup: MemoryCgroup
+  /** Starts a further agent on the same everything, once the first has ended; it need not become ready. */
+  launch(configs: readonly string[]): AgentProcess
   stop(): Promise<void>
 }
 
-export interface PackagedOptions extends Pick<InstanceOptions, 'config' | 'certified' | 'cloud'> {
+export interface PackagedOptions
+  extends Pick<InstanceOptions, 'config' | 'certified' | 'cloud' | 'source' | 'instanceId'> {
   /** Bytes that the agent may use, the unit's MemoryMax= when left out. */
   readonly memoryBytesMax?: number
+  /** What layLibrary has made already. */
+  readonly library?: string
+  /** What the agent is started with besides: a place for more of its command, sockets that it is handed. */
+  readonly agent?: AgentOptions
+  /** Puts into the directory what is there from before. */
+  readonly prepare?: (directory: string) => Promise<void>
 }
 
 let made = 0
@@ -42,35 +52,43 @@ export async function startPackaged(
   options: PackagedOptions = {},
 ): Promise<Packaged> {
   requireRoot(context, 'the agent gets a user and a cgroup of its own')
+  const packaged = await launchPackaged(options)
+  return packaged ?? skip(context, 'no cgroup with a bound on memory can be made')
+}
+
+/** The same outside of a test, as root. @returns undefined if no cgroup can be made */
+export async function launchPackaged(options: PackagedOptions = {}): Promise<Packaged | undefined> {
   const limits = unitLimits()
   made += 1
   const name = `metabind-packaged-${process.pid}-${made}`
   const cgroup = await makeMemoryCgroup(name, options.memoryBytesMax ?? limits.memoryBytesMax)
-  if (cgroup === undefined) return skip(context, 'no cgroup with a bound on memory can be made')
+  if (cgroup === undefined) return undefined
   const directory = await mkdtemp('/tmp/packaged-')
   const remove = async () => {
     await cgroup.remove()
     await rm(directory, { recursive: true, force: true })
   }
   try {
-    const library = await layLibrary(join(directory, 'lib'))
+    const library = options.library ?? (await layLibrary(join(directory, 'lib')))
+    await options.prepare?.(directory)
     await giveAway(directory)
-    const instance = await startInstance(directory, {
-      ...options,
-      agent: {
-        program: [join(library, 'bin/node'), ...limits.v8Flags, join(library, 'metabindd.cjs')],
-        through: [
-          ...cgroup.prefix,
-          ...['prlimit', `--nofile=${limits.descriptorsMax}:${limits.descriptorsMax}`],
-          ...asUser(AGENT_UID, TPM_GROUP),
-        ],
-      },
-    })
+    const agent: AgentOptions = {
+      ...options.agent,
+      program: packagedDaemon(library),
+      through: [
+        ...cgroup.prefix,
+        ...['prlimit', `--nofile=${limits.descriptorsMax}:${limits.descriptorsMax}`],
+        ...asUser(AGENT_UID, TPM_GROUP),
+        ...(options.agent?.through ?? []),
+      ],
+    }
+    const instance = await startInstance(directory, { ...options, agent })
     const stop = async () => {
       await instance.stop()
       await remove()
     }
-    return { instance, directory, cgroup, stop }
+    const launch = (configs: readonly string[]) => startAgentProcess(configs, agent)
+    return { instance, directory, cgroup, launch, stop }
   } catch (error) {
     await remove()
     throw error
@@ -83,6 +101,11 @@ async function giveAway(directory: string): Promise<void> {
   for (const name of ['', 'run', 'state']) {
     await mkdir(join(directory, name), { recursive: true })
     await chown(join(directory, name), AGENT_UID, AGENT_UID)
+    // What is there from before.
+    if (name === '') continue
+    for (const file of await readdir(join(directory, name))) {
+      await chown(join(directory, name, file), AGENT_UID, AGENT_UID)
+    }
   }
 }
 

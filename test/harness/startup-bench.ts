@@ -56,7 +56,7 @@ directories.state = ${JSON.stringify(at('state'))}
     start: async (onWait) => {
       await tpm.close()
       tpm = open()
-      const deps = startupDeps(config, dialect, tpm, cache.metadata, () => trust, SILENT)
+      const deps = startupDeps(config, dialect, tpm, cache.metadata, () => trust, SILENT, {})
       const pause = async (): Promise<void> => void (await onWait(run))
       const run = startupLoop(UNSUPERVISED, SILENT, new AbortController().signal, pause)
       return run.toReady(deps)

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
-import { parseAttest } from '../../src/format/tpm-attest.ts'
-import { nameOf } from '../../src/format/tpm-name.ts'
+import { type VerificationRecord, verifyEvidence } from '../../src/verify/index.ts'
 import { OTHER_SHAPES, ofAnotherSigner, reshaped } from './signed-document.ts'
 import { flipLast, forged, policy, type Vector, vector, withPkcs7, ZERO } from './vector.ts'
-import { INSTANCE_ID, signed, type VerifyCase } from './verify-case.ts'
+import { bytesOf, INSTANCE_ID, signed, type VerifyCase } from './verify-case.ts'
 
 /** Counters, logs, policies and identity documents that are not what they should be. */
+
+const OTHER_NAME = `000b${'ff'.repeat(32)}`
 
 const STATE: Vector[] = [
   vector(
@@ -23,25 +24,62 @@ const STATE: Vector[] = [
   ),
   ...(
     [
-      ['a reset count that went back', { resetCount: 1 }],
-      ['a restart count that went back', { restartCount: 1 }],
-      ['a clock that went back within a run', { clockMs: 1 }],
-      ['a replay: a clock that stands', { clockMs: 0 }],
-    ] as const
-  ).map(([title, ahead]) =>
-    vector(title, 'clock', 'VERIFY_CLOCK', ({ evidence }) => {
-      const { clockMs, resetCount, restartCount } = parseAttest(evidence.quote.attest).clock
-      const last = {
-        akName: nameOf(evidence.ak.public).toString('hex'),
-        clockMs: Number(clockMs),
-        resetCount,
-        restartCount,
-      }
-      const added = Object.entries(ahead).map(([field, by]) => [
-        field,
-        last[field as keyof typeof ahead & keyof typeof last] + by,
-      ])
-      return { options: { lastClock: { ...last, ...Object.fromEntries(added) } } }
+      [
+        'a reset count that went back',
+        'VERIFY_ROLLED_BACK',
+        ({ resetCount }) => ({ resetCount: resetCount + 1 }),
+      ],
+      [
+        'a restart count that went back',
+        'VERIFY_ROLLED_BACK',
+        ({ restartCount }) => ({ restartCount: restartCount + 1 }),
+      ],
+      [
+        'a clock that went back over a reset',
+        'VERIFY_ROLLED_BACK',
+        ({ resetCount, clockMs }) => ({
+          resetCount: resetCount - 1,
+          clockMs: clockMs + 60_000,
+        }),
+      ],
+      [
+        'an earlier certificate',
+        'VERIFY_ROLLED_BACK',
+        ({ certifiedFromMs = 0 }) => ({
+          certifiedFromMs: certifiedFromMs + 1000,
+        }),
+      ],
+      [
+        'a clock that went back within a run',
+        'VERIFY_CLONED',
+        ({ clockMs }) => ({ clockMs: clockMs + 1 }),
+      ],
+      ['a replay: a clock that stands', 'VERIFY_CLONED', () => ({})],
+      [
+        'the TPM of another instance',
+        'VERIFY_CLONED',
+        () => ({ instanceId: 'i-another000000000000' }),
+      ],
+      ['another EK than before', 'VERIFY_REINSTALLED', () => ({ ekName: OTHER_NAME })],
+      ['another AK than before', 'VERIFY_REINSTALLED', () => ({ akName: OTHER_NAME })],
+      ['another RK than before', 'VERIFY_REINSTALLED', () => ({ rkName: OTHER_NAME })],
+      [
+        'the record of another machine',
+        'VERIFY_RECORD',
+        () => ({
+          instanceId: 'i-another000000000000',
+          ekName: OTHER_NAME,
+        }),
+      ],
+    ] satisfies [string, string, (now: VerificationRecord) => Partial<VerificationRecord>][]
+  ).map(([title, code, change]) =>
+    vector(title, 'continuity', code, (it) => {
+      const { record } = verifyEvidence(bytesOf(it.evidence), it.options)
+      // Earlier than the evidence, but for what the vector changes.
+      const last = title.startsWith('a replay')
+        ? record
+        : { ...record, clockMs: record.clockMs - 1 }
+      return { options: { last: { ...last, ...change(record) } } }
     }),
   ),
   vector('a PCR value that the policy does not have', 'PCR policy', 'VERIFY_PCR_POLICY', () => ({
@@ -56,8 +94,21 @@ const STATE: Vector[] = [
     'VERIFY_PCR_POLICY',
     () => ({ options: { pcrPolicy: policy({ '7': '00'.repeat(32), '14': '00'.repeat(32) }) } }),
   ),
+  vector(
+    'a policy of an earlier revision than the machine satisfied',
+    'PCR policy',
+    'VERIFY_POLICY_REVISION',
+    (it) => {
+      const { record } = verifyEvidence(bytesOf(it.evidence), it.options)
+      const last = { ...record, clockMs: record.clockMs - 1, policyRevision: 2 }
+      return { options: { pcrPolicy: policy({ '7': '00'.repeat(32) }), last } }
+    },
+  ),
   vector('an event log that is none', 'event log', 'VERIFY_EVENT_LOG', ({ evidence }) => ({
     evidence: { ...evidence, eventLog: Buffer.from('no log') },
+  })),
+  vector('a PCR that must be replayed and is not quoted', 'replayed PCRs', 'VERIFY_REPLAY', () => ({
+    options: { demandReplayed: [15] },
   })),
 ]
 
@@ -116,7 +167,7 @@ const DOCUMENT: Vector[] = [
     'identity document: audience',
     'VERIFY_DOCUMENT',
     ({ evidence, signer, nonce }) => {
-      const audience = identityDocumentAudience(nonce)
+      const audience = identityDocumentAudience({ nonce })
       const text = `{"instance-id":"i-another","audience":"${audience}","instance-id":"${INSTANCE_ID}"}`
       return { evidence: withPkcs7(evidence, Buffer.from(signer.signPkcs7(text), 'base64')) }
     },

@@ -22,13 +22,19 @@ export interface RunningUi {
   stop(): Promise<void>
 }
 
-/** Starts `metabind ui` against an instance, or whatever listens on its admin socket. */
+/**
+ * Starts `metabind ui` against an instance, or whatever listens on its admin socket.
+ *
+ * @param command what is run as `metabind`; the sources, when left out
+ */
 export async function startUi(
   { adminSocket }: Pick<Instance, 'adminSocket'>,
   args: readonly string[] = [],
+  command: readonly string[] = [process.execPath, CLI],
 ): Promise<RunningUi> {
   const env = { ...process.env, METABIND_ADMIN_SOCKET: adminSocket }
-  const child = spawn(process.execPath, [CLI, 'ui', '--json', ...args], {
+  const [file = '', ...before] = command
+  const child = spawn(file, [...before, 'ui', '--json', ...args], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { endPeer, type PeerOptions, startPeer } from './peer.ts'
+import { PYTHON_UNIX_HTTP } from './python-unix-http.ts'
 
 /** An answer as it came over the socket. */
 export interface PeerAnswer {
@@ -9,26 +10,22 @@ export interface PeerAnswer {
 }
 
 // One connection, one request after the other, as told on standard input; an answer each on a line.
-const CLIENT = `import http.client,json,socket,sys
-class Unix(http.client.HTTPConnection):
-  def connect(self):
-    self.sock = socket.socket(socket.AF_UNIX)
-    self.sock.connect(sys.argv[1])
-def ask(method, path, headers):
+const CLIENT = `${PYTHON_UNIX_HTTP}import json
+def ask(method, path, headers, body=None):
   global there
   try:
-    there.request(method, path, headers=headers)
+    there.request(method, path, body, headers)
     answer = there.getresponse()
     return [answer.status, answer.read().decode('latin1')]
   except (OSError, http.client.HTTPException) as error:
     return [0, repr(error)]
 there = Unix('metadata')
 token = None
-for method, path, headers in json.loads(sys.argv[2]):
+for method, path, headers, *body in json.loads(sys.argv[2]):
   if token is not None: headers.setdefault('x-aliyun-ecs-metadata-token', token)
-  status, body = ask(method, path, headers)
-  if method == 'PUT' and status == 200: token = body
-  print(json.dumps([status, body]))`
+  status, said = ask(method, path, headers, *body)
+  if method == 'PUT' and status == 200: token = said
+  print(json.dumps([status, said]))`
 
 const PUT: Asked = [
   'PUT',
@@ -36,8 +33,8 @@ const PUT: Asked = [
   { 'x-aliyun-ecs-metadata-token-ttl-seconds': '600' },
 ]
 
-/** Method, path and headers. */
-export type Asked = readonly [string, string, Readonly<Record<string, string>>]
+/** Method, path and headers, and a body if it has one. */
+export type Asked = readonly [string, string, Readonly<Record<string, string>>, string?]
 
 /** Sends requests over one connection of one process; a token that it is given goes with the next ones. */
 export async function askAs(
@@ -74,4 +71,16 @@ export async function readAs(
   const headers = token === undefined ? {} : { 'x-aliyun-ecs-metadata-token': token }
   const asked: Asked[] = token === undefined ? [PUT, ['GET', path, {}]] : [['GET', path, headers]]
   return (await askAs(options, socketPath, asked)).at(-1) ?? { status: 0, body: '' }
+}
+
+/** Sends a body with a token. */
+export async function postAs(
+  options: PeerOptions,
+  socketPath: string,
+  path: string,
+  token: string,
+  body: string,
+): Promise<PeerAnswer> {
+  const asked: Asked = ['POST', path, { 'x-aliyun-ecs-metadata-token': token }, body]
+  return (await askAs(options, socketPath, [asked])).at(-1) ?? { status: 0, body: '' }
 }

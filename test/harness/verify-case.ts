@@ -76,7 +76,7 @@ export function signed(
   nonce: Buffer,
   members: Record<string, string> = {},
 ): Buffer {
-  const audience = identityDocumentAudience(nonce)
+  const audience = identityDocumentAudience({ nonce })
   const document = { 'zone-id': 'cn-hangzhou-i', 'instance-id': INSTANCE_ID, audience, ...members }
   return Buffer.from(signer.signPkcs7(JSON.stringify(document)), 'base64')
 }

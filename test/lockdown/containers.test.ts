@@ -4,7 +4,16 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeCgroup, type TestCgroup } from '../harness/cgroup.ts'
-import { APP, type Guarded, LISTENERS, SERVICE, startGuarded } from '../harness/guarded.ts'
+import { leaveDescriptors } from '../harness/descriptors.ts'
+import {
+  AGENT,
+  APP,
+  type Guarded,
+  LISTENERS,
+  SERVICE,
+  startGuarded,
+  TPM_GROUP,
+} from '../harness/guarded.ts'
 import { asUser } from '../harness/networks.ts'
 
 /** What containers with a network of their own send to the service, redirected to the agent. */
@@ -93,6 +102,19 @@ describe.skipIf(!canMakeCgroups)('lockdown and containers', { timeout: LONG_MS }
     await once(child.stdout, 'data')
     return child
   }
+
+  test('whom the agent has no descriptor to look for is told to come again', async () => {
+    await guarded.lockdown(...REDIRECT)
+    const ask = async () => {
+      const as = asUser(AGENT, TPM_GROUP)
+      using _few = leaveDescriptors(guarded.instance.agent.child.pid ?? 0, 1, as)
+      const said = await curl(container, APP, '--max-time', '5', ...PUT, TOKEN_URL).catch(String)
+      return said
+    }
+    // One is for the connection. Others may just be given back, or that one be taken for something else.
+    await expect.poll(ask).toMatch(/^LIMIT_CONNECTIONS: /)
+    expect(await curl(container, APP, ...PUT, TOKEN_URL)).toMatch(/^[A-Za-z0-9_-]{86}$/)
+  })
 
   test('callers are answered by the agent, by user and container, over a bridge', async () => {
     await guarded.lockdown(...REDIRECT)

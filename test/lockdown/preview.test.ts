@@ -73,7 +73,8 @@ describe.skipIf(!isRoot)('metabind lockdown on --preview', { timeout: LONG_MS },
     await once(child.stdout, 'data')
     const shown = await guarded.lockdown('on', '--preview')
     expect(shown).toContain('/a\\u{1b}[2J\\u{a}root  1  -  -  answered\\u{202e}')
-    for (const live of ['\x1b', '\u202e', '\nroot']) expect(shown).not.toContain(live)
+    // Others are in the table as well, such as a container of root's that a test beside this one holds.
+    for (const live of ['\x1b', '\u202e', '\nroot  1  -']) expect(shown).not.toContain(live)
   })
 
   test('says of each what the policy in force lets it read', async () => {

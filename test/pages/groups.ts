@@ -4,7 +4,7 @@ import { PAGES } from './block.ts'
 const NAMED = {
   first: ['README.md', 'CONTRIBUTING.md', 'docs/tutorial.md'],
   guides: ['docs/how-to.md', 'docs/incident.md', 'docs/install.md', 'docs/runbook.md'],
-  elsewhere: ['docs/identity.md', 'docs/simulate.md', 'docs/verify.md'],
+  elsewhere: ['docs/fleet.md', 'docs/identity.md', 'docs/simulate.md', 'docs/verify.md'],
 }
 
 export const GROUPS = {

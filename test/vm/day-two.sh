@@ -168,6 +168,35 @@ kexec_reboot() {
   fi
 }
 
+# To memory and back by the clock of the board (S3). The kernel has the TPM keep its state, and the firmware has it go on.
+suspended() {
+  serves 'the agent becomes ready'
+  before=$(main_pid)
+  revoked=$(new_token)
+  holds 'a token is revoked' sh -c 'echo "$1" | timeout 900 metabind revoke -' sh "$revoked"
+  short=$(new_token 120)
+  is 'one of two minutes is good' 200 "$(ask "$short" latest/meta-data/instance-id)"
+  went=$(date +%s)
+  holds 'the machine is suspended to memory, and wakes after two and a half minutes' rtcwake -u -m mem -s 150
+  is 'the kernel counts one suspend' 1 "$(cat /sys/power/suspend_stats/success)"
+  note "it took $(($(date +%s) - went)) s; of the TPM the kernel says: $(dmesg | grep -i tpm | tail -1)"
+  is 'the token of two minutes is refused' 401 "$(ask "$short" latest/meta-data/instance-id)"
+  is 'the revoked one is refused' 401 "$(ask "$revoked" latest/meta-data/instance-id)"
+  good 'one of six hours is good'
+  holds 'the agent is ready' ready
+  is 'it is the same as before' "$before" "$(main_pid)"
+  said 'after the suspend'
+  holds 'its TPM signs' sh -c 'timeout 900 metabind evidence --nonce "$(printf %064d 7)" | grep -q quote'
+  before=$token
+  token=$(new_token)
+  good 'a new token is good'
+  timeout "$patience" systemctl restart metabindd.service
+  holds 'a restarted agent becomes ready' ready
+  token=$before
+  good 'and takes the tokens from before, as the TPM went on'
+  is 'but not the revoked one' 401 "$(ask "$revoked" latest/meta-data/instance-id)"
+}
+
 no_tpm() {
   impatient
   cloud "$instance_id"
@@ -182,10 +211,13 @@ no_tpm() {
 read_only() {
   holds 'the root is read-only' sh -c '! touch /etc/x'
   cloud "$instance_id"
-  says 'with a read-only root the status says so' 'read-only file system'
+  serves 'with a read-only root the agent becomes ready'
+  holds 'and its log says what is not written' sh -c \
+    'journalctl -b -u metabindd.service | grep -q "the record of this instance is not written"'
   shown
   mount -t tmpfs -o mode=0700,uid="$(id -u metabind)",gid="$(id -g metabind)" none /var/lib/metabind
-  serves 'with a tmpfs for its state the agent becomes ready, without being asked to'
+  systemctl restart metabindd.service
+  serves 'with a tmpfs for its state, too'
 }
 
 step "$phase"

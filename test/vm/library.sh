@@ -110,9 +110,10 @@ ask_once() {
   curl -s -m "$patience" -o /tmp/answer -w '%{http_code}' --unix-socket "$metadata" \
     -H "X-aliyun-ecs-metadata-token: $1" "http://metadata/$2"
 }
+# new_token [SECONDS]
 new_token() {
   curl -s -m "$patience" --unix-socket "$metadata" -X PUT http://metadata/latest/api/token \
-    -H 'X-aliyun-ecs-metadata-token-ttl-seconds: 21600'
+    -H "X-aliyun-ecs-metadata-token-ttl-seconds: ${1:-21600}"
 }
 # plain TOKEN PATH [CURL-OPTION...]: what an ordinary user's unmodified client gets at the address of the
 # metadata service: the status, and the answer with its headers in /tmp/alice/answer. Retries as ask does.

@@ -50,6 +50,7 @@ const DAY_TWO: Readonly<Record<string, Hardware>> = {
   late_tpm: {},
   soft_reboot: {},
   kexec_reboot: {},
+  suspended: {},
   no_tpm: { tpm: false },
   read_only: { kernelArguments: 'ro' },
 }
@@ -78,6 +79,8 @@ function buildPackage(version?: string): string {
   const args = [
     'packaging/package.ts',
     '--fast',
+    '--package',
+    'metabind',
     '--arch',
     'amd64',
     '--format',
