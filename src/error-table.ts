@@ -951,6 +951,15 @@ export const ERRORS = {
       remedy:
         'See that its server answers or its disk is not full, and that it is of this version and of this master key.',
     },
+    REGISTRAR_EVENTS: {
+      sentence: 'The chain of events does not continue what was signed of it.',
+      remedy:
+        'Find out who writes the database; metabind-registrar events --verify says from where on it is another.',
+    },
+    REGISTRAR_CHECKPOINT: {
+      sentence: 'A checkpoint of events cannot be used.',
+      remedy: 'Take one as the registrar logged it; one that is in the database was put there.',
+    },
     REGISTRAR_TLS: {
       sentence: 'The certificate of the registrar or its key cannot be used.',
       remedy:

@@ -6,7 +6,6 @@ import { causeChain, MetabindError, nodeErrorCode, UsageError } from './errors.t
 import {
   type AdminCommandDeps,
   administered,
-  eventLines,
   instanceInFull,
   instanceLines,
 } from './registrar/admin-command.ts'
@@ -34,7 +33,10 @@ issues tokens for them.
   suspend INSTANCE  give it no tokens until it is approved
   evict INSTANCE    forget it: it may enrol again, as if it were new
   ban INSTANCE      its TPM may not enrol again, under no instance id
-  events            print the chain of events, for metabind audit verify
+  events            print the chain of events, for metabind audit verify; with
+                    --checkpoint the last signature of where it ended, with
+                    --verify whether it is whole, by the checkpoints in FILE...
+                    that were kept where the database is not, one a line
   backup FILE       copy the database, also while a registrar serves; what is
                     secret stays sealed under the master key, which is not in
                     there: keep that elsewhere
@@ -49,16 +51,25 @@ serves as well as without one.
                     given more than once, a later file replaces keys of an
                     earlier one
   --reason TEXT     why: of approve, suspend, evict and ban
+  --checkpoint      of events: print the last checkpoint
+  --verify          of events: check the chain, and the signatures of its end
+  --key FILE        of events --verify: the key, in PEM, or keys, as they are
+                    published (/events/jwks.json), that have to have signed
   --json            print JSON, of list a line for each instance
   -V, --version     print the version
   -h, --help        print this text
 
 Exit codes: 0 done, 1 it failed, with a code and a sentence; 2 wrong usage.
+Of events --verify: 0 whole, 1 broken (where and what is printed), 2 wrong
+usage, 3 whole, but with --key: the last events are not signed.
 `
 
 const OPTIONS = {
   config: { type: 'string', multiple: true },
   reason: { type: 'string' },
+  checkpoint: { type: 'boolean', default: false },
+  verify: { type: 'boolean', default: false },
+  key: { type: 'string' },
   json: { type: 'boolean', default: false },
   version: { type: 'boolean', short: 'V', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -70,7 +81,7 @@ async function run(): Promise<void> {
   if (values.help) return say(HELP)
   if (values.version) return say(`metabind-registrar ${VERSION}\n`)
   const [verb = '', ...words] = positionals
-  const perform = performerOf(verb, words, values.reason)
+  const perform = performerOf(verb, words, values)
   const files = values.config ?? [REGISTRAR_CONFIG_FILE]
   const config = readRegistrarConfig(files)
   if (verb === 'check') {
@@ -89,7 +100,10 @@ async function run(): Promise<void> {
   // A mistyped name would be a new database, in which nobody is.
   const repository = await openRepository(config.storage, 'refuse')
   try {
-    await perform({ repository, nowMs: Date.now, isJson: values.json })
+    process.exitCode = await perform(
+      { repository, nowMs: Date.now, isJson: values.json },
+      config.url,
+    )
   } finally {
     await repository.close()
   }
@@ -105,7 +119,7 @@ function requireWords(verb: string, count: number): void {
     if (!isRight) throw new UsageError(`${verb} takes one FILE`)
   } else if (isOfInstance && count !== 1) {
     throw new UsageError(`${verb} takes one INSTANCE`)
-  } else if (!isOfInstance && count > 0) {
+  } else if (!isOfInstance && verb !== 'events' && count > 0) {
     throw new UsageError(`${verb} takes no words`)
   }
 }
@@ -124,16 +138,26 @@ async function copyDatabase(
   say(`restored; the database before is ${storage.database}.before-restore\n`)
 }
 
-type Perform = (deps: AdminCommandDeps) => Promise<void>
+/** @returns the exit code, if it is another than 0 */
+type Perform = (deps: AdminCommandDeps, url: string) => Promise<number | undefined>
+
+interface VerbOptions {
+  readonly reason?: string
+  readonly checkpoint: boolean
+  readonly verify: boolean
+  readonly key?: string
+}
 
 /** @returns what a verb does with the database; undefined for `serve` and `check` @throws UsageError */
 function performerOf(
   verb: string,
   words: readonly string[],
-  reason: string | undefined,
+  options: VerbOptions,
 ): Perform | undefined {
+  const { reason } = options
   const action = ADMIN_ACTIONS.find((one) => one === verb)
   requireWords(verb, words.length)
+  requireOfEvents(verb, words.length, options)
   if (reason !== undefined && (action === undefined || reason.length > REASON_CHARACTERS_MAX)) {
     throw new UsageError(
       `--reason is for ${ADMIN_ACTIONS.join(', ')}, of ${REASON_CHARACTERS_MAX} characters at most`,
@@ -142,24 +166,50 @@ function performerOf(
   const [word = ''] = words
   const by = `uid ${process.getuid?.()}`
   if (action !== undefined) {
-    return async (deps) => say(await administered(deps, action, word, { reason, by }))
+    return saying(async (deps) => say(await administered(deps, action, word, { reason, by })))
   }
   switch (verb) {
     case 'serve':
     case 'check':
       return undefined
     case 'list':
-      return (deps) => sayEach(instanceLines(deps))
+      return saying((deps) => sayEach(instanceLines(deps)))
     case 'show':
-      return async (deps) => say(await instanceInFull(deps, word))
+      return saying(async (deps) => say(await instanceInFull(deps, word)))
     case 'backup':
       return async () => undefined
     case 'restore':
-      return ({ repository, nowMs }) => markRestored(repository, by, nowMs())
+      return saying(({ repository, nowMs }) => markRestored(repository, by, nowMs()))
     case 'events':
-      return (deps) => sayEach(eventLines(deps))
+      return async (deps, url) => {
+        const { eventsCommand } = await import('./registrar/events-command.ts')
+        return eventsCommand(deps, { ...options, url, files: words }, say)
+      }
     default:
       throw new UsageError(verb === '' ? 'a verb is missing' : `there is no verb '${verb}'`)
+  }
+}
+
+/** @throws UsageError */
+function requireOfEvents(
+  verb: string,
+  files: number,
+  { checkpoint, verify, key }: VerbOptions,
+): void {
+  if ((checkpoint || verify || key !== undefined) && verb !== 'events') {
+    throw new UsageError('--checkpoint, --verify and --key are for events')
+  }
+  if (checkpoint && verify) throw new UsageError('--checkpoint and --verify exclude each other')
+  if (!verify && key !== undefined) throw new UsageError('--key is for events --verify')
+  if (!verify && verb === 'events' && files > 0) {
+    throw new UsageError('events takes FILE with --verify alone')
+  }
+}
+
+function saying(perform: (deps: AdminCommandDeps) => Promise<void>): Perform {
+  return async (deps) => {
+    await perform(deps)
+    return undefined
   }
 }
 

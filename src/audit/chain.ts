@@ -24,6 +24,19 @@ export const LINE_BYTES_MAX = 32_768
 /** Longest line read: one is still a line that was written when the bound was another. */
 export const LINE_READ_BYTES_MAX = 1_048_576
 
+/** What is wrong with a line that does not go on with a chain. */
+export const CHAIN_BREAKS = {
+  altered: 'not a whole record, or altered: its hash differs',
+  displaced: 'does not continue the record before: records are missing, moved or added',
+  beginning: 'the beginning of the file is missing',
+  secondBeginning: 'a second beginning in one file',
+  resigned: 'the checkpoint signs another record than the one with that number',
+  otherKey: 'the checkpoint is signed with another key than the one given',
+  badSignature: "the checkpoint's signature is wrong",
+  noCheckpoint: 'a checkpoint that is none',
+  unsigned: 'no checkpoint signs a record of these files: anybody could have made them',
+} as const
+
 /** Number, two hashes and the names of them. */
 const LINK_BYTES_MAX = 256
 const CHECKPOINT_LABEL = 'metabind audit checkpoint v1'

@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { z } from 'zod'
 import {
+  CHAIN_BREAKS,
   CHAIN_ORIGIN,
   type ChainHead,
   type ChainLine,
@@ -150,13 +151,13 @@ function signatureMissing(
   { key }: Expected,
 ): Break | undefined {
   if (key === undefined || walk.signedUpTo > 0) return undefined
-  const reason = 'no checkpoint signs a record of these files: anybody could have made them'
+  const reason = CHAIN_BREAKS.unsigned
   return { file: files.at(-1)?.name ?? '', line: walk.records, reason }
 }
 
 function take(walk: Walk, text: string, isFirstOfFile: boolean, expected: Expected): void {
   const line = decodeLine(text)
-  if (line === undefined) throw new ChainBroken('not a whole record, or altered: its hash differs')
+  if (line === undefined) throw new ChainBroken(CHAIN_BREAKS.altered)
   requirePlace(walk, line, isFirstOfFile)
   if (walk.records === 0) Object.assign(walk, { first: line.seq, before: line.prev })
   walk.records += 1
@@ -172,16 +173,12 @@ function take(walk: Walk, text: string, isFirstOfFile: boolean, expected: Expect
 /** Each line continues the one before; a file starts with `chain.start`, and only a file does. */
 function requirePlace(walk: Walk, line: ChainLine, isFirstOfFile: boolean): void {
   if ((line.record.event === 'chain.start') !== isFirstOfFile) {
-    throw new ChainBroken(
-      isFirstOfFile ? 'the beginning of the file is missing' : 'a second beginning in one file',
-    )
+    throw new ChainBroken(isFirstOfFile ? CHAIN_BREAKS.beginning : CHAIN_BREAKS.secondBeginning)
   }
   // What came before the first file given is not judged, but before the first record was nothing.
   if (walk.records === 0 && line.seq > 1) return
   if (line.prev !== walk.head.hash) {
-    throw new ChainBroken(
-      'does not continue the record before: records are missing, moved or added',
-    )
+    throw new ChainBroken(CHAIN_BREAKS.displaced)
   }
   const lost = line.record.event === 'chain.gap' ? lostOf(line) : 0
   if (line.seq !== walk.head.seq + lost + 1) throw new ChainBroken('its number does not follow')
@@ -196,7 +193,7 @@ function lostOf(line: ChainLine): number {
 
 function takeCheckpoint(walk: Walk, line: ChainLine, expected: Expected): void {
   const parsed = checkpointSchema.safeParse(line.record.checkpoint)
-  if (!parsed.success) throw new ChainBroken('a checkpoint that is none')
+  if (!parsed.success) throw new ChainBroken(CHAIN_BREAKS.noCheckpoint)
   const { of, key, signature } = parsed.data
   requireSignature(of, key, signature, expected.key)
   // One that is given again would stand for what was signed once already.
@@ -214,7 +211,7 @@ function takeCheckpoint(walk: Walk, line: ChainLine, expected: Expected): void {
 
 function signedHere(walk: Walk, of: ChainHead, checkpointSeq: number): void {
   if (walk.unsigned.get(of.seq) !== of.hash) {
-    throw new ChainBroken('the checkpoint signs another record than the one with that number')
+    throw new ChainBroken(CHAIN_BREAKS.resigned)
   }
   walk.signedUpTo = of.seq
   // The checkpoint is checked by itself; if it follows at once, nothing is between that is not signed.
@@ -234,12 +231,12 @@ function requireSignature(
 ): void {
   const key = readKey(keyBase64)
   if (expected !== undefined && !expected.equals(key)) {
-    throw new ChainBroken('the checkpoint is signed with another key than the one given')
+    throw new ChainBroken(CHAIN_BREAKS.otherKey)
   }
   const signature = Buffer.from(signatureBase64, 'base64')
   const signedWith = { key, dsaEncoding: 'ieee-p1363' } as const
   if (!verify('sha256', checkpointMessage(head), signedWith, signature)) {
-    throw new ChainBroken("the checkpoint's signature is wrong")
+    throw new ChainBroken(CHAIN_BREAKS.badSignature)
   }
 }
 

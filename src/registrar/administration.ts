@@ -1,5 +1,6 @@
 import { MetabindError } from '../errors.ts'
 import { type EnrolledInstance, type InstanceState, subjectOf } from './enrolled-instance.ts'
+import { type RegistrarEventName, registrarEvent } from './registrar-events.ts'
 import type { Repository } from './repository.ts'
 
 /** What an administrator makes of an instance, with the states that it can be done to. */
@@ -14,7 +15,7 @@ const ACTIONS = {
   ban: { from: ['held', 'active', 'suspended'], to: 'banned', event: 'instance.banned' },
 } as const satisfies Record<
   string,
-  { from: readonly InstanceState[]; to: InstanceState; event: string }
+  { from: readonly InstanceState[]; to: InstanceState; event: RegistrarEventName }
 >
 export type AdminAction = keyof typeof ACTIONS
 export const ADMIN_ACTIONS: readonly AdminAction[] = ['approve', 'suspend', 'evict', 'ban']
@@ -41,7 +42,8 @@ export async function administer(
     if (instance === undefined) throw new MetabindError('ENROL_UNKNOWN')
     const changed = changedBy(action, instance, reason)
     const { event } = ACTIONS[action]
-    const said = { event, iid, subject: subjectOf(instance), was: instance.state, reason, by }
+    const was = instance.state
+    const said = registrarEvent(event, { iid, subject: subjectOf(instance), was, reason, by })
     if (await repository.commit({ instances: [changed], events: [said] }, nowMs)) return changed
   }
   throw new MetabindError('REGISTRAR_BUSY')

@@ -24,6 +24,8 @@ const JWKS_PATH = '/jwks.json'
 export const TOKEN_PATH = '/token'
 const WIT_JWKS_PATH = '/wit/jwks.json'
 const AK_AUTHORITY_PATH = '/ak/ca.pem'
+/** For auditors: no verifier of tokens is told of it. */
+const EVENTS_JWKS_PATH = '/events/jwks.json'
 
 /** OpenID Connect Discovery 1.0, 3. There is no authorization endpoint: nobody logs in. */
 function openidConfiguration(url: string): object {
@@ -149,6 +151,7 @@ export function publicDocuments(
       // RFC 8555, 9.1.
       type: 'application/pem-certificate-chain',
     },
+    keysOf(`${base}${EVENTS_JWKS_PATH}`, 'checkpoint'),
     ...(trustDomain === undefined ? [] : ofSpiffe),
   ]
 }

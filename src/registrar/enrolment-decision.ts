@@ -1,6 +1,7 @@
 import type { Admitted } from './admission.ts'
 import { type EnrolledInstance, type InstanceState, subjectOf } from './enrolled-instance.ts'
 import { continuationOf } from './fork-detection.ts'
+import { registrarEvent } from './registrar-events.ts'
 import type { Change } from './repository.ts'
 
 /** What was proven, by whom, and what the rules say of it. */
@@ -72,12 +73,8 @@ function continued(candidate: Candidate, own: EnrolledInstance, nowMs: number): 
     revision: own.revision + 1,
   }
   const { restored } = continuation
-  const event = {
-    event: 'instance.restored',
-    ...named(own),
-    why: restored,
-    source: candidate.source,
-  }
+  const { source } = candidate
+  const event = registrarEvent('instance.restored', { ...named(own), why: restored, source })
   return { enrolled, instances: [enrolled], events: restored === undefined ? [] : [event] }
 }
 
@@ -98,8 +95,9 @@ function enrolledAnew(
     enrolledAtMs: nowMs,
   }
   const anchor = enrolled.anchor
-  const event = { event: `instance.${state === 'held' ? 'held' : 'enrolled'}`, anchor, source }
-  return { enrolled, instances: [enrolled], events: [{ ...event, ...named(enrolled) }] }
+  const name = state === 'held' ? 'instance.held' : 'instance.enrolled'
+  const event = registrarEvent(name, { anchor, source, ...named(enrolled) })
+  return { enrolled, instances: [enrolled], events: [event] }
 }
 
 /** One TPM under two instance ids: which of them is the copy nobody can tell here. */
@@ -131,7 +129,7 @@ function suspendedFor(own: EnrolledInstance, why: string, { source, admitted }: 
     state: 'suspended',
     reason,
   }
-  const event = { event: 'instance.suspended', ...named(own), why, sources, clocks }
+  const event = registrarEvent('instance.suspended', { ...named(own), why, sources, clocks })
   return { suspended, event }
 }
 

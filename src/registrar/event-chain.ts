@@ -1,4 +1,11 @@
-import { CHAIN_ORIGIN, type ChainHead, encodeBody, encodeLine } from '../audit/chain.ts'
+import {
+  CHAIN_BREAKS,
+  CHAIN_ORIGIN,
+  type ChainHead,
+  decodeLine,
+  encodeBody,
+  encodeLine,
+} from '../audit/chain.ts'
 import { CHAIN_START } from '../audit/queue.ts'
 import type { RegistrarEvent } from './repository.ts'
 
@@ -24,4 +31,21 @@ export function chainedLines(
     head = line.head
     return line
   })
+}
+
+/** What a line makes of a chain: where it ends then, or why it does not go on. */
+export type Continued = { readonly head: ChainHead } | { readonly broken: string }
+
+/** Follows a chain of events by one line. There are no gaps in it, as each line is written with what it tells of. */
+export function continuedBy(before: ChainHead, text: string): Continued {
+  const line = decodeLine(text)
+  if (line === undefined) return { broken: CHAIN_BREAKS.altered }
+  const isFirst = before.seq === 0
+  if (line.prev !== before.hash || line.seq !== before.seq + 1) {
+    return { broken: CHAIN_BREAKS.displaced }
+  }
+  if ((line.record.event === CHAIN_START) !== isFirst) {
+    return { broken: isFirst ? CHAIN_BREAKS.beginning : CHAIN_BREAKS.secondBeginning }
+  }
+  return { head: { seq: line.seq, hash: line.hash } }
 }

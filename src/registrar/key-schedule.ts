@@ -2,11 +2,16 @@
 
 export const SIGNING_ALGORITHMS = ['RS256', 'ES256'] as const
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number]
-/** What keys are for, with their algorithm: tokens by algorithm, WITs apart. Each kind has keys of its own. */
-export const KEY_KINDS = { RS256: 'RS256', ES256: 'ES256', wit: 'ES256' } as const satisfies Record<
-  string,
-  SigningAlgorithm
->
+/**
+ * What keys are for, with their algorithm: tokens by algorithm, WITs apart, checkpoints of events apart from all tokens.
+ * Each kind has keys of its own.
+ */
+export const KEY_KINDS = {
+  RS256: 'RS256',
+  ES256: 'ES256',
+  wit: 'ES256',
+  checkpoint: 'ES256',
+} as const satisfies Record<string, SigningAlgorithm>
 export type KeyKind = keyof typeof KEY_KINDS
 /** No token lives longer. */
 export const TOKEN_SECONDS_MAX = 3600

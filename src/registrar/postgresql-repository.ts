@@ -17,9 +17,11 @@ import type {
   PendingEnrolment,
   RegistrarEvent,
   Repository,
+  StoredCheckpoint,
   StoredSigningKey,
 } from './repository.ts'
 import {
+  checkpointOf,
   headOf,
   instanceOf,
   pendingOf,
@@ -105,6 +107,15 @@ function repositoryOn(session: PostgresqlSession): Repository {
     events: async (afterSeq, count) => {
       const sql = 'SELECT line FROM events WHERE seq > $1 ORDER BY seq LIMIT $2'
       return (await run(sql, afterSeq, count)).rows.map(({ line }) => String(line))
+    },
+    addCheckpoint: (checkpoint) => session.transaction((query) => addCheckpoint(query, checkpoint)),
+    checkpoints: async (afterNumber, count) => {
+      const sql = 'SELECT * FROM checkpoints WHERE number > $1 ORDER BY number LIMIT $2'
+      return (await run(sql, afterNumber, count)).rows.map(checkpointOf)
+    },
+    lastCheckpoint: async () => {
+      const { rows } = await run('SELECT * FROM checkpoints ORDER BY number DESC LIMIT 1')
+      return rows.map(checkpointOf)[0]
     },
     close: () => session.close(),
   }
@@ -194,6 +205,18 @@ async function appendEvents(
     lines.map(({ head }) => head.hash),
     lines.map(({ text }) => text),
   )
+}
+
+async function addCheckpoint(query: Query, { seq, keys, jws }: StoredCheckpoint): Promise<boolean> {
+  const sql = `
+    INSERT INTO checkpoints (number, seq, keys, jws)
+    SELECT coalesce(max(number), 0) + 1, $1::bigint, $2, $3 FROM checkpoints
+    ON CONFLICT (seq, keys) DO NOTHING`
+  const [, { count }] = await Promise.all([
+    takeLock(query, 'checkpoints'),
+    query(sql, seq, keys, jws),
+  ])
+  return count === 1
 }
 
 async function addPending(

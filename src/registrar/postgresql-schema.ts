@@ -73,4 +73,12 @@ export const POSTGRESQL_MIGRATIONS: readonly string[] = [
   `CREATE INDEX instances_state ON instances (state);
    CREATE INDEX instances_strangers ON instances (iid)
      WHERE state IN ('held', 'suspended') AND (document::jsonb ->> 'anchor') = 'none';`,
+
+  `CREATE TABLE checkpoints (
+     number BIGINT PRIMARY KEY,
+     seq BIGINT NOT NULL,
+     keys TEXT COLLATE "C" NOT NULL,
+     jws TEXT NOT NULL,
+     UNIQUE (seq, keys)
+   );`,
 ]

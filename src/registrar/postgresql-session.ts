@@ -39,6 +39,7 @@ const LOCKS = {
   signingKeys: 4,
   statuses: 5,
   strangers: 6,
+  checkpoints: 7,
 } as const
 export type LockName = keyof typeof LOCKS
 

@@ -13,7 +13,10 @@ import type { RegistrarConfig } from './registrar-config.ts'
 import type { Repository } from './repository.ts'
 
 /** What the API reads of what the registrar keeps: nothing of it is secret. */
-type ReadableRepository = Pick<Repository, 'instances' | 'instance' | 'uses' | 'events'>
+type ReadableRepository = Pick<
+  Repository,
+  'instances' | 'instance' | 'uses' | 'events' | 'checkpoints' | 'lastCheckpoint'
+>
 
 interface ReadApiDeps {
   readonly repository: ReadableRepository
@@ -69,6 +72,17 @@ function readApi({ repository, requestTimeoutMs, log }: ReadApiDeps): FastifyIns
     const next = lines.length < count ? '' : `,"next":${after + lines.length}`
     // As they are, byte by byte: their hashes are of that.
     return sent(reply, `{"events":[${lines.join(',')}]${next}}`)
+  })
+  app.get('/checkpoints', async ({ query }, reply) => {
+    const { after = 0, count } = queryOf(eventsQuery, query)
+    const found = await repository.checkpoints(after, count)
+    const next = found.length < count ? undefined : found.at(-1)?.number
+    return sent(reply, JSON.stringify({ checkpoints: found.map(({ jws }) => jws), next }))
+  })
+  app.get('/checkpoint', async (_request, reply) => {
+    const last = await repository.lastCheckpoint()
+    if (last === undefined) throw new MetabindError('REGISTRAR_ABSENT')
+    return sent(reply, JSON.stringify({ checkpoint: last.jws }))
   })
   answerRefusals(app, log)
   return app

@@ -144,6 +144,11 @@ const keys = z.strictObject({
   overlap_hours: z.int().min(2).max(23).default(23),
 })
 
+const events = z.strictObject({
+  /** How old an event gets at most until the end of their chain is signed. */
+  checkpoint_seconds: z.int().min(60).max(86_400).default(600),
+})
+
 const publish = z.strictObject({
   /** Where what verifiers read is written to as files besides, for a bucket. */
   directory: absolutePath.optional(),
@@ -213,6 +218,7 @@ const schema = z
       .default([]),
     spiffe: spiffe.prefault({}),
     keys: keys.prefault({}),
+    events: events.prefault({}),
     publish: publish.prefault({}),
     limits: limits.prefault({}),
     metrics: metrics.prefault({}),

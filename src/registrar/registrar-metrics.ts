@@ -20,6 +20,8 @@ export interface RegistrarMetrics {
   refusedConnection(): void
   /** The keys were refreshed, and so the database answered. */
   refreshed(nowMs: number): void
+  /** The end of the chain of events was found to be one that is signed, or to be signed in time. */
+  eventsHeld(nowMs: number): void
   readonly text: () => Promise<string>
   readonly contentType: string
 }
@@ -59,6 +61,11 @@ export function registrarMetrics(): RegistrarMetrics {
     help: 'When keys were last refreshed from the database; once a minute.',
     registers,
   })
+  const eventsHeld = new Gauge({
+    name: 'metabind_registrar_events_held_timestamp_seconds',
+    help: 'When the chain of events was last found to continue what was signed of it; once a minute.',
+    registers,
+  })
   new Gauge({
     name: 'metabind_registrar_build_info',
     help: 'Always 1; the labels say what runs.',
@@ -86,6 +93,7 @@ export function registrarMetrics(): RegistrarMetrics {
     },
     refusedConnection: () => refusedConnections.inc(),
     refreshed: (nowMs) => refreshed.set(nowMs / 1000),
+    eventsHeld: (nowMs) => eventsHeld.set(nowMs / 1000),
     text: async () => (await registry?.metrics()) ?? '',
     contentType: Registry.PROMETHEUS_CONTENT_TYPE,
   }

@@ -13,6 +13,11 @@ import { type PublicDocument, publicDocuments, TOKEN_PATH } from './discovery.ts
 import { dpopNonces } from './dpop-nonce.ts'
 import { enrolment } from './enrolment.ts'
 import { enrolmentNonces } from './enrolment-nonce.ts'
+import {
+  CHECKPOINT_SCHEDULE,
+  type EventCheckpoints,
+  eventCheckpoints,
+} from './event-checkpoints.ts'
 import { type KeyRing, keyRing } from './key-ring.ts'
 import { type KeyKind, SIGNING_ALGORITHMS } from './key-schedule.ts'
 import { type MasterKey, openMasterKey } from './master-key.ts'
@@ -61,6 +66,11 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   const master = openMasterKey(config.storage.master_key)
   const repository = await openRepository(config.storage, 'make')
   const keys = newKeyRing(config, repository, master)
+  const checkpointKeys = keyRing({
+    ...{ repository, master, schedule: CHECKPOINT_SCHEDULE, nowMs: Date.now },
+    kinds: ['checkpoint'],
+  })
+  const checkpoints = newCheckpoints(config, repository, checkpointKeys, log)
   const statuses = statusList({ url: config.url, repository, keys, nowMs: Date.now })
   const authority = akAuthority({ url: config.url, repository, master, nowMs: Date.now })
   const documents = publicDocuments(
@@ -73,12 +83,23 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   const metrics = registrarMetrics()
   const publish = async (): Promise<void> => {
     settings.usableFromMs = await usableFromMs(repository)
+    // Before the others, which publish what it has made.
+    await checkpointKeys.refresh()
     await keys.refresh()
     await statuses.refresh()
     await authority.refresh()
     writeDocuments(config, documents)
     if (config.metrics.port !== undefined) metrics.counted(await repository.states())
     metrics.refreshed(Date.now())
+  }
+  /** Without it everything else goes on: whoever reads the log or the metric is told. */
+  const signEvents = async (when: 'due' | 'now'): Promise<void> => {
+    try {
+      await checkpoints.sign(when)
+      metrics.eventsHeld(Date.now())
+    } catch (error) {
+      log.error({ cause: causeChain(error) }, 'events not signed')
+    }
   }
   const app = newServer(settings, { tls, master, repository, keys, authority, documents, log })
   metrics.watch(app)
@@ -91,6 +112,7 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   let endApi: Listener['close'] | undefined
   try {
     await publish()
+    await signEvents('due')
     endMetrics = await serveMetrics(config.metrics, metrics)
     const { request_timeout_ms: requestTimeoutMs } = config.limits
     endApi = await serveReadApi(config.api, { repository, requestTimeoutMs, log })
@@ -104,7 +126,9 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   const faulty = (error: unknown) => log.error({ cause: causeChain(error) }, 'keys not refreshed')
   const refreshing = setInterval(() => {
     tls?.reread(app.server)
-    void publish().catch(faulty)
+    void publish()
+      .catch(faulty)
+      .then(() => signEvents('due'))
   }, REFRESH_EVERY_MS)
   return {
     port: portOf(app.server.address()),
@@ -119,6 +143,7 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
     close: async () => {
       clearInterval(refreshing)
       await Promise.all([endMetrics?.(), endApi?.(), closeGracefully(app)])
+      await signEvents('now')
       await repository.close()
     },
   }
@@ -136,6 +161,21 @@ function newKeyRing(
   const rotateMs = keys.rotate_days * DAY_MS
   const overlapMs = keys.overlap_hours * HOUR_MS
   return keyRing({ repository, master, schedule: { rotateMs, overlapMs }, kinds, nowMs: Date.now })
+}
+
+function newCheckpoints(
+  { url, events }: RegistrarConfig,
+  repository: Repository,
+  keys: KeyRing,
+  log: Log,
+): EventCheckpoints {
+  // Whatever log.level is: this copy is for when the database is another's.
+  const told = log.child({ audit: true }, { level: 'notice' })
+  return eventCheckpoints({
+    ...{ url, repository, keys, nowMs: Date.now },
+    everyMs: events.checkpoint_seconds * 1000,
+    onSigned: ({ seq, jws: checkpoint }) => told.notice({ seq, checkpoint }, 'events signed'),
+  })
 }
 
 /** What holds now: a reload replaces configuration and rules. */

@@ -1,7 +1,13 @@
 import type { ChainHead } from '../audit/chain.ts'
 import { MetabindError } from '../errors.ts'
 import { type EnrolledInstance, enrolledInstanceSchema } from './enrolled-instance.ts'
-import type { AudienceUse, PendingEnrolment, Statuses, StoredSigningKey } from './repository.ts'
+import type {
+  AudienceUse,
+  NumberedCheckpoint,
+  PendingEnrolment,
+  Statuses,
+  StoredSigningKey,
+} from './repository.ts'
 
 /** A row as a database gives it, by the names of its columns, which are the same in all. */
 export type Row = Readonly<Record<string, unknown>>
@@ -53,6 +59,10 @@ export function statusesOf(rows: readonly Row[]): Statuses {
 
 export function statesOf(rows: readonly Row[]): ReadonlyMap<string, number> {
   return new Map(rows.map(({ state, count }) => [String(state), Number(count)]))
+}
+
+export function checkpointOf({ number, seq, keys, jws }: Row): NumberedCheckpoint {
+  return { number: Number(number), seq: Number(seq), keys: String(keys), jws: String(jws) }
 }
 
 export function headOf({ seq, hash }: Row): ChainHead {

@@ -63,6 +63,20 @@ export interface Statuses {
   readonly revoked: readonly number[]
 }
 
+/** The end of the chain of events, signed. */
+export interface StoredCheckpoint {
+  /** Of the event that it signs. */
+  readonly seq: number
+  /** Thumbprints of the key that signs it, and of those that follow that one: one checkpoint of an event for each set. */
+  readonly keys: string
+  /** The checkpoint itself, see checkpoint.ts. */
+  readonly jws: string
+}
+
+export interface NumberedCheckpoint extends StoredCheckpoint {
+  readonly number: number
+}
+
 /** Several writes that all happen or none. */
 export interface Change {
   /** Each with the revision after the one that was read; 1: it was not there. */
@@ -137,5 +151,11 @@ export interface Repository {
   uses(iid: string): Promise<readonly AudienceUse[]>
   /** Lines of the chain in the form of src/audit/chain.ts, from behind a number on. The first is `chain.start`. */
   events(afterSeq: number, count: number): Promise<readonly string[]>
+  /** @returns false if there is one of its event by its keys already */
+  addCheckpoint(checkpoint: StoredCheckpoint): Promise<boolean>
+  /** In the order in which they were added, which is that of their numbers, from behind one on. */
+  checkpoints(afterNumber: number, count: number): Promise<readonly NumberedCheckpoint[]>
+  /** The one that was added last. */
+  lastCheckpoint(): Promise<NumberedCheckpoint | undefined>
   close(): Promise<void>
 }

@@ -5,7 +5,7 @@ import type { KeyKind } from './key-schedule.ts'
 export const SPIFFE_BUNDLE_PATH = '/spiffe/bundle.json'
 
 /** What a key is published for (JWT-SVID 6.1, WIT-SVID 6.1). */
-const USES: Readonly<Record<KeyKind, string>> = {
+const USES: Readonly<Partial<Record<KeyKind, string>>> = {
   RS256: 'jwt-svid',
   ES256: 'jwt-svid',
   wit: 'wit-svid',
@@ -15,10 +15,11 @@ const REFRESH_SECONDS = 3600
 
 /** The bundle of the trust domain (SPIFFE Trust Domain and Bundle, 4). */
 export function spiffeBundle(published: KeyRing['published']): object {
+  const ofTokens = published.filter(({ kind }) => USES[kind] !== undefined)
   return {
-    spiffe_sequence: sequenceOf(published),
+    spiffe_sequence: sequenceOf(ofTokens),
     spiffe_refresh_hint: REFRESH_SECONDS,
-    keys: published.map(({ kind, kid, jwk }) => ({ use: USES[kind], kid, ...jwk })),
+    keys: ofTokens.map(({ kind, kid, jwk }) => ({ use: USES[kind], kid, ...jwk })),
   }
 }
 

@@ -13,15 +13,13 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { verifyAudit } from '../audit/verify.ts'
 import { MetabindError, nodeErrorCode, pathWithReason } from '../errors.ts'
+import { EVENTS_PLACE, verifyEvents } from './event-verdict.ts'
 import { markRestored } from './restore-mark.ts'
 import { requireOwn, SQLITE_BUSY, sqliteCode } from './sqlite-file.ts'
 import { sqliteRepository } from './sqlite-repository.ts'
 
 /** Copies of the embedded database, made while a registrar serves, and put in its place while none does. */
-
-const EVENTS_PAGE = 1000
 
 /**
  * Writes a consistent copy of the database, mode 0600, whole or not at all. What is secret in it is sealed under the
@@ -99,19 +97,13 @@ function requireWhole(path: string): void {
   })
 }
 
+/** Also of the checkpoints that are in it: a copy that was cut by itself is none. */
 async function requireChain(repository: ReturnType<typeof sqliteRepository>): Promise<void> {
-  const lines: string[] = []
-  for (let seq = 0; ; seq += EVENTS_PAGE) {
-    const page = await repository.events(seq, EVENTS_PAGE)
-    lines.push(...page)
-    if (page.length < EVENTS_PAGE) break
-  }
-  // Nothing has happened yet.
-  if (lines.length === 0) return
-  const { broken } = verifyAudit([{ name: 'events', lines }], {})
+  const { broken } = await verifyEvents(repository, { url: undefined, kept: [], kids: undefined })
   if (broken === undefined) return
-  const { line, reason } = broken
-  throw new MetabindError('REGISTRAR_DATABASE', `Event ${line} of the copy: ${reason}.`)
+  const { file, line, reason } = broken
+  const what = file === EVENTS_PLACE ? 'Event' : 'Checkpoint'
+  throw new MetabindError('REGISTRAR_DATABASE', `${what} ${line} of the copy: ${reason}.`)
 }
 
 /** Holds the old database, if it is one, so that no process opens it meanwhile. @throws MetabindError REGISTRAR_RUNNING */

@@ -12,6 +12,7 @@ import type {
   StoredSigningKey,
 } from './repository.ts'
 import {
+  checkpointOf,
   headOf,
   instanceOf,
   pendingOf,
@@ -92,6 +93,14 @@ export function sqliteRepository(path: string): Repository {
       prepare('SELECT line FROM events WHERE seq > ? ORDER BY seq LIMIT ?')
         .all(afterSeq, count)
         .map(({ line }) => String(line)),
+    addCheckpoint: async ({ seq, keys, jws }) =>
+      prepare(ADD_CHECKPOINT).run(seq, keys, jws).changes === 1,
+    checkpoints: async (afterNumber, count) =>
+      prepare('SELECT * FROM checkpoints WHERE number > ? ORDER BY number LIMIT ?')
+        .all(afterNumber, count)
+        .map(checkpointOf),
+    lastCheckpoint: async () =>
+      prepare('SELECT * FROM checkpoints ORDER BY number DESC LIMIT 1').all().map(checkpointOf)[0],
     close: async () => database.close(),
   }
 }
@@ -113,6 +122,10 @@ function commit(database: DatabaseSync, prepare: Prepare, change: Change, nowMs:
     throw error
   }
 }
+
+const ADD_CHECKPOINT = `
+  INSERT OR IGNORE INTO checkpoints (number, seq, keys, jws)
+  SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM checkpoints`
 
 const STATES = 'SELECT state, count(*) AS count FROM instances GROUP BY state'
 const STRANGERS = `

@@ -73,4 +73,12 @@ export const SQLITE_MIGRATIONS: readonly string[] = [
    -- Made by strangers without an administrator's word, and counted for each one more.
    CREATE INDEX instances_strangers ON instances (iid)
      WHERE state IN ('held', 'suspended') AND json_extract(document, '$.anchor') = 'none';`,
+
+  `CREATE TABLE checkpoints (
+     number INTEGER PRIMARY KEY,
+     seq INTEGER NOT NULL,
+     keys TEXT NOT NULL,
+     jws TEXT NOT NULL,
+     UNIQUE (seq, keys)
+   ) STRICT;`,
 ]

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import manifest from '../../package.json' with { type: 'json' }
 import { EVENTS } from '../../src/audit/audit.ts'
+import { REGISTRAR_EVENTS } from '../../src/registrar/registrar-events.ts'
 
 /** Tables of the documents that list what is elsewhere in the project list all of it, and no more. */
 
@@ -40,6 +41,21 @@ test('docs/audit.md lists every event with its verdict', () => {
   const { 'chain.checkpoint': _, ...events } = EVENTS
   const verdicts = Object.entries(events).map(([event, [verdict]]) => [event, verdict])
   expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(verdicts))
+})
+
+test('docs/fleet-events.md lists every event of the registrar with its members, and says what each member is', () => {
+  const words = (cell = '') => cell.replaceAll('`', '').split(', ')
+  const rows = table('docs/fleet-events.md', '| Event | When | Members |')
+  const listed = rows.map(([event, , members]) => [words(event).join(), words(members).toSorted()])
+  const made = Object.entries(REGISTRAR_EVENTS).map(([event, members]) => [
+    event,
+    members.toSorted(),
+  ])
+  expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(made))
+  const named = table('docs/fleet-events.md', '| Member | |').flatMap(([member]) => words(member))
+  const ofAll = ['seq', 'prev', 'hash', 'time', 'event']
+  const used = new Set([...ofAll, ...Object.values(REGISTRAR_EVENTS).flat()])
+  expect(named.toSorted()).toEqual([...used].toSorted())
 })
 
 test('docs/limits.md and docs/configuration.md say the same of each limit', () => {

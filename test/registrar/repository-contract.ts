@@ -373,6 +373,26 @@ export function repositoryContract(
       expect(await repository.events(0, 2)).toHaveLength(2)
     })
 
+    test('checkpoints have numbers in their order, and of an event one by the same keys', async () => {
+      const replica = await reopened()
+      const [first, second] = [
+        { seq: 5, keys: 'a', jws: 'x' },
+        { seq: 5, keys: 'a b', jws: 'y' },
+      ]
+      expect(await repository.lastCheckpoint()).toBeUndefined()
+      expect(await repository.addCheckpoint(first)).toBe(true)
+      expect(await replica.addCheckpoint({ ...first, jws: 'z' })).toBe(false)
+      expect(await replica.addCheckpoint(second)).toBe(true)
+      const all = [
+        { ...first, number: 1 },
+        { ...second, number: 2 },
+      ]
+      expect(await replica.checkpoints(0, 9)).toEqual(all)
+      expect(await repository.checkpoints(0, 1)).toEqual(all.slice(0, 1))
+      expect(await repository.checkpoints(1, 9)).toEqual(all.slice(1))
+      expect(await repository.lastCheckpoint()).toEqual(all[1])
+    })
+
     describe('two replicas that write at the same time', () => {
       const TIMES = 12
       const numbers = Array.from({ length: TIMES }, (_, at) => at + 1)
@@ -424,6 +444,15 @@ export function repositoryContract(
           return one.commit({ instances: ordered, events: [] }, NOW_MS)
         })
         expect(wrote.filter((is) => is)).toEqual([true])
+      })
+
+      test('add each checkpoint once, with a number of its own', async () => {
+        const added = await atOnce((one, number) =>
+          one.addCheckpoint({ seq: number, keys: 'a', jws: `${number}` }),
+        )
+        expect(added).toEqual(half(false, true))
+        const stored = await repository.checkpoints(0, 100)
+        expect(stored.map(({ number }) => number)).toEqual(numbers)
       })
 
       test('make one signing key, and not two', async () => {
