@@ -17,8 +17,8 @@ export interface Connection {
   requestsUnderWay: number | undefined
   /** What had been read when the last answer was complete. If it is more now, a request is arriving. */
   readBytesAtRest: number
-  /** For how long nothing has been asked, as far as anybody has looked. */
-  quietMs: number
+  /** For how long nothing has been asked, as far as anybody has looked; undefined if something was since the last look. */
+  quietMs: number | undefined
   /** Whether a request was refused with the end of the connection: what was sent behind it is not carried out. */
   isClosing: boolean
   /** What the kernel had not taken of answers at the last look, since nobody reads them at the other end. */
@@ -38,7 +38,7 @@ export function connectionOf(socket: Carrier): Connection {
     uid: undefined,
     requestsUnderWay: undefined,
     readBytesAtRest: 0,
-    quietMs: 0,
+    quietMs: undefined,
     isClosing: false,
     unreadBytes: 0,
     unreadLooks: 0,

@@ -2,7 +2,8 @@ import type { Server } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { shutDownReading, socketFd, unsentBytes } from 'metabind-linux'
-import { openConnections, quietMs } from './open-connections.ts'
+import { connectionOf } from '../caller/connection.ts'
+import { countQuietAlone, openConnections, quietMs } from './open-connections.ts'
 
 const LOOKS_EVERY_MS = 50
 /**
@@ -36,16 +37,19 @@ export async function endConnections(server: Server): Promise<void> {
   NetServer.prototype.close.call(server, () => resolve())
   const look = (sinceMs: number) => {
     for (const socket of openConnections(server)) {
-      if (quietMs(socket, sinceMs) >= QUIET_MS && isRead(socket)) takeNoMore(socket)
+      // Until its peer has read all answers it may be about to ask again, and then for a while.
+      if (!isRead(socket)) connectionOf(socket).quietMs = undefined
+      else if (quietMs(socket, sinceMs) >= QUIET_MS) takeNoMore(socket)
     }
   }
+  countQuietAlone(server)
   look(0)
   const looking = setInterval(look, LOOKS_EVERY_MS, LOOKS_EVERY_MS)
   await closed
   clearInterval(looking)
 }
 
-/** Whether the peer has read all answers. Until it has, it may be about to ask again. */
+/** Whether the peer has read all answers. */
 function isRead(socket: Socket): boolean {
   try {
     return unsentBytes(socketFd(socket)) === 0

@@ -61,7 +61,7 @@ function begin(socket: Socket, response: ServerResponse): boolean {
     return false
   }
   own.requestsUnderWay += 1
-  own.quietMs = 0
+  own.quietMs = undefined
   if (own.requestsUnderWay > 1) countAhead(own.uid)
   response.on('close', end)
   return true

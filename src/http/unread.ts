@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionOf } from '../caller/connection.ts'
-import { LOOKS_EVERY_MS, lookAtOpen, quietMs } from './open-connections.ts'
+import { LOOKS_EVERY_MS, lookAtOpen } from './open-connections.ts'
 
 /**
  * Closes connections whose peer has stopped reading: it holds answers in our memory. One that reads slowly
@@ -12,7 +12,6 @@ import { LOOKS_EVERY_MS, lookAtOpen, quietMs } from './open-connections.ts'
 export function closeUnread(server: Server, unreadMsMax: number): void {
   const looksMax = Math.ceil(unreadMsMax / LOOKS_EVERY_MS)
   lookAtOpen(server, (socket) => {
-    quietMs(socket, LOOKS_EVERY_MS)
     if (unreadLooks(socket) > looksMax) socket.destroy()
   })
 }

@@ -61,7 +61,7 @@ test('of a connection nothing is known at first, and nobody is its caller', asyn
     uid: undefined,
     requestsUnderWay: undefined,
     readBytesAtRest: 0,
-    quietMs: 0,
+    quietMs: undefined,
     isClosing: false,
     unreadBytes: 0,
     unreadLooks: 0,

@@ -7,6 +7,7 @@ import { parseConfig } from '../../src/config.ts'
 import { guardConnections } from '../../src/http/admission.ts'
 import { endConnections } from '../../src/http/graceful-close.ts'
 import { listenBare } from '../../src/http/listen-tcp.ts'
+import { LOOKS_EVERY_MS } from '../../src/http/open-connections.ts'
 import { guardRequests } from '../../src/http/pipelining.ts'
 import { freePort } from '../harness/free-port.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
@@ -148,6 +149,35 @@ test('connections at rest are waited for no longer than they are at rest', async
   await endConnections(server)
   expect(await rested.received).toContain('answered')
   expect(await silent.received).toBe('')
+})
+
+test('what was asked just before a look counts as just asked', async () => {
+  const peer = await connected(await listening())
+  peer.socket.write(REQUEST)
+  await peer.answers(1)
+  vi.advanceTimersByTime(LOOKS_EVERY_MS)
+  const ended = endConnections(server)
+  // A client that rests between two requests, for less than it is left alone.
+  vi.advanceTimersByTime(900)
+  peer.socket.write(REQUEST)
+  expect((await peer.received).split('answered')).toHaveLength(3)
+  await ended
+})
+
+test('who has read an answer late is left alone for as long as any other', async () => {
+  const peer = await connected(await listening(), false)
+  const answered = Promise.withResolvers<void>()
+  server.once('request', (_, response) => response.once('close', answered.resolve))
+  peer.socket.write(REQUEST)
+  await answered.promise
+  const ended = endConnections(server)
+  vi.advanceTimersByTime(LONG_MS)
+  peer.socket.resume()
+  await peer.answers(1)
+  vi.advanceTimersByTime(900)
+  peer.socket.write(REQUEST)
+  expect((await peer.received).split('answered')).toHaveLength(3)
+  await ended
 })
 
 test('what is passed on is answered before a server without fastify closes', async () => {
