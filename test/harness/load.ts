@@ -40,12 +40,14 @@ export function startLoad(options: LoadOptions): Load {
   let ending = false
   const failures: Record<string, number> = {}
   const client = async (agent: Agent): Promise<void> => {
-    let lastMs = performance.now()
+    let askedMs = performance.now()
     while (!ending) {
+      const beforeMs = askedMs
+      askedMs = performance.now()
       const outcome = await ask(options, agent)
-      // On a busy machine a client may rest for longer than it means to; then its connection may end under its hands.
-      const isLate = performance.now() - lastMs >= QUIET_MS && ENDED.includes(outcome)
-      lastMs = performance.now()
+      // On a busy machine a client may hear late of its last answer, or rest for longer than it means to; then its connection
+      // may end under its hands. The agent cannot have answered before it was asked.
+      const isLate = performance.now() - beforeMs >= QUIET_MS && ENDED.includes(outcome)
       if (outcome === '200') answered += 1
       else if (!isLate) failures[outcome] = (failures[outcome] ?? 0) + 1
       if (options.pauseMs > 0) await sleep(options.pauseMs)
