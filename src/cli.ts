@@ -100,7 +100,7 @@ async function explain(error: unknown, verb = ''): Promise<string> {
 
 async function proposal(error: UsageError): Promise<string> {
   if (!(error instanceof UnknownWord)) return ''
-  const { nearestWord } = await import('./cli/nearest.ts')
+  const { nearestWord } = await import('./format/nearest-word.ts')
   const nearest = nearestWord(error.word, error.known)
   return nearest === undefined ? '' : `; did you mean '${nearest}'?`
 }

@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { ERRORS } from './error-table.ts'
 import { causeChain, MetabindError, nodeErrorCode, UsageError } from './errors.ts'
+import { nearestWord } from './format/nearest-word.ts'
 import {
   type AdminCommandDeps,
   administered,
@@ -25,8 +26,9 @@ Knows the instances of a fleet, each of which proves by its TPM who it is, and
 issues tokens for them.
 
   serve             answer instances and verifiers, until SIGTERM or SIGINT
-  check             say whether the configuration is valid, and the files of
-                    [trust] and admission.pcr_policy; change nothing
+  check             say, a row each, whether a registrar could begin with the
+                    configuration, its files, certificate, database and master
+                    key; change nothing
   list              print the instances
   show INSTANCE     print what is known of one, and for whom it has had tokens
   approve INSTANCE  let one in that is held, or go on that is suspended
@@ -85,9 +87,8 @@ async function run(): Promise<void> {
   const files = values.config ?? [REGISTRAR_CONFIG_FILE]
   const config = readRegistrarConfig(files)
   if (verb === 'check') {
-    const { admissionRules } = await import('./registrar/admission-rules.ts')
-    admissionRules(config)
-    return say(`${files.join(', ')}: valid\n`)
+    process.exitCode = await check(files, config, values.json)
+    return
   }
   if (perform === undefined) {
     // The server and the verifier are most of what there is to load, and of no use to the other verbs.
@@ -107,6 +108,23 @@ async function run(): Promise<void> {
   } finally {
     await repository.close()
   }
+}
+
+/** @returns the exit code */
+async function check(
+  files: readonly string[],
+  config: RegistrarConfig,
+  isJson: boolean,
+): Promise<number> {
+  const { checkRows } = await import('./registrar/check.ts')
+  const ofFiles = { what: 'configuration', says: `valid: ${files.join(', ')}`, fault: undefined }
+  const rows = [ofFiles, ...(await checkRows(config, Date.now()))]
+  for (const { what, says, fault } of rows) {
+    const text = fault === undefined ? says : inFull(fault)
+    const row = { what, isUsable: fault === undefined, code: fault?.code, says: text }
+    say(isJson ? `${JSON.stringify(row)}\n` : `${what.padEnd(15)}${text.replaceAll('\n', ' ')}\n`)
+  }
+  return rows.some(({ fault }) => fault !== undefined) ? 1 : 0
 }
 
 const FILE_VERBS = ['backup', 'restore']
@@ -156,6 +174,7 @@ function performerOf(
 ): Perform | undefined {
   const { reason } = options
   const action = ADMIN_ACTIONS.find((one) => one === verb)
+  if (!VERBS.includes(verb)) throw new UsageError(verb === '' ? 'a verb is missing' : noVerb(verb))
   requireWords(verb, words.length)
   requireOfEvents(verb, words.length, options)
   if (reason !== undefined && (action === undefined || reason.length > REASON_CHARACTERS_MAX)) {
@@ -186,8 +205,25 @@ function performerOf(
         return eventsCommand(deps, { ...options, url, files: words }, say)
       }
     default:
-      throw new UsageError(verb === '' ? 'a verb is missing' : `there is no verb '${verb}'`)
+      throw new UsageError(noVerb(verb))
   }
+}
+
+const VERBS: readonly string[] = [
+  'serve',
+  'check',
+  'list',
+  'show',
+  ...ADMIN_ACTIONS,
+  'events',
+  'backup',
+  'restore',
+]
+
+function noVerb(verb: string): string {
+  const nearest = nearestWord(verb, VERBS)
+  const proposal = nearest === undefined ? '' : `; did you mean '${nearest}'?`
+  return `there is no verb '${verb}'${proposal}`
 }
 
 /** @throws UsageError */
@@ -234,13 +270,17 @@ function ended(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`
 }
 
+function inFull(error: MetabindError): string {
+  return `${error.code}: ${ended(inWords(error))} ${ERRORS[error.code].remedy}`
+}
+
 /** One line: what went wrong, and what to try. @returns the exit code */
 function complain(error: unknown): number {
   // Whoever reads the output has seen enough: as of a process that SIGPIPE has ended.
   if (nodeErrorCode(error) === 'EPIPE') return 141
   const isOurs = error instanceof MetabindError
   const said = isOurs
-    ? `${error.code}: ${ended(inWords(error))} ${ERRORS[error.code].remedy}`
+    ? inFull(error)
     : causeChain(error).split('. To specify a positional argument', 1).join('')
   const hint = isOurs ? '' : ' (try metabind-registrar --help)'
   process.stderr.write(`metabind-registrar: ${said.replaceAll('\n', ' ')}${hint}\n`)

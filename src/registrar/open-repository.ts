@@ -24,7 +24,7 @@ export async function openRepository(
 ): Promise<Repository> {
   if (postgresql !== undefined) {
     const { postgresqlRepository } = await import('./postgresql-repository.ts')
-    return postgresqlRepository(placeOf(postgresql), ifEmpty)
+    return postgresqlRepository(postgresqlPlace(postgresql), ifEmpty)
   }
   if (ifEmpty === 'refuse' && !existsSync(database)) {
     throw new MetabindError('REGISTRAR_DATABASE', `${database}: none is there.`)
@@ -33,7 +33,8 @@ export async function openRepository(
   return sqliteRepository(database)
 }
 
-function placeOf(keys: PostgresqlKeys): PostgresqlPlace {
+/** What the configuration says of it. @throws MetabindError FILE_UNUSABLE */
+export function postgresqlPlace(keys: PostgresqlKeys): PostgresqlPlace {
   const { host, port, user, database, connections } = keys
   const { password_file: passwordFile, ca_file: caFile } = keys
   const ca = caFile === undefined ? undefined : textOf(caFile, CERTIFICATES_BYTES_MAX)

@@ -1,4 +1,5 @@
 import { MetabindError } from '../errors.ts'
+import { type DatabaseState, SIGNING_KEYS_SINCE } from './database-state.ts'
 import { POSTGRESQL_MIGRATIONS } from './postgresql-schema.ts'
 import {
   type PostgresqlPlace,
@@ -7,6 +8,7 @@ import {
   type Query,
   takeLock,
 } from './postgresql-session.ts'
+import { storedKeyOf } from './repository-rows.ts'
 
 const SERVER_VERSION_MIN = 150_000
 /** Another replica's migration is waited for, and an index of all instances takes its time. */
@@ -64,6 +66,22 @@ const VERSIONS = `CREATE TABLE schema_versions (
   version INTEGER PRIMARY KEY,
   migrated_at TIMESTAMPTZ NOT NULL DEFAULT now()
 )`
+
+/** What is in it, which is not changed. @throws MetabindError REGISTRAR_DATABASE */
+export async function postgresqlState(place: PostgresqlPlace): Promise<DatabaseState> {
+  const session = postgresqlSession({ ...place, connections: 1 })
+  try {
+    await requireUsable(session)
+    const version = await versionOf(session.run)
+    if (version < SIGNING_KEYS_SINCE) return { version, keys: [] }
+    return {
+      version,
+      keys: (await session.run('SELECT * FROM signing_keys')).rows.map(storedKeyOf),
+    }
+  } finally {
+    await session.close()
+  }
+}
 
 async function requireUsable({ run }: PostgresqlSession): Promise<void> {
   const { rows } = await run(

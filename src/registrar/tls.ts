@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import { createServer, Server as HttpsServer } from 'node:https'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { causeChain, MetabindError } from '../errors.ts'
+import { watchHandshakes } from '../http/handshakes.ts'
 import type { MakeServer } from '../http/server.ts'
 import type { Log } from '../log.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
@@ -32,6 +33,7 @@ export function registrarTls(config: NonNullable<RegistrarConfig['tls']>, log: L
       // A client that never ends its handshake is bounded as one that never ends its request.
       const own = { handshakeTimeout: http.requestTimeout, ALPNProtocols: ['http/1.1'] }
       const server = createServer({ ...http, ...first, ...own }, listener)
+      watchHandshakes(server)
       // node:https would have it answered as what cannot be parsed. There is nobody to answer.
       server.removeAllListeners('tlsClientError')
       server.on('tlsClientError', (_error, socket) => socket.destroy())
@@ -49,6 +51,29 @@ export function registrarTls(config: NonNullable<RegistrarConfig['tls']>, log: L
       }
     },
   }
+}
+
+/**
+ * Whether the registrar could show them to who connects now.
+ *
+ * @returns until when, in ms
+ * @throws MetabindError REGISTRAR_TLS if not, also if they are not valid yet or any more
+ */
+export function tlsValidUntilMs(
+  config: NonNullable<RegistrarConfig['tls']>,
+  nowMs: number,
+): number {
+  const files = readTlsFiles(config)
+  usable(config, files)
+  const { validFromDate, validToDate } = new X509Certificate(files.certificate)
+  const says = (word: string, at: Date) => `${config.certificate}: ${word} ${at.toISOString()}.`
+  if (nowMs < validFromDate.getTime()) {
+    throw new MetabindError('REGISTRAR_TLS', says('it is not valid before', validFromDate))
+  }
+  if (nowMs > validToDate.getTime()) {
+    throw new MetabindError('REGISTRAR_TLS', says('it has expired on', validToDate))
+  }
+  return validToDate.getTime()
 }
 
 /** @throws MetabindError REGISTRAR_TLS if they are no certificate, no key, or not of each other */

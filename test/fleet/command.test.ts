@@ -112,7 +112,9 @@ test('the chain of events is one that metabind audit verify takes, until a byte 
 describe('wrong usage and missing files', () => {
   test.each([
     [[], 2, 'a verb is missing'],
-    [['fly'], 2, "there is no verb 'fly'"],
+    [['fly'], 2, "there is no verb 'fly' (try"],
+    [['lits'], 2, "there is no verb 'lits'; did you mean 'list'? (try"],
+    [['aprove', 'i-one'], 2, "there is no verb 'aprove'; did you mean 'approve'?"],
     [['show'], 2, 'show takes one INSTANCE'],
     [['list', 'all'], 2, 'list takes no words'],
     [['list', '--fly'], 2, '--fly'],
@@ -131,14 +133,26 @@ describe('wrong usage and missing files', () => {
   })
 
   test('check says what is wrong with the configuration and its files, and makes none', async () => {
-    expect(await run('check')).toMatchObject({ code: 0, stdout: `${config}: valid\n`, stderr: '' })
-    expect(existsSync(database)).toBe(false)
+    const valid = await run('check')
+    expect([valid.code, valid.stderr, existsSync(database)]).toEqual([0, '', false])
+    expect(valid.stdout).toMatch(`configuration  valid: ${config}\ntrust          valid\n`)
+    const json = (await run('check', '--json')).stdout.trim().split('\n')
+    expect(JSON.parse(json[1] ?? '')).toEqual({ what: 'trust', isUsable: true, says: 'valid' })
     const good = await readFile(config, 'utf8')
     const policy = join(directory, 'policy.json')
     await writeFile(policy, 'no policy')
     for (const [wrong, says] of [
-      ['[trust]\nek_anchors = "/none"\n', /FILE_UNUSABLE: .* \/none: it is not there\. /],
-      [`[admission]\npcr_policy = "${policy}"\n`, /VERIFY_PCR_POLICY_FILE/],
+      [
+        '[trust]\nek_anchors = "/none"\n',
+        /^trust {10}FILE_UNUSABLE: .* \/none: it is not there\. /m,
+      ],
+      [`[admission]\npcr_policy = "${policy}"\n`, /^trust {10}VERIFY_PCR_POLICY_FILE/m],
+    ] as const) {
+      await writeFile(config, good + wrong)
+      const { code, stdout, stderr } = await run('check')
+      expect([code, stdout, stderr]).toEqual([1, expect.stringMatching(says), ''])
+    }
+    for (const [wrong, says] of [
       [
         '[[audience]]\nnmae = "a"\n',
         /:6: audience\.0\.nmae: unknown key\. .*metabind-registrar check/,

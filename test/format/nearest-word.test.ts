@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { nearestWord } from '../../src/cli/nearest.ts'
+import { nearestWord } from '../../src/format/nearest-word.ts'
 
 const WORDS = ['status', 'token', 'get', 'policy check', 'policy suggest', '--json', '--socket']
 
