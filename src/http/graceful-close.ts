@@ -3,6 +3,7 @@ import { Server as NetServer, type Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { shutDownReading, socketFd, unsentBytes } from 'metabind-linux'
 import { connectionOf } from '../caller/connection.ts'
+import { destroyHandshakes } from './handshakes.ts'
 import { countQuietAlone, openConnections, quietMs } from './open-connections.ts'
 
 const LOOKS_EVERY_MS = 50
@@ -23,7 +24,7 @@ export async function closeGracefully(app: FastifyInstance): Promise<void> {
  * Ends a server without losing a request. Who comes from now on waits in the queue of the socket, if
  * somebody else holds that too (systemd). Every request that the kernel has taken on an open connection is
  * answered, and told that its connection closes. Whoever waits for this bounds it: a peer that reads no
- * answer is waited for.
+ * answer is waited for. One whose TLS handshake goes on has asked nothing, and is hung up on.
  *
  * http.Server.close() would first destroy every connection that has not sent a byte yet, and each on which
  * nothing has been read, whatever the kernel holds for it.
@@ -35,7 +36,11 @@ export async function endConnections(server: Server): Promise<void> {
     response.shouldKeepAlive = false
   })
   NetServer.prototype.close.call(server, () => resolve())
+  let looks = 0
   const look = (sinceMs: number) => {
+    // Between two looks all is read that the kernel had: of who spoke TLS to the end, and asked, it is a request by then.
+    if (looks >= 2) destroyHandshakes(server)
+    looks += 1
     for (const socket of openConnections(server)) {
       // Until its peer has read all answers it may be about to ask again, and then for a while.
       if (!isRead(socket)) connectionOf(socket).quietMs = undefined

@@ -79,6 +79,22 @@ test('who connected and asked nothing does not hold up the end', async () => {
   await closed
 })
 
+test.each([
+  ['nothing of it came', ''],
+  ['it stopped in its midst', '16030100c8010000c40303'],
+])('a handshake that never ends does not hold up the end: %s', async (_what, hex) => {
+  const socket = connectPlain(port(), '127.0.0.1')
+  peers.push(socket)
+  socket.on('error', () => undefined)
+  socket.write(Buffer.from(hex, 'hex'))
+  await once(app.server, 'connection')
+  const whole = await connected()
+  whole.resume()
+  const closed = [once(socket, 'close'), once(whole, 'end')]
+  await closeGracefully(app)
+  await Promise.all(closed)
+})
+
 test('what was asked is answered to the end', async () => {
   const socket = await connected()
   socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
