@@ -56,6 +56,9 @@ it failed; a line on standard error says why
 .B 2
 wrong usage
 .TP
+.B 3
+of events \\-\\-verify with \\-\\-key: whole, but the last events are not signed
+.TP
 .B 141
 whoever read the output has closed it
 .SH EXAMPLES

