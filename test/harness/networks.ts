@@ -10,8 +10,7 @@ import { promisify } from 'node:util'
  */
 
 const run = promisify(execFile)
-const COMMAND_MS = 60_000
-const LIFE_SECONDS = '900'
+const COMMAND_MS = 240_000
 
 export interface Networks {
   /** Runs a command in the host's network; `uid` undefined: as root. */
@@ -83,9 +82,9 @@ export function asUser(uid: number | undefined, gid = uid): string[] {
   return ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']
 }
 
-/** A process that keeps a network namespace open; it ends with this one, or by itself. */
+/** A process that keeps a network namespace open; it ends with this one. */
 async function holdNamespace(): Promise<ChildProcess> {
-  const command = ['--pdeathsig', 'KILL', 'unshare', '-n', 'sleep', LIFE_SECONDS]
+  const command = ['--pdeathsig', 'KILL', 'unshare', '-n', 'sleep', 'infinity']
   const child = spawn('setpriv', command, { stdio: 'ignore' })
   await once(child, 'spawn')
   for (let tries = 0; tries < 500; tries++) {
