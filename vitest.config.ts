@@ -2,9 +2,9 @@ import { defineConfig } from 'vitest/config'
 
 // Waits end what hangs; none of them measures. A machine that is busy with something else is slow, not wrong.
 const bounds = {
-  testTimeout: 120_000,
-  hookTimeout: 180_000,
-  expect: { poll: { timeout: 60_000 } },
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+  expect: { poll: { timeout: 120_000 } },
   pool: 'forks',
 } as const
 
@@ -42,7 +42,7 @@ export default defineConfig({
         test: {
           ...bounds,
           // Some start an agent eight times.
-          testTimeout: 300_000,
+          testTimeout: 600_000,
           name: 'adversary',
           include: ['test/adversary/*.test.ts'],
           globalSetup: 'test/adversary/shared-agent.ts',

@@ -213,7 +213,7 @@ os.execv('/bin/sleep', ['/bin/sleep', '30'])`
     identifyCaller(socket, { isReadLater: true, ...deps })
     peer.stdin?.end('\n')
     const program = () => readFileSync(`/proc/${peer.pid}/cmdline`, 'latin1')
-    await expect.poll(program, { timeout: 10_000 }).toBe('/bin/sleep\x0030\0')
+    await expect.poll(program, { timeout: 120_000 }).toBe('/bin/sleep\x0030\0')
     const shown = shownCaller(callerOf(socket))
     expect(shown).toMatchObject({ ...SELF, pid: peer.pid, namespaces: [] })
     expect(shown.executable).toBeUndefined()

@@ -45,7 +45,7 @@ afterAll(async () => {
 
 async function as(uid: number | undefined, command: readonly string[], env = {}): Promise<string> {
   const [file = '', ...args] = [...asUser(uid), ...command]
-  const options = { timeout: 20_000, env: { ...process.env, ...env } }
+  const options = { timeout: 240_000, env: { ...process.env, ...env } }
   return (await run(file, args, options)).stdout
 }
 

@@ -43,7 +43,7 @@ mount -t tmpfs none /sys/fs/cgroup
 ${cgroups}
 PATH=${directory}:$PATH ${process.execPath} ${CLI} doctor --json || true`
       const enter = ['--mount', '--propagation', 'private', 'sh', '-ec', script]
-      const { findings } = JSON.parse((await run('unshare', enter, { timeout: 90_000 })).stdout)
+      const { findings } = JSON.parse((await run('unshare', enter, { timeout: 240_000 })).stdout)
       return findings
         .filter(({ id }: { id: string }) => id === 'systemd-older' || id === 'cgroups-older')
         .map(({ says }: { says: string }) => says)

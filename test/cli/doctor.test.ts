@@ -61,7 +61,7 @@ async function doctorThrough(through: readonly string[], ...more: string[]): Pro
   const sockets = ['--socket', instance.metadataSocket, '--admin-socket', instance.adminSocket]
   const command = [process.execPath, CLI, 'doctor', '--json', ...config, ...sockets, ...more]
   const [file = '', ...args] = [...through, ...command]
-  const options = { timeout: 60_000, env: { ...process.env, HOME: home } }
+  const options = { timeout: 240_000, env: { ...process.env, HOME: home } }
   const { code, stdout } = await run(file, args, options).then(
     ({ stdout }) => ({ code: 0, stdout }),
     (error: { code: number; stdout: string }) => error,

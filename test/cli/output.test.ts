@@ -84,7 +84,7 @@ async function runInto(
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', which === 1 ? descriptor : 'pipe', which === 2 ? descriptor : 'pipe'],
     env: { ...process.env, ...env },
-    timeout: 20_000,
+    timeout: 120_000,
     killSignal: 'SIGKILL',
   })
   const from = which === 1 ? child.stderr : child.stdout

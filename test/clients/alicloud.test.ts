@@ -60,7 +60,7 @@ describe.skipIf(!isRoot)('@alicloud/credentials', () => {
     expect(strict.error).toMatch(/503.*SOURCE_DOWN/)
     expect(lax.error).toMatch(/403.*TOKEN_MISSING/)
     // A source that was silent is not asked again at once.
-    const again = expect.poll(() => app.credentials(role), { timeout: 10_000 })
+    const again = expect.poll(() => app.credentials(role), { timeout: 120_000 })
     await again.toMatchObject(FROM_AGENT)
   })
 

@@ -16,7 +16,7 @@ const USER_DATA_PATH = '/2016-01-01/user-data'
 const READS = ['user-data', 'vendor-data', 'meta-data/all'].map((at) => `GET /2016-01-01/${at}`)
 
 // Several programs start for each test, and cloud-init waits whole seconds between its tries.
-const PATIENCE = { timeout: 90_000 }
+const PATIENCE = { timeout: 240_000 }
 
 interface Found {
   readonly version: string

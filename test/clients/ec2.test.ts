@@ -74,7 +74,9 @@ describe.skipIf(!isRoot)('clients of EC2', () => {
       expect(await botocore.ask(CHAIN)).toEqual({ error: 'no credentials' })
     await aws.guarded.cloud.start()
     // A source that was silent is not asked again at once.
-    const again = expect.poll(() => curl('/latest/meta-data/placement/region'), { timeout: 10_000 })
+    const again = expect.poll(() => curl('/latest/meta-data/placement/region'), {
+      timeout: 120_000,
+    })
     await again.toBe('eu-central-1')
   })
 

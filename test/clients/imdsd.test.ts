@@ -19,7 +19,7 @@ users = [${IMDS}]
 paths = ["/*/user-data"]
 `
 // It waits whole seconds between its tries.
-const PATIENCE = { timeout: 90_000 }
+const PATIENCE = { timeout: 240_000 }
 
 let guarded: Guarded
 let imdsd: Imdsd

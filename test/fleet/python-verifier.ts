@@ -20,7 +20,7 @@ export async function pythonVerdict(asked: {
   readonly issuer: string
   readonly audience: string
 }): Promise<unknown> {
-  const running = promisify(execFile)('/usr/bin/python3', ['-c', PROGRAM], { timeout: 60_000 })
+  const running = promisify(execFile)('/usr/bin/python3', ['-c', PROGRAM], { timeout: 240_000 })
   running.child.stdin?.end(JSON.stringify(asked))
   return JSON.parse((await running).stdout)
 }

@@ -33,7 +33,7 @@ async function mint(): Promise<void> {
     instance.agent.records.filter(({ msg }) => msg?.startsWith('configuration reloaded')).length
   const before = reloads()
   instance.agent.child.kill('SIGHUP')
-  await expect.poll(reloads, { timeout: 30_000 }).toBe(before + 1)
+  await expect.poll(reloads, { timeout: 120_000 }).toBe(before + 1)
 }
 
 /** The disk as it is for the agent, as in test/audit/file.test.ts. */
@@ -42,8 +42,8 @@ const diskHolds = (bytes: number | 'unlimited') =>
 
 test('without audit.journal, records are in the file and not in the log', async () => {
   await mint()
-  await expect.poll(() => inFile('token.issued'), { timeout: 30_000 }).toBe(1)
-  await expect.poll(() => inFile('config.reloaded'), { timeout: 30_000 }).toBe(1)
+  await expect.poll(() => inFile('token.issued'), { timeout: 120_000 }).toBe(1)
+  await expect.poll(() => inFile('config.reloaded'), { timeout: 120_000 }).toBe(1)
   expect(inLog()).toEqual([])
   expect(instance.agent.records.some(({ msg }) => msg === 'ready')).toBe(true)
 })
@@ -56,9 +56,9 @@ test('without audit.journal, what a full disk may lose is in the log after all',
   await mint()
   expect(inLog().map(({ event }) => event)).toContain('token.issued')
   diskHolds('unlimited')
-  await expect.poll(() => inFile('token.issued'), { timeout: 30_000 }).toBe(3)
+  await expect.poll(() => inFile('token.issued'), { timeout: 120_000 }).toBe(3)
   const before = inLog().length
   await mint()
-  await expect.poll(() => inFile('token.issued'), { timeout: 30_000 }).toBe(4)
+  await expect.poll(() => inFile('token.issued'), { timeout: 120_000 }).toBe(4)
   expect(inLog()).toHaveLength(before)
 })

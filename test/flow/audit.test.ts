@@ -41,7 +41,7 @@ function verify(...args: readonly string[]): Promise<Ran> {
   return new Promise((resolve) => {
     const ended = (error: ExecFileException | null, stdout: string, stderr: string) =>
       resolve({ code: Number(error?.code ?? 0), output: stdout + stderr })
-    execFile(process.execPath, [CLI, 'audit', 'verify', ...args], { timeout: 60_000 }, ended)
+    execFile(process.execPath, [CLI, 'audit', 'verify', ...args], { timeout: 240_000 }, ended)
   })
 }
 

@@ -133,7 +133,7 @@ describe('a token', () => {
       execFileSync(process.execPath, ['--input-type=module', '-e', service], {
         encoding: 'utf8',
         stdio: 'pipe',
-        timeout: 60_000,
+        timeout: 240_000,
         env: { ...process.env, SK: sk, IID: known.iid, INSTANCE: known.instanceId, TOKEN: jwt },
       })
     expect(run(body)).toContain(known.instanceId)

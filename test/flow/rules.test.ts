@@ -180,7 +180,7 @@ describe('the number of tokens is not limited', () => {
   })
 
   test('the agent does not grow with the tokens that it gives out', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     const keptAlive = new Agent({ keepAlive: true, maxSockets: 16 })
     const issueMany = async (many: number): Promise<string[]> => {

@@ -84,7 +84,7 @@ function systemPython(): string {
 /** Whether a command can be run here, for what some kernels and distributions forbid. */
 export function works(command: string, ...args: string[]): boolean {
   try {
-    execFileSync(command, args, { stdio: 'ignore', timeout: 10_000 })
+    execFileSync(command, args, { stdio: 'ignore', timeout: 60_000 })
     return true
   } catch {
     return false

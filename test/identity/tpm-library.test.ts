@@ -20,6 +20,6 @@ test('a library of tpm2-tss that cannot be loaded is TPM_LIBRARY, and the cause 
   await writeFile(join(folder, 'libtss2-esys.so.0'), '')
   const args = ['--input-type=module', '-e', OPEN, swtpm.tcti]
   const env = { ...process.env, LD_LIBRARY_PATH: folder }
-  const { stdout } = await promisify(execFile)(process.execPath, args, { env, timeout: 60_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, args, { env, timeout: 240_000 })
   expect(stdout).toBe('TPM_LIBRARY cannot load libtss2-esys.so.0 of tpm2-tss\n')
 })

@@ -6,7 +6,7 @@ const isRoot = process.getuid?.() === 0
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 // A command takes seconds if the machine is busy, and these tests have several.
-const LONG_MS = 120_000
+const LONG_MS = 600_000
 
 describe.skipIf(!isRoot)('lockdown in the audit trail', { timeout: LONG_MS }, () => {
   let guarded: Guarded

@@ -6,7 +6,7 @@ import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
 const isRoot = process.getuid?.() === 0
 
 // A command takes seconds if the machine is busy, and these tests have several.
-const LONG_MS = 120_000
+const LONG_MS = 600_000
 
 describe.skipIf(!isRoot)('metabind doctor and lockdown', { timeout: LONG_MS }, () => {
   let guarded: Guarded

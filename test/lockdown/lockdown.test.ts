@@ -22,7 +22,7 @@ def say(line):
 const CUT = /Connection refused|Connection reset|Could ?n[o']t connect|Failed to connect/
 
 // A command takes seconds if the machine is busy, and some tests have several.
-const LONG_MS = 120_000
+const LONG_MS = 600_000
 
 describe.skipIf(!isRoot)('lockdown', { timeout: LONG_MS }, () => {
   beforeAll(async () => {

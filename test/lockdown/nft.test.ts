@@ -46,7 +46,7 @@ on() { metabind on --before-agent --user 61001 --config ${directory}/metabind.to
 metabind() { ${process.execPath} ${CLI} lockdown "$@" 2>${directory}/told || { cat ${directory}/told; exit 1; }; }
 ${script}`
       const enter = ['--net', '--mount', '--propagation', 'private', 'sh', '-ec', prepared]
-      return (await run('unshare', enter, { timeout: 90_000 })).stdout
+      return (await run('unshare', enter, { timeout: 240_000 })).stdout
     }
 
     test('is turned on, confirmed and turned off', async () => {

@@ -30,7 +30,7 @@ metabind() { ${process.execPath} ${CLI} "$@" --socket ${directory}/s --admin-soc
 on() { metabind lockdown on --before-agent --user 61001 --config ${config} "$@"; }
 ${script}`
     const enter = ['--net', '--mount', '--propagation', 'private', 'sh', '-ec', prepared]
-    return (await run('unshare', enter, { timeout: 90_000 })).stdout
+    return (await run('unshare', enter, { timeout: 240_000 })).stdout
   }
 
   test('is refused before anything is changed, with the reason', async () => {

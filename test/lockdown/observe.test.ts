@@ -11,7 +11,7 @@ const SIXTY_STALLED = `import socket, time
 held = [socket.create_connection(('100.100.100.200', 80)) for _ in range(60)]
 for s in held: s.send(b'GET /stalled HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n')
 time.sleep(12)`
-const SLOWLY = { timeout: 60_000 }
+const SLOWLY = { timeout: 600_000 }
 
 /** A metadata service that answers whatever it is asked with these bytes. */
 const answering = (bytes: string) => `import socket

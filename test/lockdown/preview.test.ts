@@ -20,7 +20,7 @@ const NO_RULE =
   'refused: no rule speaks of it, and it is secret: for root outside of containers only'
 
 // Each preview looks for five seconds, and some tests have three.
-const LONG_MS = 120_000
+const LONG_MS = 600_000
 
 describe.skipIf(!isRoot)('metabind lockdown on --preview', { timeout: LONG_MS }, () => {
   let guarded: Guarded

@@ -81,7 +81,7 @@ lockdown ${WORDS[command]} || true
 metabind status --json || true
 ${directory}/real-ip -4 rule show | grep -q 7764 && ${directory}/real-ip -4 route show table 7764 | grep -q local && echo route || echo none`
     const enter = ['--net', '--mount', '--propagation', 'private', 'sh', '-ec', script]
-    const { stdout } = await run('unshare', enter, { timeout: 110_000 })
+    const { stdout } = await run('unshare', enter, { timeout: 240_000 })
     const json = stdout.slice(stdout.indexOf('{'), stdout.lastIndexOf('}') + 1)
     expect(stdout).not.toContain('not reached')
     const { state, takesContainers } = JSON.parse(json)

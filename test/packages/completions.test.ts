@@ -55,7 +55,7 @@ async function run(
       METABIND_ADMIN_SOCKET: instance.adminSocket,
       ...env,
     },
-    timeout: 60_000,
+    timeout: 240_000,
   })
   return [...new Set(stdout.split('\n').filter((line) => line !== ''))].sort()
 }

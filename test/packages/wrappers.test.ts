@@ -103,7 +103,7 @@ interface Ended {
 function run(command: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<Ended> {
   const [file = '', ...args] = command
   return new Promise((resolve) => {
-    const options = { env: { ...env, ...more }, timeout: 30_000 }
+    const options = { env: { ...env, ...more }, timeout: 120_000 }
     const child = execFile(file, args, options, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr }),
     )

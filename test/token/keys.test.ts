@@ -181,7 +181,7 @@ describe('on the TPM', () => {
   })
 })
 
-test('the EK with a certificate is preferred to the first kind', { timeout: 60_000 }, async () => {
+test('the EK with a certificate is preferred to the first kind', { timeout: 240_000 }, async () => {
   const manufactured = await startSwtpm({ setup: true })
   try {
     await using made = await keysOnTpm(manufactured.tcti)

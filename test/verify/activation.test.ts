@@ -298,7 +298,7 @@ describe('tpm2-tools as the other side', () => {
         '-o',
         at('cred'),
       ]
-      await promisify(execFile)('tpm2_makecredential', args, { timeout: 10_000 })
+      await promisify(execFile)('tpm2_makecredential', args, { timeout: 120_000 })
       expect(await activate(decodeToolsCredential(await readFile(at('cred'))), kind)).toEqual(
         secret,
       )
