@@ -8,4 +8,5 @@ export const DOCUMENTS = [
   'CHANGELOG.md',
   'native/tpm2-js/README.md',
   'native/linux/README.md',
+  'native/pkcs11/README.md',
 ]

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 
 /**
  * Which way imports may point. `verify` and `format` are bytes in, values out; `relay` knows nothing
- * of the TPM; the agent knows nothing of lockdown's rules; `native` knows nothing of metabind, and its two
+ * of the TPM; the agent knows nothing of lockdown's rules; `native` knows nothing of metabind, and its
  * workspaces nothing of each other. A type counts like a value: what cannot be named cannot be depended on.
  */
 
@@ -33,6 +33,7 @@ const ADMIN_API = 'src/admin-api.ts'
 /** What speaks to an agent. */
 const CLIENT = ['src/client.ts', 'src/admin-client.ts', 'src/agent-socket.ts']
 const LINUX = 'metabind-linux'
+const PKCS11 = 'metabind-pkcs11'
 
 const isRoom = (name: string) => existsSync(join(ROOT, 'src', name)) && !name.includes('/')
 
@@ -96,6 +97,7 @@ const RULES: readonly Rule[] = [
     'registrar',
     ...['audit', 'format', 'http', 'storage', 'verify', 'fastify', 'pg', 'prom-client'],
     ...['src/config-file.ts', 'src/log.ts', 'src/service-manager.ts', 'src/version.ts', LINUX],
+    PKCS11,
     // Of certificates of attestation keys.
     ...['pkijs', 'asn1js'],
   ),
@@ -178,6 +180,7 @@ const RULES: readonly Rule[] = [
   },
   { of: 'native/tpm2-js/', may: ['native/tpm2-js/', 'node:*', 'koffi'] },
   { of: 'native/linux/', may: ['native/linux/', 'node:*', 'koffi'] },
+  { of: 'native/pkcs11/', may: ['native/pkcs11/', 'node:*', 'koffi'] },
 ]
 
 interface Imported {
@@ -186,10 +189,11 @@ interface Imported {
   readonly what: string
 }
 
-const FILES = ['src', 'native/tpm2-js/src', 'native/linux/src'].flatMap((folder) =>
-  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => join(folder, name)),
+const FILES = ['src', 'native/tpm2-js/src', 'native/linux/src', 'native/pkcs11/src'].flatMap(
+  (folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => join(folder, name)),
 )
 const IMPORTS: readonly Imported[] = FILES.flatMap(importsOf)
 

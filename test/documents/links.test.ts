@@ -14,7 +14,7 @@ const pagesIn = (folder: string) =>
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name))
 const FOLDERS = [
-  ...['.', '.github', 'docs', 'native/tpm2-js', 'native/linux'],
+  ...['.', '.github', 'docs', 'native/tpm2-js', 'native/linux', 'native/pkcs11'],
   ...['packaging/npm', 'packaging/licences'],
 ]
 const PAGES = FOLDERS.flatMap(pagesIn)

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import linux from '../../native/linux/package.json' with { type: 'json' }
+import pkcs11 from '../../native/pkcs11/package.json' with { type: 'json' }
 import tpm2 from '../../native/tpm2-js/package.json' with { type: 'json' }
 import manifest from '../../package.json' with { type: 'json' }
 
@@ -27,4 +28,5 @@ test.each(PAGES)('the package files that %s names are of this version', (page) =
 test('the workspaces are wanted in the version that they have', () => {
   expect(manifest.dependencies['tpm2-js']).toBe(tpm2.version)
   expect(manifest.dependencies['metabind-linux']).toBe(linux.version)
+  expect(manifest.dependencies['metabind-pkcs11']).toBe(pkcs11.version)
 })
