@@ -10,7 +10,7 @@ interface ConfigRow {
   readonly meaning: string
 }
 
-const ROW = /^\| (`[a-z_.]+`(?:, `[a-z_.]+`)*) \| (.+?) \| (.+) \|$/gm
+const ROW = /^\| (`[a-z_.0-9]+`(?:, `[a-z_.0-9]+`)*) \| (.+?) \| (.+) \|$/gm
 
 const TABLE = /^\| Key \| Default \| Means \|\n\|[-|]+\|\n((?:\|.*\n)+)/gm
 

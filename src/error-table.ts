@@ -938,8 +938,20 @@ export const ERRORS = {
     },
     REGISTRAR_BUSY: {
       status: 503,
-      sentence: 'The instance is changed by others all the time.',
-      remedy: 'Try again.',
+      sentence: 'The registrar does not get to it, as others are first all the time.',
+      remedy: 'Try again in a few seconds.',
+    },
+    REGISTRAR_HSM: {
+      status: 503,
+      sentence: 'The PKCS #11 token of the registrar cannot be used.',
+      remedy:
+        'See its log and metabind-registrar check: whether module and token are there, and the unit lets it reach them.',
+    },
+    REGISTRAR_PIN: {
+      status: 503,
+      sentence: 'The PKCS #11 token of the registrar cannot be used, as it refused the PIN.',
+      remedy:
+        'Write the right PIN to keys.pkcs11.pin and reload, or restart: a refused one is not tried again.',
     },
     REGISTRAR_RUNNING: {
       sentence: 'Another process has the database of the registrar open.',

@@ -18,6 +18,7 @@ import {
   readRegistrarConfig,
 } from './registrar/registrar-config.ts'
 import { markRestored } from './registrar/restore-mark.ts'
+import { markRotated } from './registrar/rotate-mark.ts'
 import { VERSION } from './version.ts'
 
 const HELP = `Usage: metabind-registrar VERB [ARGUMENTS]
@@ -27,8 +28,8 @@ issues tokens for them.
 
   serve             answer instances and verifiers, until SIGTERM or SIGINT
   check             say, a row each, whether a registrar could begin with the
-                    configuration, its files, certificate, database and master
-                    key; change nothing
+                    configuration, its files, certificate, database, master
+                    key, and token of PKCS #11; change nothing
   list              print the instances
   show INSTANCE     print what is known of one, and for whom it has had tokens
   approve INSTANCE  let one in that is held, or go on that is suspended
@@ -39,6 +40,8 @@ issues tokens for them.
                     --checkpoint the last signature of where it ended, with
                     --verify whether it is whole, by the checkpoints in FILE...
                     that were kept where the database is not, one a line
+  rotate            have registrars make new keys at their next refresh, in a
+                    minute; each signs once it was published for long enough
   backup FILE       copy the database, also while a registrar serves; what is
                     secret stays sealed under the master key, which is not in
                     there: keep that elsewhere
@@ -199,6 +202,8 @@ function performerOf(
       return async () => undefined
     case 'restore':
       return saying(({ repository, nowMs }) => markRestored(repository, by, nowMs()))
+    case 'rotate':
+      return saying(({ repository, nowMs }) => markRotated(repository, by, nowMs()))
     case 'events':
       return async (deps, url) => {
         const { eventsCommand } = await import('./registrar/events-command.ts')
@@ -216,6 +221,7 @@ const VERBS: readonly string[] = [
   'show',
   ...ADMIN_ACTIONS,
   'events',
+  'rotate',
   'backup',
   'restore',
 ]

@@ -46,7 +46,7 @@ export async function administer(
     const said = registrarEvent(event, { iid, subject: subjectOf(instance), was, reason, by })
     if (await repository.commit({ instances: [changed], events: [said] }, nowMs)) return changed
   }
-  throw new MetabindError('REGISTRAR_BUSY')
+  throw new MetabindError('REGISTRAR_BUSY', 'The instance is changed all the time.')
 }
 
 function changedBy(

@@ -1,23 +1,24 @@
-import { generateKeyPair, type KeyObject, X509Certificate } from 'node:crypto'
-import { promisify } from 'node:util'
+import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { jwkThumbprint } from '../format/public-jwk.ts'
 import { parseJson } from '../json.ts'
 import { akCertificate, akIssuerCertificate, type CertifiedAk } from './ak-certificate.ts'
-import { openPrivateKey, publicJwkOf, sealPrivateKey } from './key-ring.ts'
+import { addNewKey, noKey, removeKeys } from './kept-keys.ts'
 import { type KeySchedule, nextStartMs, overdue, signingNow } from './key-schedule.ts'
-import type { MasterKey } from './master-key.ts'
+import type { KeyStore, PrivateKey } from './private-key.ts'
 import type { Repository, StoredSigningKey } from './repository.ts'
+import { rotatedAtMs } from './rotate-mark.ts'
+import { publicJwkOf } from './sealed-keys.ts'
 
 /** The registrar as an authority of attestation keys. */
 export interface AkAuthority {
   /**
    * @param expiresAtMs when the enrolment is over
    * @returns DER: the certificate of the attestation key, and of whom it is certified by
-   * @throws MetabindError INTERNAL if there is no key that certifies now
+   * @throws MetabindError REGISTRAR_HSM if there is no key that certifies now; what PrivateKey throws
    */
-  certify(ak: CertifiedAk, expiresAtMs: number): readonly Buffer[]
+  certify(ak: CertifiedAk, expiresAtMs: number): Promise<readonly Buffer[]>
   /** PEM: the certificates of those that certify, will, or have certified what is not over. */
   readonly published: string
   /** Takes over what other replicas did, makes keys that are due, and removes those that are over. */
@@ -27,15 +28,16 @@ export interface AkAuthority {
 interface AkAuthorityDeps {
   readonly url: string
   readonly repository: Repository
-  readonly master: MasterKey
+  readonly store: KeyStore
   readonly nowMs: () => number
 }
 
 interface HeldAuthority {
   readonly kid: string
   readonly startsAtMs: number
-  readonly key: KeyObject
+  readonly key: PrivateKey
   readonly certificate: Buffer
+  readonly sealed: Buffer
 }
 
 /** Among the signing keys of the database. It signs no tokens, and is published as a certificate alone. */
@@ -50,64 +52,68 @@ const BACKDATED_MS = 60_000
 
 const storedJwk = z.looseObject({ x5c: z.tuple([z.base64()]) })
 
-export function akAuthority({ url, repository, master, nowMs }: AkAuthorityDeps): AkAuthority {
+export function akAuthority({ url, repository, store, nowMs }: AkAuthorityDeps): AkAuthority {
   let held: readonly HeldAuthority[] = []
   const load = async (): Promise<void> => {
     const stored = (await repository.signingKeys()).filter(({ kind }) => kind === AK_AUTHORITY)
-    held = stored.map((one) => held.find(({ kid }) => kid === one.kid) ?? opened(master, one))
+    held = stored.map((one) => held.find(({ kid }) => kid === one.kid) ?? opened(store, one))
   }
   return {
-    certify: (ak, expiresAtMs) => {
+    certify: async (ak, expiresAtMs) => {
       const issuer = signingNow(held, nowMs())
-      if (issuer === undefined) throw new MetabindError('INTERNAL', 'no key for attestation keys')
+      if (issuer === undefined) throw noKey('attestation keys')
       const notBefore = new Date(nowMs() - BACKDATED_MS)
       const validity = { notBefore, notAfter: new Date(expiresAtMs) }
-      return [akCertificate(issuer, ak, validity), issuer.certificate]
+      return [await akCertificate(issuer, ak, validity), issuer.certificate]
     },
     get published() {
       return held.map(({ certificate }) => new X509Certificate(certificate).toString()).join('')
     },
     refresh: async () => {
       await load()
-      const startsAtMs = nextStartMs(held, SCHEDULE, nowMs())
+      const startsAtMs = nextStartMs(held, SCHEDULE, nowMs(), await rotatedAtMs(repository))
       if (startsAtMs !== undefined) {
         const newestMs = Math.max(-1, ...held.map((one) => one.startsAtMs))
-        // Of two replicas that make one at the same time the second is in vain.
-        await repository.addSigningKey(await newAuthority(url, startsAtMs, master), newestMs)
+        await addNewKey({ repository, store }, await newAuthority(url, startsAtMs, store), newestMs)
         await load()
       }
       const over = overdue(held, SCHEDULE, nowMs())
-      await repository.removeSigningKeys(over.map(({ kid }) => kid))
+      await removeKeys({ repository, store }, over)
       held = held.filter((one) => !over.includes(one))
     },
   }
 }
 
-function opened(master: MasterKey, { kid, startsAtMs, publicJwk, sealed }: StoredSigningKey) {
+/** @throws MetabindError REGISTRAR_DATABASE if the certificate is not one that the key has made for itself */
+function opened(
+  store: KeyStore,
+  { kid, startsAtMs, publicJwk, sealed }: StoredSigningKey,
+): HeldAuthority {
   const { x5c } = storedJwk.parse(parseJson(publicJwk))
   const certificate = Buffer.from(x5c[0], 'base64')
-  return { kid, startsAtMs, certificate, key: openPrivateKey(master, sealed) }
+  const parsed = new X509Certificate(certificate)
+  const key = store.open(sealed, publicJwkOf(parsed.publicKey))
+  if (parsed.verify(parsed.publicKey)) return { kid, startsAtMs, certificate, key, sealed }
+  throw new MetabindError('REGISTRAR_DATABASE', 'A certificate of its own does not hold.')
 }
 
 async function newAuthority(
   url: string,
   startsAtMs: number,
-  master: MasterKey,
+  store: KeyStore,
 ): Promise<StoredSigningKey> {
-  const { publicKey, privateKey } = await promisify(generateKeyPair)('ec', { namedCurve: 'P-256' })
-  const jwk = publicJwkOf(publicKey)
-  const kid = jwkThumbprint(jwk)
+  const { key, sealed } = await store.make('ES256', AK_AUTHORITY)
+  const kid = jwkThumbprint(key.publicJwk)
   // Each has a name of its own: verifiers have several of them, and look issuers up by name.
   const name = `metabind AK CA ${kid}`
-  const certificate = akIssuerCertificate(
-    privateKey,
+  const certificate = await akIssuerCertificate(
+    key,
     { name, url },
     {
       notBefore: new Date(startsAtMs - SCHEDULE.overlapMs),
       notAfter: new Date(startsAtMs + AUTHORITY_DAYS * DAY_MS),
     },
   )
-  const publicJwk = JSON.stringify({ ...jwk, x5c: [certificate.toString('base64')] })
-  const sealed = sealPrivateKey(master, privateKey)
+  const publicJwk = JSON.stringify({ ...key.publicJwk, x5c: [certificate.toString('base64')] })
   return { kid, kind: AK_AUTHORITY, startsAtMs, publicJwk, sealed }
 }

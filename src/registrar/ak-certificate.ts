@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
+import { createHash, createPublicKey, randomBytes } from 'node:crypto'
 import { BitString, Set as DerSet, Integer, OctetString, Sequence, Utf8String } from 'asn1js'
 import {
   AlgorithmIdentifier,
@@ -7,6 +7,7 @@ import {
   BasicConstraints,
   Certificate,
   CertificatePolicies,
+  createCMSECDSASignature,
   Extension,
   ExtKeyUsage,
   GeneralName,
@@ -16,6 +17,7 @@ import {
   RelativeDistinguishedNames,
   Time,
 } from 'pkijs'
+import type { PrivateKey } from './private-key.ts'
 
 /**
  * Certificates of attestation keys, by the TCG's "TPM 2.0 Keys for Device Identity and Attestation", with the name of the
@@ -59,18 +61,19 @@ export interface Validity {
 /** Whoever certifies attestation keys. */
 export interface AkIssuer {
   /** P-256. */
-  readonly key: KeyObject
+  readonly key: PrivateKey
   /** DER. */
   readonly certificate: Buffer
 }
 
 /** A self-signed certificate of a key that certifies attestation keys. @param url of the registrar @returns DER */
 export function akIssuerCertificate(
-  key: KeyObject,
+  key: PrivateKey,
   { name, url }: { readonly name: string; readonly url: string },
   validity: Validity,
-): Buffer {
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' })
+): Promise<Buffer> {
+  const jwk = { key: { ...key.publicJwk }, format: 'jwk' } as const
+  const spki = createPublicKey(jwk).export({ type: 'spki', format: 'der' })
   const own = nameOf([[OID.commonName, name]])
   const keyId = keyIdOf(publicKeyInfo(spki))
   return signed(key, spki, { issuer: own, subject: own, validity }, [
@@ -102,7 +105,7 @@ export function akCertificate(
   { key, certificate }: AkIssuer,
   { spki, tpm, instance }: CertifiedAk,
   validity: Validity,
-): Buffer {
+): Promise<Buffer> {
   const issuer = Certificate.fromBER(Uint8Array.from(certificate))
   const keyIdentifier = keyIdOf(issuer.subjectPublicKeyInfo)
   const cut = instance.slice(0, COMMON_NAME_CHARACTERS_MAX)
@@ -128,12 +131,12 @@ interface Named {
   readonly validity: Validity
 }
 
-function signed(
-  key: KeyObject,
+async function signed(
+  key: PrivateKey,
   spki: Buffer,
   { issuer, subject, validity }: Named,
   extensions: Extension[],
-): Buffer {
+): Promise<Buffer> {
   const algorithm = new AlgorithmIdentifier({ algorithmId: OID.ecdsaWithSha256 })
   const certificate = new Certificate({
     version: 2,
@@ -149,9 +152,9 @@ function signed(
   })
   const toBeSigned = Buffer.from(certificate.encodeTBS().toBER())
   certificate.tbsView = toBeSigned
-  certificate.signatureValue = new BitString({
-    valueHex: bufferOf(sign('sha256', toBeSigned, key)),
-  })
+  // r and s are a sequence here (RFC 3279, 2.2.3).
+  const rAndS = bufferOf(await key.sign(toBeSigned))
+  certificate.signatureValue = new BitString({ valueHex: createCMSECDSASignature(rAndS) })
   return Buffer.from(certificate.toSchema(true).toBER())
 }
 

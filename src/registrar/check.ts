@@ -1,11 +1,14 @@
 import { accessSync, constants, existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MetabindError, pathWithReason } from '../errors.ts'
+import type { PublicJwk } from '../format/public-jwk.ts'
+import { parseJson } from '../json.ts'
 import { admissionRules } from './admission-rules.ts'
 import type { DatabaseState } from './database-state.ts'
-import { openPrivateKey } from './key-ring.ts'
+import { keyStore } from './key-store.ts'
 import { openMasterKey } from './master-key.ts'
 import { postgresqlPlace } from './open-repository.ts'
+import { openKeyToken } from './pkcs11-token.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
 import { SQLITE_MIGRATIONS } from './sqlite-schema.ts'
 import { tlsValidUntilMs } from './tls.ts'
@@ -34,6 +37,9 @@ export async function checkRows(config: RegistrarConfig, nowMs: number): Promise
     await rowOf('tls', () => tlsInWords(config, nowMs)),
     database,
     await rowOf('master key', () => masterKeyInWords(config.storage.master_key, state)),
+    ...(config.keys.pkcs11 === undefined
+      ? []
+      : [await rowOf('key token', () => tokenInWords(config))]),
   ]
 }
 
@@ -95,6 +101,19 @@ function masterKeyInWords(path: string, state: DatabaseState | undefined): strin
     )
   }
   const master = openMasterKey(path)
-  for (const { sealed } of keys) openPrivateKey(master, sealed)
+  const store = keyStore({ master, token: undefined, newKeys: 'database' })
+  for (const { sealed, publicJwk } of keys) store.open(sealed, parseJson(publicJwk) as PublicJwk)
   return `valid: ${path}${keys.length === 0 ? '' : `, opens the ${keys.length} keys in the database`}`
+}
+
+/** Opens it and logs in, once. @throws MetabindError REGISTRAR_HSM, REGISTRAR_PIN */
+async function tokenInWords({ keys: { pkcs11 } }: RegistrarConfig): Promise<string> {
+  if (pkcs11 === undefined) return 'none'
+  const token = await openKeyToken(pkcs11, () => undefined)
+  try {
+    await token.open()
+    return `valid: ${pkcs11.token}, takes the PIN`
+  } finally {
+    await token.close()
+  }
 }

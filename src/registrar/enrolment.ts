@@ -153,7 +153,9 @@ async function decide(
     const decision = decideEnrolment(candidate, related, nowMs)
     const { instances, events } = decision
     const reply =
-      'enrolled' in decision ? describeEnrolled(deps, decision.enrolled, candidate, ak) : undefined
+      'enrolled' in decision
+        ? await describeEnrolled(deps, decision.enrolled, candidate, ak)
+        : undefined
     const finish = reply === undefined ? undefined : { id, reply }
     const isOneMore = reply !== undefined && isNewStranger(candidate, related)
     const strangersMax = isOneMore ? deps.bounds.held : undefined
@@ -164,7 +166,7 @@ async function decide(
     const finished = (await deps.repository.pending(id, nowMs))?.reply
     if (finished !== undefined) return replyOf(finished)
   }
-  throw new MetabindError('REGISTRAR_BUSY')
+  throw new MetabindError('REGISTRAR_BUSY', 'The instance is changed all the time.')
 }
 
 /** Whether it adds one that only an administrator can let in. */
@@ -176,19 +178,19 @@ function isNewStranger(
   return state === 'held' && admitted.anchor === 'none' && !isKnown
 }
 
-function describeEnrolled(
+async function describeEnrolled(
   { authority }: EnrolmentDeps,
   enrolled: EnrolledInstance,
   { admitted }: Candidate,
   ak: VouchedAk,
-): string {
+): Promise<string> {
   const { iid, state, generation, expiresAtMs } = enrolled
   const { record, proven } = admitted
   const subject = subjectOf(enrolled)
   // The certificate says to third parties that the key is in a TPM. That somebody let an unknown TPM in does not.
   const isCertified = state === 'active' && admitted.anchor !== 'none'
   const chain = isCertified
-    ? authority.certify({ ...ak, instance: subject }, expiresAtMs)
+    ? await authority.certify({ ...ak, instance: subject }, expiresAtMs)
     : undefined
   const akCertificates = chain?.map((der) => der.toString('base64'))
   const known = { iid, subject, state, generation, expiresAtMs, proven, record }

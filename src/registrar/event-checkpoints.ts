@@ -65,7 +65,7 @@ export function eventCheckpoints(deps: CheckpointDeps): EventCheckpoints {
       time: new Date(deps.nowMs()).toISOString(),
       ...{ seq: head.seq, hash: head.hash, key: keys.signing, next: keys.next },
     }
-    const jws = signedJwt(deps.keys, 'checkpoint', CHECKPOINT_TYPE, claims).reveal()
+    const jws = (await signedJwt(deps.keys, 'checkpoint', CHECKPOINT_TYPE, claims)).reveal()
     const checkpoint = { seq: head.seq, keys: [keys.kid, ...keys.next].join(' '), jws }
     // Of two replicas that sign the same at the same time the second is in vain.
     if (await deps.repository.addCheckpoint(checkpoint)) deps.onSigned(checkpoint)

@@ -6,7 +6,7 @@ import { parseJson } from '../json.ts'
 import { readFileAtMost } from '../storage/read-at-most.ts'
 import { type AdminCommandDeps, eventLines } from './admin-command.ts'
 import { type EventVerdict, type PlacedCheckpoint, verifyEvents } from './event-verdict.ts'
-import { publicJwkOf } from './key-ring.ts'
+import { publicJwkOf } from './sealed-keys.ts'
 
 /** The verb `events`: the chain, its last checkpoint, or what is to be said of both. */
 

@@ -1,8 +1,6 @@
-import { createPrivateKey, generateKeyPair, type KeyObject } from 'node:crypto'
-import { promisify } from 'node:util'
-import { MetabindError } from '../errors.ts'
 import { jwkThumbprint, type PublicJwk } from '../format/public-jwk.ts'
 import { parseJson } from '../json.ts'
+import { addNewKey, noKey, removeKeys } from './kept-keys.ts'
 import {
   KEY_KINDS,
   type KeyKind,
@@ -12,8 +10,9 @@ import {
   type SigningAlgorithm,
   signingNow,
 } from './key-schedule.ts'
-import type { MasterKey } from './master-key.ts'
+import type { KeyStore, PrivateKey } from './private-key.ts'
 import type { Repository, StoredSigningKey } from './repository.ts'
+import { rotatedAtMs } from './rotate-mark.ts'
 
 /** A key as verifiers get it, but for what it is published for. */
 interface PublishedKey {
@@ -26,8 +25,8 @@ interface PublishedKey {
 
 /** The keys that tokens are signed with. */
 export interface KeyRing {
-  /** @throws MetabindError INTERNAL if none was made yet */
-  signing(kind: KeyKind): { readonly kid: string; readonly key: KeyObject }
+  /** @throws MetabindError REGISTRAR_HSM if none was made yet */
+  signing(kind: KeyKind): { readonly kid: string; readonly key: PrivateKey }
   /** Those that sign, will sign, or have signed what is not over. */
   readonly published: readonly PublishedKey[]
   /** Takes over what other replicas did, makes keys that are due, and removes those that are over. */
@@ -36,7 +35,7 @@ export interface KeyRing {
 
 interface KeyRingDeps {
   readonly repository: Repository
-  readonly master: MasterKey
+  readonly store: KeyStore
   readonly schedule: KeySchedule
   /** What keys are needed for. */
   readonly kinds: readonly KeyKind[]
@@ -44,24 +43,23 @@ interface KeyRingDeps {
 }
 
 interface HeldKey extends PublishedKey {
-  readonly key: KeyObject
+  readonly key: PrivateKey
+  readonly sealed: Buffer
 }
 
-const SEALED_FOR = 'signing key'
-const RSA_BITS = 2048
 const KEY_KIND_NAMES = Object.keys(KEY_KINDS) as KeyKind[]
 
-export function keyRing({ repository, master, schedule, kinds, nowMs }: KeyRingDeps): KeyRing {
+export function keyRing({ repository, store, schedule, kinds, nowMs }: KeyRingDeps): KeyRing {
   let held: readonly HeldKey[] = []
   const load = async (): Promise<void> => {
     const stored = await repository.signingKeys()
-    held = stored.flatMap((one) => held.find(({ kid }) => kid === one.kid) ?? opened(master, one))
+    held = stored.flatMap((one) => held.find(({ kid }) => kid === one.kid) ?? opened(store, one))
   }
   const of = (kind: KeyKind) => held.filter((key) => key.kind === kind)
   return {
     signing: (kind) => {
       const found = signingNow(of(kind), nowMs())
-      if (found === undefined) throw new MetabindError('INTERNAL', `no key for ${kind}`)
+      if (found === undefined) throw noKey(kind)
       return found
     },
     get published() {
@@ -69,70 +67,37 @@ export function keyRing({ repository, master, schedule, kinds, nowMs }: KeyRingD
     },
     refresh: async () => {
       await load()
+      const wantedAtMs = await rotatedAtMs(repository)
       for (const kind of kinds) {
-        const startsAtMs = nextStartMs(of(kind), schedule, nowMs())
+        const startsAtMs = nextStartMs(of(kind), schedule, nowMs(), wantedAtMs)
         const newestMs = Math.max(-1, ...of(kind).map((key) => key.startsAtMs))
         if (startsAtMs === undefined) continue
-        // Of two replicas that make one at the same time the second is in vain.
-        await repository.addSigningKey(await newKey(kind, startsAtMs, master), newestMs)
+        await addNewKey({ repository, store }, await newKey(kind, startsAtMs, store), newestMs)
       }
       await load()
       const over = kinds.flatMap((one) => overdue(of(one), schedule, nowMs()))
-      await repository.removeSigningKeys(over.map(({ kid }) => kid))
+      await removeKeys({ repository, store }, over)
       held = held.filter((key) => !over.includes(key))
     },
   }
 }
 
 /** @returns nothing of a kind that a later version made, whose replica runs beside this one */
-function opened(master: MasterKey, stored: StoredSigningKey): HeldKey | [] {
-  const { kid, startsAtMs, publicJwk } = stored
+function opened(store: KeyStore, stored: StoredSigningKey): HeldKey | [] {
+  const { kid, startsAtMs, publicJwk, sealed } = stored
   const kind = KEY_KIND_NAMES.find((one) => one === stored.kind)
   if (kind === undefined) return []
   const jwk = parseJson(publicJwk) as PublicJwk
-  const key = openPrivateKey(master, stored.sealed)
-  return { kind, kid, alg: KEY_KINDS[kind], startsAtMs, jwk, key }
-}
-
-/** @throws MetabindError REGISTRAR_DATABASE */
-export function openPrivateKey(master: MasterKey, sealed: Buffer): KeyObject {
-  const der = master.open(SEALED_FOR, sealed)
-  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
-  der.fill(0)
-  return key
-}
-
-export function sealPrivateKey(master: MasterKey, key: KeyObject): Buffer {
-  const der = key.export({ type: 'pkcs8', format: 'der' })
-  const sealed = master.seal(SEALED_FOR, der)
-  der.fill(0)
-  return sealed
+  const key = store.open(sealed, jwk)
+  return { kind, kid, alg: KEY_KINDS[kind], startsAtMs, jwk, key, sealed }
 }
 
 async function newKey(
   kind: KeyKind,
   startsAtMs: number,
-  master: MasterKey,
+  store: KeyStore,
 ): Promise<StoredSigningKey> {
-  const generate = promisify(generateKeyPair)
-  const { publicKey, privateKey } =
-    KEY_KINDS[kind] === 'RS256'
-      ? await generate('rsa', { modulusLength: RSA_BITS })
-      : await generate('ec', { namedCurve: 'P-256' })
-  const jwk = publicJwkOf(publicKey)
-  const sealed = sealPrivateKey(master, privateKey)
-  return {
-    kid: jwkThumbprint(jwk),
-    kind,
-    startsAtMs,
-    publicJwk: JSON.stringify(jwk),
-    sealed,
-  }
-}
-
-export function publicJwkOf(key: KeyObject): PublicJwk {
-  const { crv, x, y, n, e } = key.export({ format: 'jwk' })
-  if (n !== undefined && e !== undefined) return { kty: 'RSA', n, e }
-  if (crv === undefined || x === undefined || y === undefined) throw new RangeError('another key')
-  return { kty: 'EC', crv, x, y }
+  const { key, sealed } = await store.make(KEY_KINDS[kind], kind)
+  const kid = jwkThumbprint(key.publicJwk)
+  return { kid, kind, startsAtMs, publicJwk: JSON.stringify(key.publicJwk), sealed }
 }

@@ -37,6 +37,7 @@ export function signingNow<Key extends ScheduledKey>(
 
 /**
  * @param keys of one kind
+ * @param wantedAtMs when somebody wanted another key before it is due
  * @returns when the key starts that has to be made now; undefined if none has to. The first signs at once; a later one
  *   never before it was published for long enough, also if nobody was there to make it in time
  */
@@ -44,11 +45,15 @@ export function nextStartMs(
   keys: readonly ScheduledKey[],
   { rotateMs, overlapMs }: KeySchedule,
   nowMs: number,
+  wantedAtMs?: number,
 ): number | undefined {
   const newest = inOrder(keys).at(-1)
   if (newest === undefined) return nowMs
   const dueMs = newest.startsAtMs + rotateMs
-  return nowMs < dueMs - overlapMs ? undefined : Math.max(dueMs, nowMs + overlapMs)
+  if (nowMs >= dueMs - overlapMs) return Math.max(dueMs, nowMs + overlapMs)
+  // One that was made since starts later: no key starts before it was published for so long.
+  const isWanted = wantedAtMs !== undefined && newest.startsAtMs < wantedAtMs + overlapMs
+  return isWanted && nowMs >= wantedAtMs ? nowMs + overlapMs : undefined
 }
 
 /** Keys whose successor has signed for so long that no token of theirs is left. @param keys of one kind */

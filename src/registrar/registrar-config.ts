@@ -137,11 +137,29 @@ const spiffe = z.strictObject({
     .optional(),
 })
 
+/** A token that new signing keys are made in, and stay in. */
+const pkcs11 = z.strictObject({
+  /** The library that speaks to it. */
+  module: absolutePath,
+  /** Its label (CK_TOKEN_INFO). */
+  token: z
+    .string()
+    .refine(
+      (label) => Buffer.byteLength(label) <= 32 && /^(?! )[^\p{Cc}]+(?<! )$/u.test(label),
+      'must be 1 to 32 bytes without blanks at its ends',
+    ),
+  /** A file with the PIN of its user, in one line: nobody else but root may read it. */
+  pin: absolutePath,
+  /** Where keys are made from now on. `database` is the way back: those in the token go on until they are over. */
+  new_keys: z.enum(['token', 'database']).default('token'),
+})
+
 const keys = z.strictObject({
   /** For how long a key signs. */
   rotate_days: z.int().min(1).max(365).default(30),
   /** For how long a key is published before it signs, and after it did: verifiers keep what they have fetched. */
   overlap_hours: z.int().min(2).max(23).default(23),
+  pkcs11: pkcs11.optional(),
 })
 
 const events = z.strictObject({

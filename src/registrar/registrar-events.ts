@@ -13,6 +13,7 @@ export const REGISTRAR_EVENTS = {
   'instance.evicted': BY_ADMINISTRATOR,
   'instance.banned': BY_ADMINISTRATOR,
   'database.restored': ['by'],
+  'keys.rotated': ['by'],
 } as const satisfies Readonly<Record<string, readonly string[]>>
 export type RegistrarEventName = keyof typeof REGISTRAR_EVENTS
 

@@ -20,8 +20,11 @@ import {
 } from './event-checkpoints.ts'
 import { type KeyRing, keyRing } from './key-ring.ts'
 import { type KeyKind, SIGNING_ALGORITHMS } from './key-schedule.ts'
+import { keyStore } from './key-store.ts'
 import { type MasterKey, openMasterKey } from './master-key.ts'
 import { openRepository } from './open-repository.ts'
+import { isTokenFault, openKeyToken } from './pkcs11-token.ts'
+import type { KeyStore } from './private-key.ts'
 import { serveReadApi } from './read-api.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
 import { registrarMetrics, serveMetrics } from './registrar-metrics.ts'
@@ -65,14 +68,17 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   const tls = config.tls && registrarTls(config.tls, log)
   const master = openMasterKey(config.storage.master_key)
   const repository = await openRepository(config.storage, 'make')
-  const keys = newKeyRing(config, repository, master)
+  const token = config.keys.pkcs11 && (await openKeyToken(config.keys.pkcs11, changeLog(log)))
+  const newKeys = config.keys.pkcs11?.new_keys ?? 'database'
+  const store = keyStore({ master, token, newKeys })
+  const keys = newKeyRing(config, repository, store)
   const checkpointKeys = keyRing({
-    ...{ repository, master, schedule: CHECKPOINT_SCHEDULE, nowMs: Date.now },
+    ...{ repository, store, schedule: CHECKPOINT_SCHEDULE, nowMs: Date.now },
     kinds: ['checkpoint'],
   })
   const checkpoints = newCheckpoints(config, repository, checkpointKeys, log)
   const statuses = statusList({ url: config.url, repository, keys, nowMs: Date.now })
-  const authority = akAuthority({ url: config.url, repository, master, nowMs: Date.now })
+  const authority = akAuthority({ url: config.url, repository, store, nowMs: Date.now })
   const documents = publicDocuments(
     config.url,
     config.spiffe.trust_domain,
@@ -83,13 +89,16 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   const metrics = registrarMetrics()
   const publish = async (): Promise<void> => {
     settings.usableFromMs = await usableFromMs(repository)
-    // Before the others, which publish what it has made.
-    await checkpointKeys.refresh()
-    await keys.refresh()
-    await statuses.refresh()
-    await authority.refresh()
+    const faults = await tokenFaultsOf([
+      // Before the others, which publish what it has made.
+      checkpointKeys.refresh,
+      keys.refresh,
+      statuses.refresh,
+      authority.refresh,
+    ])
     writeDocuments(config, documents)
     if (config.metrics.port !== undefined) metrics.counted(await repository.states())
+    if (faults.length > 0) throw faults[0]
     metrics.refreshed(Date.now())
   }
   /** Without it everything else goes on: whoever reads the log or the metric is told. */
@@ -108,10 +117,14 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
     exempt: new Set(config.listen.trusted_proxies),
     onRefused: metrics.refusedConnection,
   })
+  // There is another try in a minute: keys are made long before they sign, and revoked is what was refused tokens at once.
+  const faulty = (error: unknown) => log.error({ cause: causeChain(error) }, 'keys not refreshed')
   let endMetrics: Listener['close'] | undefined
   let endApi: Listener['close'] | undefined
   try {
-    await publish()
+    // Without its token the registrar says which keys there are, and refuses what needs a signature: one that ended and was
+    // started again and again would try a wrong PIN until the token is locked.
+    await publish().catch((error) => (isTokenFault(error) ? faulty(error) : Promise.reject(error)))
     await signEvents('due')
     endMetrics = await serveMetrics(config.metrics, metrics)
     const { request_timeout_ms: requestTimeoutMs } = config.limits
@@ -119,11 +132,9 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
     await listenOnTcp(app, config.listen)
   } catch (error) {
     await Promise.all([endMetrics?.(), endApi?.()])
-    await repository.close()
+    await Promise.all([token?.close(), repository.close()])
     throw error
   }
-  // There is another try in a minute: keys are made long before they sign, and revoked is what was refused tokens at once.
-  const faulty = (error: unknown) => log.error({ cause: causeChain(error) }, 'keys not refreshed')
   const refreshing = setInterval(() => {
     tls?.reread(app.server)
     void publish()
@@ -134,6 +145,7 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
     port: portOf(app.server.address()),
     reload: (read) => {
       tls?.reread(app.server)
+      token?.takeNewPin()
       const reloaded = reloadedConfig(settings.config, read())
       settings.rules = admissionRules(reloaded.config)
       settings.config = reloaded.config
@@ -144,7 +156,7 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
       clearInterval(refreshing)
       await Promise.all([endMetrics?.(), endApi?.(), closeGracefully(app)])
       await signEvents('now')
-      await repository.close()
+      await Promise.all([token?.close(), repository.close()])
     },
   }
 }
@@ -152,7 +164,7 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
 function newKeyRing(
   { keys, spiffe }: RegistrarConfig,
   repository: Repository,
-  master: MasterKey,
+  store: KeyStore,
 ): KeyRing {
   const kinds: KeyKind[] = [
     ...SIGNING_ALGORITHMS,
@@ -160,7 +172,29 @@ function newKeyRing(
   ]
   const rotateMs = keys.rotate_days * DAY_MS
   const overlapMs = keys.overlap_hours * HOUR_MS
-  return keyRing({ repository, master, schedule: { rotateMs, overlapMs }, kinds, nowMs: Date.now })
+  return keyRing({ repository, store, schedule: { rotateMs, overlapMs }, kinds, nowMs: Date.now })
+}
+
+/** Does each, whatever becomes of the token meanwhile: what others have made is published all the same. @returns its faults */
+async function tokenFaultsOf(steps: readonly (() => Promise<void>)[]): Promise<readonly unknown[]> {
+  const faults: unknown[] = []
+  for (const step of steps) {
+    try {
+      await step()
+    } catch (error) {
+      if (!isTokenFault(error)) throw error
+      faults.push(error)
+    }
+  }
+  return faults
+}
+
+/** Once of each fault: what is refused meanwhile says no more than its code. */
+function changeLog(log: Log): (lost: unknown) => void {
+  return (lost) => {
+    if (lost === undefined) log.info('PKCS #11 token is there again')
+    else log.error({ cause: causeChain(lost) }, 'PKCS #11 token lost')
+  }
 }
 
 function newCheckpoints(
@@ -252,8 +286,21 @@ function writeDocuments({ publish }: RegistrarConfig, documents: readonly Public
   if (publish.directory === undefined) return
   const files = documents
     .filter(({ isFile }) => isFile)
-    .map(({ path, content }) => [path, content()] as const)
+    .flatMap(({ path, content }) => {
+      const made = contentUnlessLost(content)
+      return made === undefined ? [] : [[path, made] as const]
+    })
   writeStaticFiles(publish.directory, Object.fromEntries(files))
+}
+
+/** @returns undefined if it has to be signed in a token, and was not yet: a file from before stays */
+function contentUnlessLost(content: PublicDocument['content']): object | string | undefined {
+  try {
+    return content()
+  } catch (error) {
+    if (isTokenFault(error)) return undefined
+    throw error
+  }
 }
 
 function portOf(address: AddressInfo | string | null): number {

@@ -33,7 +33,7 @@ export interface StoredSigningKey {
   readonly startsAtMs: number
   /** JSON Web Key. */
   readonly publicJwk: string
-  /** PKCS #8, sealed. */
+  /** The private key, or by what it is found in a token: sealed, see key-store.ts. */
   readonly sealed: Buffer
 }
 

@@ -1,4 +1,5 @@
 import { deflateSync } from 'node:zlib'
+import { MetabindError } from '../errors.ts'
 import type { KeyRing } from './key-ring.ts'
 import { TOKEN_SECONDS_MAX } from './key-schedule.ts'
 import type { Repository, Statuses } from './repository.ts'
@@ -22,7 +23,7 @@ const LIFE_SECONDS = 2 * TOKEN_SECONDS_MAX
 const RENEWED_AFTER_MS = 600_000
 
 export interface StatusList {
-  /** A JWT. @throws RangeError before the first refresh */
+  /** A JWT. @throws MetabindError REGISTRAR_HSM before the first refresh: only for a token does nobody wait */
   token(): string
   /** Reads what was revoked, also at other replicas, and signs a list if it is another one. */
   refresh(): Promise<void>
@@ -44,7 +45,7 @@ export function statusList({ url, repository, keys, nowMs }: StatusListDeps): St
   let made: { readonly lst: string; readonly madeAtMs: number; readonly token: string } | undefined
   return {
     token: () => {
-      if (made === undefined) throw new RangeError('no status list yet')
+      if (made === undefined) throw new MetabindError('REGISTRAR_HSM', 'No list is signed yet.')
       return made.token
     },
     refresh: async () => {
@@ -56,8 +57,8 @@ export function statusList({ url, repository, keys, nowMs }: StatusListDeps): St
         ...{ iss: url, sub: `${url}${STATUS_LIST_PATH}`, iat, exp: iat + LIFE_SECONDS },
         ...{ ttl: STATUS_TTL_SECONDS, status_list: { bits: 1, lst } },
       }
-      const token = signedJwt(keys, 'ES256', 'statuslist+jwt', claims).reveal()
-      made = { lst, madeAtMs: now, token }
+      const token = await signedJwt(keys, 'ES256', 'statuslist+jwt', claims)
+      made = { lst, madeAtMs: now, token: token.reveal() }
     },
   }
 }

@@ -74,11 +74,14 @@ export async function exchangeToken(
   if (proof !== undefined && !(await deps.repository.takeOnce(proof, nowMs))) {
     throw new MetabindError('REGISTRAR_DPOP_REPLAY', subject.name)
   }
+  const order = { format, instance, subject, audience, statusIndex, jkt: proof?.jkt }
+  // Before the identity token is used up: a token of PKCS #11 may be away. Nobody has what was signed before it is.
+  if ((await deps.repository.keptUntil(id)) !== undefined) throw new MetabindError('REGISTRAR_USED')
+  const signed = await deps.tokens.issue(order)
   const exchanged = { id, expiresAtMs: claims.exp * 1000, iid, audience: audience.name }
   if (!(await deps.repository.exchange(exchanged, nowMs))) throw new MetabindError('REGISTRAR_USED')
-  const order = { format, instance, subject, audience, statusIndex, jkt: proof?.jkt }
   return {
-    access_token: deps.tokens.issue(order).reveal(),
+    access_token: signed.reveal(),
     issued_token_type: issuedTypeOf(format),
     token_type: format === 'access_token' ? (proof ? 'DPoP' : 'Bearer') : 'N_A',
     expires_in: audience.lifetime_seconds,

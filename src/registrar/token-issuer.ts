@@ -22,7 +22,7 @@ interface TokenOrder {
 
 /** Signs tokens that name an instance. */
 export interface TokenIssuer {
-  issue(order: TokenOrder): Secret<string>
+  issue(order: TokenOrder): Promise<Secret<string>>
 }
 
 interface TokenIssuerDeps {
@@ -46,7 +46,7 @@ export function witIssuerOf(url: string): string {
 
 export function tokenIssuer(deps: TokenIssuerDeps): TokenIssuer {
   return {
-    issue: (order) => {
+    issue: async (order) => {
       const { name: aud, algorithm, lifetime_seconds: lifetimeSeconds } = order.audience
       const iat = Math.floor(deps.nowMs() / 1000)
       const status = statusClaim(deps.url, order.statusIndex)

@@ -1,14 +1,11 @@
-import {
-  createHash,
-  createPrivateKey,
-  generateKeyPairSync,
-  sign,
-  X509Certificate,
-} from 'node:crypto'
+import { createHash, createPrivateKey, randomBytes, sign, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { encode } from 'cborg'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { akCertificate, akIssuerCertificate } from '../../src/registrar/ak-certificate.ts'
+import { masterKey } from '../../src/registrar/master-key.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
+import { Secret } from '../../src/secret.ts'
 import { newSoftwareSeeds, type SoftwareKey, spkiOfSoftwareKey } from '../harness/software-tpm.ts'
 import { type LineProcess, startLineProcess } from './line-process.ts'
 import {
@@ -45,7 +42,8 @@ const hex = (text: string) => Buffer.from(text, 'hex')
 const base64url = (text: string) => Buffer.from(text, 'base64url')
 
 const ak = newSoftwareSeeds().ak
-const authority = issuer()
+const store = sealedKeys(masterKey(new Secret(randomBytes(32))))
+const authority = await issuer()
 let node: LineProcess<VerifierAnswer>
 beforeAll(() => {
   node = startLineProcess([process.execPath, NODE_VERIFIERS, VERIFIER_MODULES])
@@ -55,10 +53,10 @@ beforeEach((context) => {
   if (!existsSync(VERIFIER_MODULES)) context.skip(MISSING)
 })
 
-function issuer() {
-  const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+async function issuer() {
+  const { key } = await store.make('ES256', 'ak-authority')
   const names = { name: 'fleet', url: 'https://registrar.example' }
-  return { key, certificate: akIssuerCertificate(key, names, VALID) }
+  return { key, certificate: await akIssuerCertificate(key, names, VALID) }
 }
 
 /** TPMT_PUBLIC of a key of P-256 without a scheme, which is all that the library reads of ECC. */
@@ -135,9 +133,9 @@ interface Case {
   readonly signer?: SoftwareKey
 }
 
-function verdict({ tpm, validity = VALID, by = authority, signer = ak }: Case) {
+async function verdict({ tpm, validity = VALID, by = authority, signer = ak }: Case) {
   const spki = spkiOfSoftwareKey(ak).toString('base64')
-  const leaf = akCertificate(by, { spki, tpm, instance: 'aliyun:i-one' }, validity)
+  const leaf = await akCertificate(by, { spki, tpm, instance: 'aliyun:i-one' }, validity)
   const root = new X509Certificate(authority.certificate).toString()
   return node.ask({
     ...{ who: '@simplewebauthn/server', root, challenge: CHALLENGE, origin: ORIGIN },
@@ -151,7 +149,7 @@ test('takes an AK certificate of a TPM that its maker vouches for', async () => 
 
 test.each<[string, Case, RegExp]>([
   ['that is over', { tpm: KNOWN, validity: OVER }, /not good after/],
-  ['of another authority', { tpm: KNOWN, by: issuer() }, /could not be chained/],
+  ['of another authority', { tpm: KNOWN, by: await issuer() }, /could not be chained/],
   ['of another key', { tpm: KNOWN, signer: newSoftwareSeeds().ak }, /not verified/],
   ['of a maker that it does not know', { tpm: tpmOf('id:00001014') }, /manufacturer/],
   ['of a TPM that nobody vouches for', {}, /subject was not empty/],

@@ -37,23 +37,31 @@ interface ProcessOptions {
   readonly port?: number
   /** In place of the sources. */
   readonly program?: string
+  /** Where its database and master key are, if another one has them, too. */
+  readonly storage?: string
 }
 
 /** @param more tables of the configuration, as TOML */
 export async function startRegistrarProcess(
   directory: string,
   more: string,
-  { env = {}, program = PROGRAM, url = REGISTRAR_URL, port = 0 }: ProcessOptions = {},
+  {
+    env = {},
+    program = PROGRAM,
+    url = REGISTRAR_URL,
+    port = 0,
+    storage = directory,
+  }: ProcessOptions = {},
 ): Promise<RegistrarProcess> {
   await mkdir(directory, { recursive: true })
   const config = join(directory, 'registrar.toml')
-  const database = join(directory, 'registrar.db')
+  const database = join(storage, 'registrar.db')
   const tables = `url = "${url}"
 [listen]
 port = ${port}
 [storage]
 database = "${database}"
-master_key = "${join(directory, 'master.key')}"
+master_key = "${join(storage, 'master.key')}"
 [limits]
 ${more.includes('request_burst') ? '' : 'request_burst = 10000\n'}`
   await writeFile(config, `${tables}${more}`)

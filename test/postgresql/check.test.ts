@@ -5,6 +5,7 @@ import { masterKey } from '../../src/registrar/master-key.ts'
 import { migratePostgresql, postgresqlState } from '../../src/registrar/postgresql-migrate.ts'
 import { postgresqlRepository } from '../../src/registrar/postgresql-repository.ts'
 import { POSTGRESQL_MIGRATIONS } from '../../src/registrar/postgresql-schema.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { Secret } from '../../src/secret.ts'
 import { NOW_MS } from '../registrar/enrolled.ts'
 import { type Cluster, startCluster } from './cluster.ts'
@@ -25,7 +26,13 @@ test('a look into a database finds its version and keys, and makes and changes n
   const master = masterKey(new Secret(randomBytes(32)))
   const schedule = { rotateMs: 2_592_000_000, overlapMs: 43_200_000 }
   const nowMs = () => NOW_MS
-  await keyRing({ repository, master, kinds: ['ES256'], nowMs, schedule }).refresh()
+  await keyRing({
+    repository,
+    store: sealedKeys(master),
+    kinds: ['ES256'],
+    nowMs,
+    schedule,
+  }).refresh()
   await repository.close()
   expect(await postgresqlState(place)).toMatchObject({
     version: POSTGRESQL_MIGRATIONS.length,

@@ -2,10 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes, X509Certificate } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { akAuthority } from '../../src/registrar/ak-authority.ts'
-import type { CertifiedAk } from '../../src/registrar/ak-certificate.ts'
+import { akIssuerCertificate, type CertifiedAk } from '../../src/registrar/ak-certificate.ts'
 import { masterKey } from '../../src/registrar/master-key.ts'
+import { markRotated } from '../../src/registrar/rotate-mark.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { Secret } from '../../src/secret.ts'
 import { parseCertificate } from '../../src/verify/certificate.ts'
@@ -40,7 +43,7 @@ function replica(under = master) {
   const repository = sqliteRepository(join(directory, 'registrar.db'))
   stack.defer(() => repository.close())
   const url = 'https://registrar.example'
-  return akAuthority({ url, repository, master: under, nowMs: () => nowMs })
+  return akAuthority({ url, repository, store: sealedKeys(under), nowMs: () => nowMs })
 }
 
 const certifiedBy = (authority: ReturnType<typeof replica>, ak = AK, lifeMs = DAY_MS) =>
@@ -64,13 +67,13 @@ describe('a certificate', () => {
   test('openssl takes it under what is published, and only there', async () => {
     const authority = replica()
     await authority.refresh()
-    const [leaf = Buffer.alloc(0), issuer = Buffer.alloc(0)] = certifiedBy(authority)
+    const [leaf = Buffer.alloc(0), issuer = Buffer.alloc(0)] = await certifiedBy(authority)
     expect(await opensslVerdict(leaf, authority.published)).toBe('OK')
     expect(new X509Certificate(issuer).toString()).toBe(authority.published)
     const other = akAuthority({
       url: 'https://other.example',
       repository: sqliteRepository(join(directory, 'other.db')),
-      master,
+      store: sealedKeys(master),
       nowMs: () => nowMs,
     })
     await other.refresh()
@@ -80,7 +83,7 @@ describe('a certificate', () => {
   test('it names the TPM in the place of a subject, the instance, and what it is for', async () => {
     const authority = replica()
     await authority.refresh()
-    const [leaf = Buffer.alloc(0)] = certifiedBy(authority)
+    const [leaf = Buffer.alloc(0)] = await certifiedBy(authority)
     const parsed = parseCertificate(leaf)
     expect(parsed.subject.toString('hex')).toBe('3000')
     expect(directoryNames(parsed)).toEqual([TPM])
@@ -95,7 +98,7 @@ describe('a certificate', () => {
   test('without a certificate of its maker the TPM is not named, and the instance is the subject', async () => {
     const authority = replica()
     await authority.refresh()
-    const [leaf = Buffer.alloc(0)] = certifiedBy(authority, { ...AK, tpm: undefined })
+    const [leaf = Buffer.alloc(0)] = await certifiedBy(authority, { ...AK, tpm: undefined })
     expect(new X509Certificate(leaf).subject).toBe('CN=aliyun:i-one')
     expect(directoryNames(parseCertificate(leaf))).toEqual([])
     expect(await opensslVerdict(leaf, authority.published)).toBe('OK')
@@ -104,8 +107,8 @@ describe('a certificate', () => {
   test('it is good no longer than the enrolment, and has a number that nobody guesses', async () => {
     const authority = replica()
     await authority.refresh()
-    const [one = Buffer.alloc(0)] = certifiedBy(authority, AK, 300_500)
-    const [other = Buffer.alloc(0)] = certifiedBy(authority, AK, 300_500)
+    const [one = Buffer.alloc(0)] = await certifiedBy(authority, AK, 300_500)
+    const [other = Buffer.alloc(0)] = await certifiedBy(authority, AK, 300_500)
     const { validFromDate, validToDate, serialNumber } = new X509Certificate(one)
     expect(validFromDate.getTime()).toBeLessThanOrEqual(nowMs)
     expect(validToDate.getTime()).toBe(nowMs + 300_000)
@@ -131,22 +134,52 @@ describe('the key', () => {
     const authority = replica()
     await authority.refresh()
     const [first] = namesIn(authority.published)
-    const issuerNow = () =>
-      new X509Certificate(certifiedBy(authority)[1] ?? Buffer.alloc(0)).subject
+    const issuerNow = async () =>
+      new X509Certificate((await certifiedBy(authority))[1] ?? Buffer.alloc(0)).subject
     nowMs += 334 * DAY_MS
     await authority.refresh()
     const both = namesIn(authority.published)
     expect(both).toHaveLength(2)
-    expect(issuerNow()).toBe(first)
+    expect(await issuerNow()).toBe(first)
     nowMs += 31 * DAY_MS
     await authority.refresh()
-    expect(issuerNow()).toBe(both.find((name) => name !== first))
-    const [leaf = Buffer.alloc(0)] = certifiedBy(authority)
+    expect(await issuerNow()).toBe(both.find((name) => name !== first))
+    const [leaf = Buffer.alloc(0)] = await certifiedBy(authority)
     expect(await opensslVerdict(leaf, authority.published)).toBe('OK')
     expect(namesIn(authority.published)).toHaveLength(2)
     nowMs += 31 * DAY_MS
     await authority.refresh()
     expect(namesIn(authority.published)).toHaveLength(1)
+  })
+
+  test('another one that is wanted before is published at once, and certifies in a month', async () => {
+    const authority = replica()
+    await authority.refresh()
+    nowMs += DAY_MS
+    const repository = sqliteRepository(join(directory, 'registrar.db'))
+    stack.defer(() => repository.close())
+    await markRotated(repository, 'test', nowMs)
+    await authority.refresh()
+    await authority.refresh()
+    const [, issuer = Buffer.alloc(0)] = await certifiedBy(authority)
+    expect(namesIn(authority.published)).toHaveLength(2)
+    nowMs += 31 * DAY_MS
+    const [, next = Buffer.alloc(0)] = await certifiedBy(authority)
+    expect(next).not.toEqual(issuer)
+    expect(authority.published).toContain(new X509Certificate(next).toString())
+  })
+
+  test('a certificate of another key, or that the key did not make, is none of it', async () => {
+    await replica().refresh()
+    const rows = new DatabaseSync(join(directory, 'registrar.db'))
+    const { key } = await sealedKeys(master).make('ES256', 'own')
+    const names = { name: 'own', url: 'https://registrar.example' }
+    const validity = { notBefore: new Date(nowMs), notAfter: new Date(nowMs + DAY_MS) }
+    const own = await akIssuerCertificate(key, names, validity)
+    const x5c = [own.toString('base64')]
+    rows.prepare('UPDATE signing_keys SET public_jwk = ?').run(JSON.stringify({ x5c }))
+    rows.close()
+    await expect(replica().refresh()).rejects.toMatchObject({ code: 'REGISTRAR_DATABASE' })
   })
 
   test('under another master key it is not there', async () => {

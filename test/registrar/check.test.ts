@@ -13,6 +13,7 @@ import { checkRows } from '../../src/registrar/check.ts'
 import { keyRing } from '../../src/registrar/key-ring.ts'
 import { openMasterKey } from '../../src/registrar/master-key.ts'
 import { parseRegistrarConfig } from '../../src/registrar/registrar-config.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { openSqlite } from '../../src/registrar/sqlite-file.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { SQLITE_MIGRATIONS } from '../../src/registrar/sqlite-schema.ts'
@@ -64,7 +65,12 @@ const seen = () =>
 async function fill(): Promise<ReturnType<typeof sqliteRepository>> {
   const repository = sqliteRepository(database)
   await keyRing({
-    ...{ repository, master: openMasterKey(master), kinds: ['ES256'], nowMs: () => NOW_MS },
+    ...{
+      repository,
+      store: sealedKeys(openMasterKey(master)),
+      kinds: ['ES256'],
+      nowMs: () => NOW_MS,
+    },
     schedule: { rotateMs: 30 * DAY_MS, overlapMs: DAY_MS / 2 },
   }).refresh()
   return repository

@@ -9,6 +9,7 @@ import { CHECKPOINT_SCHEDULE, eventCheckpoints } from '../../src/registrar/event
 import { type KnownOfEvents, verifyEvents } from '../../src/registrar/event-verdict.ts'
 import { keyRing } from '../../src/registrar/key-ring.ts'
 import { masterKey } from '../../src/registrar/master-key.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { restore } from '../../src/registrar/sqlite-backup.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { Secret } from '../../src/secret.ts'
@@ -43,7 +44,7 @@ async function replica(path = database, under = master) {
   }
   stack.defer(close)
   const keys = keyRing({
-    ...{ repository, master: under, schedule: CHECKPOINT_SCHEDULE },
+    ...{ repository, store: sealedKeys(under), schedule: CHECKPOINT_SCHEDULE },
     ...{ kinds: ['checkpoint'], nowMs: () => nowMs },
   })
   await keys.refresh()

@@ -7,6 +7,8 @@ import { z } from 'zod'
 import { publicDocuments } from '../../src/registrar/discovery.ts'
 import { type KeyRing, keyRing } from '../../src/registrar/key-ring.ts'
 import { masterKey } from '../../src/registrar/master-key.ts'
+import { markRotated } from '../../src/registrar/rotate-mark.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { spiffeBundle } from '../../src/registrar/spiffe-bundle.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { Secret } from '../../src/secret.ts'
@@ -36,7 +38,7 @@ function replica(under = master) {
   const schedule = { rotateMs: 30 * DAY_MS, overlapMs: DAY_MS / 2 }
   return keyRing({
     repository,
-    master: under,
+    store: sealedKeys(under),
     schedule,
     kinds: ['RS256', 'ES256', 'wit'],
     nowMs: () => nowMs,
@@ -109,6 +111,30 @@ test.each(['RS256', 'ES256', 'wit'] as const)(
     expect(ring.published).toHaveLength(3)
   },
 )
+
+test('who wants other keys has each kind make one, once, that signs when it was published for long enough', async () => {
+  const ring = replica()
+  await ring.refresh()
+  nowMs += 5 * DAY_MS
+  const first = kids(ring)
+  const repository = sqliteRepository(join(directory, 'registrar.db'))
+  stack.defer(() => repository.close())
+  await markRotated(repository, 'test', nowMs)
+  for (const other of [ring, replica(), ring]) await other.refresh()
+  nowMs += DAY_MS / 2 - 1
+  await ring.refresh()
+  expect(ring.published).toHaveLength(6)
+  expect(first).toContain(ring.signing('ES256').kid)
+  nowMs += 1
+  expect(first).not.toContain(ring.signing('ES256').kid)
+  nowMs += DAY_MS / 2
+  await ring.refresh()
+  expect(kids(ring).filter((kid) => first.includes(kid))).toEqual([])
+  expect(ring.published).toHaveLength(3)
+  nowMs += 10 * DAY_MS
+  await ring.refresh()
+  expect(ring.published).toHaveLength(3)
+})
 
 test('the number of the SPIFFE bundle goes up with each of its changes, and with nothing else', async () => {
   const [ring, other] = [replica(), replica()]

@@ -12,6 +12,7 @@ import { type KeyRing, keyRing } from '../../src/registrar/key-ring.ts'
 import { masterKey } from '../../src/registrar/master-key.ts'
 import { parseRegistrarConfig } from '../../src/registrar/registrar-config.ts'
 import type { Repository } from '../../src/registrar/repository.ts'
+import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { type StatusList, statusList } from '../../src/registrar/status-list.ts'
 import { exchangeToken } from '../../src/registrar/token-exchange.ts'
@@ -69,7 +70,8 @@ export async function tokenParts(audiences: string): Promise<TokenParts> {
   const nowMs = () => parts.nowMs
   const text = `url = "${URL_OF_REGISTRAR}"\n[spiffe]\ntrust_domain = "${TRUST_DOMAIN}"\n${audiences}`
   const config = parseRegistrarConfig([{ file: 'registrar.toml', text }])
-  const keys = keyRing({ repository, master, schedule, kinds: ['RS256', 'ES256', 'wit'], nowMs })
+  const store = sealedKeys(master)
+  const keys = keyRing({ repository, store, schedule, kinds: ['RS256', 'ES256', 'wit'], nowMs })
   const statuses = statusList({ url: URL_OF_REGISTRAR, repository, keys, nowMs })
   const documents = publicDocuments(URL_OF_REGISTRAR, TRUST_DOMAIN, keys, statuses, {
     published: '',

@@ -1,0 +1,73 @@
+import type { Pkcs11ErrorCode } from 'metabind-pkcs11'
+import { causeChain, type ErrorCode, MetabindError } from '../errors.ts'
+import { readGuardedFile } from './guarded-file.ts'
+import type { TokenOfKeys } from './pkcs11-keys.ts'
+import type { RegistrarConfig } from './registrar-config.ts'
+
+/** The token of the configuration. All methods throw MetabindError REGISTRAR_HSM, REGISTRAR_PIN, REGISTRAR_BUSY. */
+export interface KeyToken extends TokenOfKeys {
+  /** Opens it and logs in: one try. */
+  open(): Promise<void>
+  /** Lets a PIN be tried again after one was refused, if the file has another one now. */
+  takeNewPin(): void
+  close(): Promise<void>
+}
+
+type Pkcs11Config = NonNullable<RegistrarConfig['keys']['pkcs11']>
+
+const PIN_BYTES_MAX = 1024
+
+/** What speaks to it is loaded only here. @param onChange told once of each fault, and of its end with undefined */
+export async function openKeyToken(
+  config: Pkcs11Config,
+  onChange: (lost: unknown) => void,
+): Promise<KeyToken> {
+  const { Pkcs11Error, pkcs11Token } = await import('metabind-pkcs11')
+  const token = pkcs11Token({
+    module: config.module,
+    label: config.token,
+    readPin: () => pinIn(config.pin),
+    onChange,
+  })
+  const told = async <T>(pending: Promise<T>): Promise<T> => {
+    try {
+      return await pending
+    } catch (cause) {
+      const code = cause instanceof Pkcs11Error ? codeOf(cause.code) : 'REGISTRAR_HSM'
+      throw new MetabindError(code, asSentence(causeChain(cause)))
+    }
+  }
+  return {
+    open: () => told(token.open()),
+    generate: (type, label) => told(token.generate(type, label)),
+    sign: (key, bytes) => told(token.sign(key, bytes)),
+    destroy: (id) => told(token.destroy(id)),
+    takeNewPin: token.takeNewPin,
+    close: token.close,
+  }
+}
+
+function codeOf(code: Pkcs11ErrorCode): ErrorCode {
+  if (code === 'PKCS11_BUSY') return 'REGISTRAR_BUSY'
+  return code === 'PKCS11_PIN' ? 'REGISTRAR_PIN' : 'REGISTRAR_HSM'
+}
+
+function asSentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+}
+
+/** One line: editors end it. */
+function pinIn(path: string): Buffer {
+  const read = readGuardedFile(path, PIN_BYTES_MAX + 2)
+  const end = /\r?\n?$/.exec(read.toString('latin1'))?.index ?? read.length
+  const pin = Buffer.alloc(end)
+  read.copy(pin)
+  read.fill(0)
+  return pin
+}
+
+/** Whether the token could not be used, or not now: what does not need it goes on. */
+export function isTokenFault(error: unknown): boolean {
+  const codes: readonly ErrorCode[] = ['REGISTRAR_HSM', 'REGISTRAR_PIN', 'REGISTRAR_BUSY']
+  return error instanceof MetabindError && codes.includes(error.code)
+}
