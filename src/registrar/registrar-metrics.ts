@@ -22,6 +22,8 @@ export interface RegistrarMetrics {
   refreshed(nowMs: number): void
   /** The end of the chain of events was found to be one that is signed, or to be signed in time. */
   eventsHeld(nowMs: number): void
+  /** Whether the token of PKCS #11 can be used. Not called, there is none. */
+  keyToken(isUp: boolean): void
   readonly text: () => Promise<string>
   readonly contentType: string
 }
@@ -80,7 +82,16 @@ export function registrarMetrics(): RegistrarMetrics {
       this.set(process.memoryUsage.rss())
     },
   })
+  let keyTokenUp: Gauge | undefined
   return {
+    keyToken: (isUp) => {
+      keyTokenUp ??= new Gauge({
+        name: 'metabind_registrar_key_token_up',
+        help: 'Whether the PKCS #11 token with the signing keys can be used.',
+        registers,
+      })
+      keyTokenUp.set(isUp ? 1 : 0)
+    },
     watch: (app) =>
       void app.addHook('onResponse', (request, reply, done) => {
         const route = request.routeOptions.url ?? NO_ROUTE

@@ -23,11 +23,11 @@ import { type KeyKind, SIGNING_ALGORITHMS } from './key-schedule.ts'
 import { keyStore } from './key-store.ts'
 import { type MasterKey, openMasterKey } from './master-key.ts'
 import { openRepository } from './open-repository.ts'
-import { isTokenFault, openKeyToken } from './pkcs11-token.ts'
+import { isTokenFault, type KeyToken, openKeyToken } from './pkcs11-token.ts'
 import type { KeyStore } from './private-key.ts'
 import { serveReadApi } from './read-api.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
-import { registrarMetrics, serveMetrics } from './registrar-metrics.ts'
+import { type RegistrarMetrics, registrarMetrics, serveMetrics } from './registrar-metrics.ts'
 import { registrarServer } from './registrar-server.ts'
 import { reloadedConfig } from './reloaded-config.ts'
 import type { Repository } from './repository.ts'
@@ -68,7 +68,8 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
   const tls = config.tls && registrarTls(config.tls, log)
   const master = openMasterKey(config.storage.master_key)
   const repository = await openRepository(config.storage, 'make')
-  const token = config.keys.pkcs11 && (await openKeyToken(config.keys.pkcs11, changeLog(log)))
+  const metrics = registrarMetrics()
+  const token = await tokenOf(config, log, metrics)
   const newKeys = config.keys.pkcs11?.new_keys ?? 'database'
   const store = keyStore({ master, token, newKeys })
   const keys = newKeyRing(config, repository, store)
@@ -86,7 +87,6 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
     statuses,
     authority,
   )
-  const metrics = registrarMetrics()
   const publish = async (): Promise<void> => {
     settings.usableFromMs = await usableFromMs(repository)
     const faults = await tokenFaultsOf([
@@ -189,12 +189,19 @@ async function tokenFaultsOf(steps: readonly (() => Promise<void>)[]): Promise<r
   return faults
 }
 
-/** Once of each fault: what is refused meanwhile says no more than its code. */
-function changeLog(log: Log): (lost: unknown) => void {
-  return (lost) => {
+/** Its faults are logged once each: what is refused meanwhile says no more than its code. */
+async function tokenOf(
+  { keys: { pkcs11 } }: RegistrarConfig,
+  log: Log,
+  metrics: RegistrarMetrics,
+): Promise<KeyToken | undefined> {
+  if (pkcs11 === undefined) return undefined
+  metrics.keyToken(true)
+  return openKeyToken(pkcs11, (lost) => {
+    metrics.keyToken(lost === undefined)
     if (lost === undefined) log.info('PKCS #11 token is there again')
     else log.error({ cause: causeChain(lost) }, 'PKCS #11 token lost')
-  }
+  })
 }
 
 function newCheckpoints(

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
+import { freePort } from '../harness/free-port.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
 import { type SoftHsm, softHsm } from '../harness/softhsm.ts'
 import { newSoftwareSeeds, type SoftwareSeeds, spkiOfSoftwareKey } from '../harness/software-tpm.ts'
@@ -194,18 +195,26 @@ const check = ({ config }: RegistrarProcess) =>
   runNode([registrarProgram, 'check', '--config', config], { env: hsm.env })
 
 test('a token that goes while the registrar serves is missed in what it signs alone, and used when it is back', async () => {
-  const registrar = await start()
+  const port = await freePort()
+  const registrar = await start(`${hsm.config}[metrics]\nport = ${port}\n`)
   const { instance } = await enrolled(registrar)
+  const isUp = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+    return /^metabind_registrar_key_token_up (\d)$/m.exec(text)?.[1]
+  }
+  expect(await isUp()).toBe('1')
   await hsm.hide()
   const gone = await ask(registrar, instance)
   expect([gone.status, gone.body.error]).toEqual([503, 'REGISTRAR_HSM'])
   expect((await requested(registrar, '/healthz')).status).toBe(200)
   expect((await keysAt(registrar, '/jwks.json')).keys).toHaveLength(2)
+  expect(await isUp()).toBe('0')
   const failed = await check(registrar)
   expect([failed.code, failed.stdout]).toEqual([1, expect.stringContaining('REGISTRAR_HSM')])
   await hsm.show()
   await expect.poll(async () => (await ask(registrar, instance)).status).toBe(200)
   await registrar.logged('PKCS #11 token is there again')
+  expect(await isUp()).toBe('1')
   expect(registrar.records.filter(({ msg }) => msg === 'PKCS #11 token lost')).toHaveLength(1)
 })
 

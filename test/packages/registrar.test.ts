@@ -17,6 +17,7 @@ import { commandPage, configPage, configRows } from '../../packaging/registrar-m
 import { fleetPages } from '../../packaging/registrar-tree.ts'
 import { parseRegistrarConfig } from '../../src/registrar/registrar-config.ts'
 import { startRegistrarProcess } from '../fleet/registrar-process.ts'
+import { softHsm } from '../harness/softhsm.ts'
 
 /** What the package metabind-registrar has in it. */
 
@@ -55,6 +56,14 @@ describe('the bundle', () => {
     expect(await response.json()).toMatchObject({ keys: [{ use: 'sig' }, { use: 'sig' }] })
     const args = [program, 'list', '--config', registrar.config]
     expect(execFileSync(process.execPath, args, { cwd: '/', encoding: 'utf8' })).toBe('')
+  })
+
+  test('has keys in a token, if it is told to', async () => {
+    const hsm = await softHsm(join(directory, 'hsm'))
+    const started = { program, env: hsm.env }
+    const registrar = await startRegistrarProcess(join(directory, 'h'), hsm.config, started)
+    onTestFinished(() => registrar.end())
+    expect(hsm.tool('--list-objects', '--type', 'privkey').match(/Private Key/g)).toHaveLength(4)
   })
 
   test('is the same twice', async () => {
