@@ -4,6 +4,9 @@ import { certificatesIn } from '../verify/certificate.ts'
 import { type ParsedTrust, parseTrust } from '../verify/trust.ts'
 import { TRUST_SETS } from '../verify/trust-sets.ts'
 
+const requireAnchor = (file: Buffer) => parseTrust({ ekAnchors: [file] })
+const requireIdentity = (file: Buffer) => parseTrust({ identityCertificate: file })
+
 /**
  * Reads the trust anchors that the configuration names. Those that Alibaba Cloud publishes are
  * known without being told, on instances of that cloud.
@@ -13,17 +16,19 @@ import { TRUST_SETS } from '../verify/trust-sets.ts'
 export function readTrust({ tpm, source }: Config): ParsedTrust {
   return parseTrust({
     ...(source.dialect === 'aliyun' ? TRUST_SETS.aliyun : {}),
-    ekAnchors: certificateFilesIn(tpm.ek_anchors),
-    akAnchors: certificateFilesIn(tpm.ak_anchors),
+    ekAnchors: certificateFilesIn(tpm.ek_anchors, requireAnchor),
+    akAnchors: certificateFilesIn(tpm.ak_anchors, requireAnchor),
     ekPins: tpm.ek_pins,
     ...(source.identity_certificate === undefined
       ? {}
-      : { identityCertificate: readCertificateFile(source.identity_certificate) }),
+      : { identityCertificate: readCertificateFile(source.identity_certificate, requireIdentity) }),
   })
 }
 
 /** The certificates of the attestation key, DER, leaf first. @throws MetabindError FILE_UNUSABLE */
 export function readAkCertificates(tpm: Config['tpm']): Buffer[] {
   if (tpm.ak_certificate === undefined) return []
-  return certificatesIn(readCertificateFile(tpm.ak_certificate)).map(({ der }) => der)
+  return certificatesIn(readCertificateFile(tpm.ak_certificate, certificatesIn)).map(
+    ({ der }) => der,
+  )
 }

@@ -25,14 +25,19 @@ export function admissionRules(config: RegistrarConfig): AdmissionRules {
   }
 }
 
+const requireAnchor = (file: Buffer) => parseTrust({ ekAnchors: [file] })
+const requireIdentity = (file: Buffer) => parseTrust({ identityCertificate: file })
+
 function trustOf({ trust }: RegistrarConfig): ParsedTrust {
   const identity = trust.identity_certificate
   return parseTrust({
     ...(trust.aliyun ? TRUST_SETS.aliyun : {}),
-    ekAnchors: certificateFilesIn(trust.ek_anchors),
-    akAnchors: certificateFilesIn(trust.ak_anchors),
+    ekAnchors: certificateFilesIn(trust.ek_anchors, requireAnchor),
+    akAnchors: certificateFilesIn(trust.ak_anchors, requireAnchor),
     ekPins: trust.ek_pins,
-    ...(identity === undefined ? {} : { identityCertificate: readCertificateFile(identity) }),
+    ...(identity === undefined
+      ? {}
+      : { identityCertificate: readCertificateFile(identity, requireIdentity) }),
   })
 }
 

@@ -16,6 +16,10 @@ beforeAll(async () => {
   mkdirSync(at('long'))
   writeFileSync(at('long/anchor.der'), '')
   truncateSync(at('long/anchor.der'), 64 * 1024 * 1024)
+  mkdirSync(at('broken'))
+  writeFileSync(at('broken/a.pem'), ALIYUN_EKMF_CERTIFICATE)
+  writeFileSync(at('broken/b.pem'), 'no certificate')
+  writeFileSync(at('broken/c.pem'), ALIYUN_EKMF_CERTIFICATE)
   mkdirSync(at('good'))
   // As Windows writes them.
   writeFileSync(at('good/ANCHOR.PEM'), ALIYUN_EKMF_CERTIFICATE)
@@ -47,5 +51,26 @@ describe('a file that is longer than certificates are is FILE_UNUSABLE', () => {
   test('as tpm.ak_certificate', () => {
     const { tpm } = configOf(`tpm.ak_certificate = "${at('long/anchor.der')}"`)
     expect(() => readAkCertificates(tpm)).toThrow(unusable)
+  })
+})
+
+describe('a file that is no certificate is named, as there may be hundreds beside it', () => {
+  test.each(['tpm.ek_anchors', 'tpm.ak_anchors'])('in %s', (key) => {
+    expect(() => readTrust(configOf(`${key} = "${at('broken')}"`))).toThrow(
+      expect.objectContaining({
+        code: 'VERIFY_ANCHOR',
+        detail: expect.stringContaining(at('broken/b.pem')),
+      }),
+    )
+  })
+
+  test('as source.identity_certificate', () => {
+    const config = configOf(`source.identity_certificate = "${at('broken/b.pem')}"`)
+    expect(() => readTrust(config)).toThrow(
+      expect.objectContaining({
+        code: 'VERIFY_ANCHOR',
+        detail: expect.stringContaining(at('broken/b.pem')),
+      }),
+    )
   })
 })

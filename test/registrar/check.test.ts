@@ -86,6 +86,12 @@ test('before the first start nothing is there, and nothing is made', async () =>
   expect(seen()).toEqual([])
 })
 
+test('of a folder of anchors the file is named that is none', async () => {
+  const file = join(at, 'broken.pem')
+  writeFileSync(file, 'no certificate')
+  expect((await rows(`[trust]\nek_anchors = "${at}"\n`)).trust).toContain(file)
+})
+
 test('where nothing can be made, or the directory is missing, it is said', async () => {
   database = join(at, 'none', 'registrar.db')
   expect((await rows()).database).toMatch(/none: it is not there/)
