@@ -160,7 +160,8 @@ export const ES256 = {
   hash: 'sha256',
 } as const
 
-const SIGNATURE_ALGORITHMS: readonly SignatureAlgorithm[] = [
+/** All of them. */
+export const SIGNATURE_ALGORITHMS: readonly SignatureAlgorithm[] = [
   ES256,
   { name: 'ES384', cose: -35, keyType: 'ec', curve: 'secp384r1', hash: 'sha384' },
   { name: 'ES512', cose: -36, keyType: 'ec', curve: 'secp521r1', hash: 'sha512' },

@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto'
+import { SIGNATURE_ALGORITHMS } from '../format/algorithms.ts'
 import { describe } from '../format/evidence.ts'
 import {
   RESULT_SECONDS_MAX,
@@ -90,9 +91,18 @@ function keysOf({ keys }: ResultDemands): readonly ResultKey[] {
 /** The algorithm is that of a key, whatever the header says; the header has to say the same. */
 function requireSignature(signed: SignedResult, keys: readonly ResultKey[]): void {
   const fitting = keys.filter(({ algorithm }) => signed.isOfAlgorithm(algorithm))
-  if (fitting.length === 0) malformed('no algorithm of a key that was given')
+  if (fitting.length === 0) refuseAlgorithm(signed, keys)
   const isSigned = fitting.some((key) => isSignatureBy(key, signed.signedBytes, signed.signature))
   if (!isSigned) throw new VerifyError('VERIFY_RESULT_SIGNATURE', 'attestation result')
+}
+
+/** That of a key which was not given is a slip of whoever gives keys. No other one is any of ours. */
+function refuseAlgorithm(signed: SignedResult, keys: readonly ResultKey[]): never {
+  const named = SIGNATURE_ALGORITHMS.find((one) => signed.isOfAlgorithm(one))
+  if (named === undefined) return malformed('an algorithm that signs no results')
+  const given = [...new Set(keys.map(({ algorithm }) => algorithm.name))].join(', ')
+  const detail = `Found: it says ${named.name}, and the keys that were given are of ${given}.`
+  throw new VerifyError('VERIFY_RESULT_SIGNATURE', 'attestation result', detail)
 }
 
 function claimsOf(signed: SignedResult): ResultClaims {

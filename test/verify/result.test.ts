@@ -237,10 +237,20 @@ describe('a result that its key did not sign so', () => {
 
   test.each([
     ['no algorithm', { alg: 'none', typ: 'eat+jwt' }],
-    ['the algorithm of another key', { alg: 'ES384', typ: 'eat+jwt' }],
+    ['an algorithm that nobody has', { alg: 'ES256K', typ: 'eat+jwt' }],
     ['a critical header', { ...TYPED, crit: ['b64'], b64: false }],
   ])('%s', (_, header) => {
     expect(codeOf(withHeader(header))).toBe('VERIFY_RESULT')
+  })
+
+  test('the algorithm of another key is said to be that: the key may be of another verifier', () => {
+    const token = withHeader({ alg: 'ES384', typ: 'eat+jwt' })
+    expect(() => verifyResult(token, demandsOf(nonce, publicKey))).toThrow(
+      expect.objectContaining({
+        code: 'VERIFY_RESULT_SIGNATURE',
+        detail: 'Found: it says ES384, and the keys that were given are of ES256.',
+      }),
+    )
   })
 
   test('HMAC under the public key as secret', async () => {
