@@ -21,6 +21,7 @@ import {
 import { statOf, writeFile, writeSecretFile } from './files.ts'
 import { actionOf, parseVerb } from './options.ts'
 import { print, printAnswer } from './output.ts'
+import { withRecord } from './record-lock.ts'
 import { asRows } from './table.ts'
 import type { Verb } from './verb.ts'
 import { verifyAnchors } from './verify-anchors.ts'
@@ -98,14 +99,17 @@ function evidence(args: readonly string[]): number {
   const writeResult = result && resultWriter(result, asked)
   const activation = activationOf(values)
   const bytes = unwrapEvidence(readBytes(fileOf(positionals)))
-  const last = recordIn(values.record)
-  const verified = verifyEvidence(bytes, { ...asked, activation, last, allowProvisional: true })
-  // Before the record: whom this fails could not show the same evidence again.
-  writeResult?.(verified)
-  // Software could make up provisional evidence, and its counters would lock out the true machine.
-  if (values.record !== undefined && verified.verified) {
-    writeFile(values.record, encodeRecord(verified.record))
-  }
+  const verified = withRecord(values.record, () => {
+    const last = recordIn(values.record)
+    const found = verifyEvidence(bytes, { ...asked, activation, last, allowProvisional: true })
+    // Before the record: whom this fails could not show the same evidence again.
+    writeResult?.(found)
+    // Software could make up provisional evidence, and its counters would lock out the true machine.
+    if (values.record !== undefined && found.verified) {
+      writeFile(values.record, encodeRecord(found.record))
+    }
+    return found
+  })
   if (values.json) printAnswer('verify', verified)
   else print(inWords(verified, values.record))
   return verified.provisional && values['allow-provisional'] !== true ? EXIT_PROVISIONAL : 0
