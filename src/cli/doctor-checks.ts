@@ -17,6 +17,7 @@ import {
 } from './doctor-finding.ts'
 import { checkCredentialsPort, checkDirectReaders, checkLockdown } from './doctor-lockdown.ts'
 import { checkPolicy } from './doctor-policy.ts'
+import { checkRegistrarSandbox } from './doctor-registrar.ts'
 import { checkKernel, checkServiceManager } from './doctor-releases.ts'
 import { checkRoute } from './doctor-route.ts'
 import { checkCloudInit, checkSdkConfigurations } from './doctor-sdks.ts'
@@ -27,6 +28,7 @@ export const DOCTOR_CHECKS: Readonly<Record<string, DoctorCheck>> = {
   'configuration-mode': checkConfigMode,
   policy: checkPolicy,
   agent: checkAgent,
+  'registrar-sandbox': checkRegistrarSandbox,
   'metadata-socket': checkMetadataSocket,
   'socket-modes': checkSocketModes,
   'runtime-directory': checkRuntimeDirectory,

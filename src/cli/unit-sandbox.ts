@@ -7,6 +7,10 @@ export interface UnitSandbox {
   readonly writable: readonly string[] | undefined
   /** What it has of its own, or empty, in place of what the system has there. */
   readonly hidden: readonly string[]
+  /** What IPAddressAllow= names; undefined if IPAddressDeny= keeps nothing away. */
+  readonly addresses: readonly string[] | undefined
+  /** What RestrictAddressFamilies= names. */
+  readonly families: readonly string[]
 }
 
 const UNIT = 'metabindd.service'
@@ -73,6 +77,8 @@ function sandboxOf(values: ReadonlyMap<string, readonly string[]>): UnitSandbox 
       ...(isTrue(last('ProtectHome')) ? HOMES : []),
       ...(isTrue(last('PrivateTmp')) ? TEMPORARY : []),
     ],
+    addresses: all('IPAddressDeny').includes('any') ? all('IPAddressAllow') : undefined,
+    families: all('RestrictAddressFamilies'),
   }
 }
 
