@@ -455,6 +455,10 @@ export const ERRORS = {
       sentence: 'You may not use the socket.',
       remedy: 'Become root or a member of the group metabind for admin verbs.',
     },
+    SOCKET_NO_TOKEN: {
+      sentence: 'What was given as a token of the registrar is none.',
+      remedy: 'See that an agent of metabind answers on the socket, and what its registrar issues.',
+    },
     SOCKET_BROKEN: {
       sentence: 'The agent closed the connection or did not answer in time.',
       remedy: 'Try again; see the log of the agent.',

@@ -44,10 +44,10 @@ export function executableOutput(token: string, expiration: number): object {
   }
 }
 
-/** `exp` of a JWT, which nobody verifies here. @throws MetabindError SOCKET_BROKEN if it has none */
+/** `exp` of a JWT, which nobody verifies here. @throws MetabindError SOCKET_NO_TOKEN if it has none */
 export function secondsOf(token: string): number {
   const claims = parseJson(Buffer.from(token.split('.', 2)[1] ?? '', 'base64url'))
   const exp = typeof claims === 'object' && claims !== null && 'exp' in claims ? claims.exp : 0
   if (typeof exp === 'number' && Number.isInteger(exp) && exp > 0) return exp
-  throw new MetabindError('SOCKET_BROKEN', 'It sent no token.')
+  throw new MetabindError('SOCKET_NO_TOKEN')
 }

@@ -134,6 +134,8 @@ async function writeTokens(
   // Before anything is printed: whoever reads it may end this at once.
   const ending = values.keep ? endSignal() : undefined
   const token = await fetchToken()
+  // Before anything else reads it as one.
+  secondsOf(token)
   writeSecretFile(out, token)
   const environment = environmentFor(action, values, out)
   if (values.json) printAnswer('federate-file', { file: out, environment })

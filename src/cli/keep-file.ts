@@ -34,12 +34,15 @@ export async function keepFile(
   while (await paused(waitMs(secondsOf(token), Date.now()), ending)) {
     try {
       const next = await fetchToken()
+      // One that is none takes the place of nothing.
+      secondsOf(next)
       if (next !== token) writeSecretFile(file, next)
       token = next
       failure = undefined
     } catch (error) {
       if (!(error instanceof MetabindError)) throw error
-      if (error.code !== failure) complain(`${error.code}: ${error.message}; trying again`)
+      if (error.code !== failure)
+        complain(`${error.code}: ${error.message.replace(/\.$/, '')}; trying again`)
       failure = error.code
     }
   }
