@@ -1,5 +1,5 @@
 import type { Pkcs11ErrorCode } from 'metabind-pkcs11'
-import { causeChain, type ErrorCode, MetabindError } from '../errors.ts'
+import { causeChain, type ErrorCode, MetabindError, systemReason } from '../errors.ts'
 import { readGuardedFile } from './guarded-file.ts'
 import type { TokenOfKeys } from './pkcs11-keys.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
@@ -56,14 +56,23 @@ function asSentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
-/** One line: editors end it. */
+/** One line: editors end it. An empty one would be a try as any other. */
 function pinIn(path: string): Buffer {
-  const read = readGuardedFile(path, PIN_BYTES_MAX + 2)
+  const read = guarded(path)
   const end = /\r?\n?$/.exec(read.toString('latin1'))?.index ?? read.length
   const pin = Buffer.alloc(end)
   read.copy(pin)
   read.fill(0)
+  if (end === 0) throw new Error(`keys.pkcs11.pin: ${path} is empty`)
   return pin
+}
+
+function guarded(path: string): Buffer {
+  try {
+    return readGuardedFile(path, PIN_BYTES_MAX + 2)
+  } catch (error) {
+    throw new Error(`keys.pkcs11.pin: ${path}: ${systemReason(error) ?? causeChain(error)}`)
+  }
 }
 
 /** Whether the token could not be used, or not now: what does not need it goes on. */

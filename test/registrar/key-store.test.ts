@@ -1,4 +1,5 @@
 import { randomBytes, X509Certificate } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createLocalJWKSet, jwtVerify } from 'jose'
@@ -192,4 +193,23 @@ describe('who has the database alone', () => {
       expect(JSON.stringify(ring.published)).not.toContain('own')
     },
   )
+})
+
+test.each([
+  ['\n', 0o600, /is empty/],
+  ['1234\n', 0o644, /accessible to others/],
+  [undefined, 0o600, /it is not there/],
+])('a file of the PIN with %j and mode %i is not used, and said', async (text, mode, message) => {
+  const pin = join(directory, 'another-pin')
+  if (text !== undefined) await writeFile(pin, text, { mode })
+  const { module, label } = hsm
+  const other = await openKeyToken(
+    { module, token: label, pin, new_keys: 'token' },
+    () => undefined,
+  )
+  stack.defer(() => other.close())
+  await expect(other.open()).rejects.toMatchObject({
+    code: 'REGISTRAR_HSM',
+    message: expect.stringMatching(message),
+  })
 })

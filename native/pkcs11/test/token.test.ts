@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { createPublicKey, verify } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { scratchDirectory } from '../../../test/harness/scratch.ts'
 import { type SoftHsm, softHsm } from '../../../test/harness/softhsm.ts'
 import { type Pkcs11Token, type PublicPart, pkcs11Token } from '../src/pkcs11.ts'
@@ -141,8 +142,14 @@ const P11_KIT = [
   '/usr/lib/aarch64-linux-gnu/pkcs11/p11-kit-client.so',
 ]
 
+// The client reads once of a process where its server is.
+const place = await scratchDirectory()
+const socket = join(place.path, 'p11-kit.sock')
+process.env.P11_KIT_SERVER_ADDRESS = `unix:path=${socket}`
+afterAll(() => place[Symbol.asyncDispose]())
+
 /** A daemon that has the token, as those of cards and of HSMs in a network are. It has a child for each connection. */
-async function startServer(socket: string): Promise<() => Promise<void>> {
+async function startServer() {
   rmSync(socket, { force: true })
   const args = ['server', '--foreground', '--provider', hsm.module, '--name', socket, 'pkcs11:']
   const child = spawn('p11-kit', args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true })
@@ -153,21 +160,20 @@ async function startServer(socket: string): Promise<() => Promise<void>> {
   }
   stack.defer(end)
   await expect.poll(() => existsSync(socket)).toBe(true)
-  return end
+  const signal = (name: NodeJS.Signals) => void process.kill(-(child.pid ?? 0), name)
+  return { end, stop: () => signal('SIGSTOP'), goOn: () => signal('SIGCONT') }
 }
 
 test('a daemon that ends while it is used is found again when it is back', async () => {
-  const socket = join(dirname(hsm.pinFile), 'p11-kit.sock')
-  process.env.P11_KIT_SERVER_ADDRESS = `unix:path=${socket}`
-  const endFirst = await startServer(socket)
+  const first = await startServer()
   const token = tokenOf({ module: P11_KIT.find(existsSync) ?? '' })
   const { id, publicPart } = await token.generate('P-256', 'a key')
   const sign = () => token.sign({ id, type: 'P-256' }, BYTES)
   expect(verify('sha256', BYTES, keyOf(publicPart), await sign())).toBe(true)
-  await endFirst()
+  await first.end()
   await expect(sign()).rejects.toThrow()
   expect(changes).toEqual([expect.objectContaining({ ckr: expect.stringMatching(/^CKR_DEVICE_/) })])
-  await startServer(socket)
+  await startServer()
   await expect
     .poll(() =>
       sign().then(
@@ -177,4 +183,28 @@ test('a daemon that ends while it is used is found again when it is back', async
     )
     .toBe(true)
   expect(changes).toHaveLength(2)
+})
+
+test('calls that hang keep two turns: others are refused in time, and all is well when they return', async () => {
+  const server = await startServer()
+  const token = tokenOf({ module: P11_KIT.find(existsSync) ?? '' })
+  const { id } = await token.generate('P-256', 'a key')
+  const sign = () => token.sign({ id, type: 'P-256' }, BYTES)
+  await Promise.all([sign(), sign()])
+  server.stop()
+  const asked = await Promise.allSettled([sign(), sign(), sign(), sign()])
+  const codes = asked.map((one) => (one.status === 'rejected' ? one.reason.code : 'signed'))
+  expect(codes).toEqual(['PKCS11_TIMEOUT', 'PKCS11_TIMEOUT', 'PKCS11_BUSY', 'PKCS11_BUSY'])
+  // The loop goes on, and so do libuv's other threads.
+  expect((await readFile(hsm.pinFile)).length).toBeGreaterThan(0)
+  await expect(sign()).rejects.toMatchObject({ code: 'PKCS11_BUSY' })
+  server.goOn()
+  await expect
+    .poll(() =>
+      sign().then(
+        () => 'signed',
+        () => 'refused',
+      ),
+    )
+    .toBe('signed')
 })
