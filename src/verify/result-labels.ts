@@ -47,7 +47,7 @@ export function cborOf(claims: object): unknown {
   return toMap(claims, RESULT)
 }
 
-/** @returns the claims as JSON has them; those that nobody knows are left out @throws VerifyError VERIFY_RESULT */
+/** @returns the claims as JSON has them @throws VerifyError VERIFY_RESULT */
 export function jsonOfCbor(claims: unknown): unknown {
   return fromMap(claims, RESULT)
 }
@@ -71,13 +71,20 @@ function toCbor(value: unknown, holds: Label['holds']): unknown {
 function fromMap(claims: unknown, labels: Labels): unknown {
   if (!(claims instanceof Map)) return malformed('no map of claims')
   const names = new Map(Object.entries(labels).map(([name, { key }]) => [key, name]))
-  const members = [...claims].flatMap(([key, value]: [unknown, unknown]) => {
-    // A name that has a number is unknown as text: one claim could else stand twice.
-    const isOwn = typeof key === 'string' && labelOf(labels, key) === undefined
-    const name = names.get(key as number | string) ?? (isOwn ? key : undefined)
-    return name === undefined ? [] : [[name, fromCbor(value, labelOf(labels, name)?.holds)]]
+  const members = [...claims].map(([key, value]: [unknown, unknown]) => {
+    const name = names.get(key as number | string) ?? unlabelled(key, labels)
+    return [name, fromCbor(value, labelOf(labels, name)?.holds)]
   })
   return Object.fromEntries(members)
+}
+
+/**
+ * What has no number is called by its text. A number that nobody knows, and a name that has a number and stands there as
+ * text, get a name that no claim has: where unknown members are refused, as a category is that may warn, they are too.
+ */
+function unlabelled(key: unknown, labels: Labels): string {
+  const isOwn = typeof key === 'string' && labelOf(labels, key) === undefined
+  return isOwn ? key : `unknown ${String(key)}`
 }
 
 function fromCbor(value: unknown, holds: Label['holds']): unknown {
@@ -90,7 +97,6 @@ function fromCbor(value: unknown, holds: Label['holds']): unknown {
 
 /** Maps as objects. What JSON has not, the schema of the claims refuses. */
 function plain(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(plain)
   return value instanceof Map ? fromMap(value, {}) : value
 }
 
