@@ -12,6 +12,7 @@ import { CHECKS, unverifiedSubject, type VerifyOptions } from '../../src/verify/
 import { VerifyError } from '../../src/verify/verify-error.ts'
 import { type Issuer, makeAuthority, makeEkCertificate } from './certificate.ts'
 import { gatherEvidence } from './evidence.ts'
+import { isKept, keptCase } from './kept-case.ts'
 
 /** Genuine evidence with everything in it, and options that demand all of it. */
 export interface VerifyCase {
@@ -30,13 +31,17 @@ export const NOW = new Date('2026-11-23T12:00:00Z')
 
 /** A case with a TPM of its own, which ends with the tests of the file that asks. */
 export async function genuineCaseOfFile(): Promise<VerifyCase> {
-  const swtpm = await startSwtpm()
-  const tpm = await openTpm({ tcti: swtpm.tcti })
-  afterAll(async () => {
-    await tpm.close()
-    await swtpm.stop()
+  const made: (() => Promise<void>)[] = []
+  const it = await keptCase(async () => {
+    const swtpm = await startSwtpm()
+    const tpm = await openTpm({ tcti: swtpm.tcti })
+    made.push(() => tpm.close(), () => swtpm.stop())
+    return genuineCase(tpm)
   })
-  return genuineCase(tpm)
+  afterAll(async () => {
+    if (!(await isKept(it))) for (const end of made) await end()
+  })
+  return it
 }
 
 /** A P-256 EK with a certificate by an authority of the test, and an identity document. */

@@ -4,18 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { encodeEvidence } from '../../src/format/evidence.ts'
-import {
-  ALIYUN_EKMF_CERTIFICATE,
-  anchorNeeds,
-  joinTrust,
-  TRUST_SETS,
-  verifyEvidence,
-} from '../../src/verify/index.ts'
-import { makeAuthority, makeEkCertificate, newKey, spkiOf } from '../harness/certificate.ts'
+import { ALIYUN_EKMF_CERTIFICATE } from '../../src/verify/index.ts'
+import { makeAuthority } from '../harness/certificate.ts'
 import { AUTHORITY_EXTENSIONS, LEAF_EXTENSIONS, opensslPki } from '../harness/openssl-pki.ts'
-import { bytesOf, genuineCaseOfFile, INSTANCE_ID } from '../harness/verify-case.ts'
+import { genuineCaseOfFile } from '../harness/verify-case.ts'
 
-/** Whom to trust: sets with a name, makers in a directory, and what a certificate needs. */
+/** Whom the command trusts: sets with a name, makers in a directory; and what a certificate needs, in its words. */
 
 const it = await genuineCaseOfFile()
 const pki = opensslPki()
@@ -37,79 +31,6 @@ const leaf = pki.certificate({
   ],
   under: between,
 })
-
-describe('anchorNeeds', () => {
-  test('the issuer that is missing, and where its certificate may be', () => {
-    const [needs, ...more] = anchorNeeds(leaf.der, TRUST_SETS)
-    expect(more).toEqual([])
-    expect(needs).toMatchObject({
-      of: 'certificate',
-      isAnchored: false,
-      missing: 'issuer',
-      certificates: [
-        {
-          subject: 'CN=TPM',
-          issuer: 'C=DE, O=Maker, CN=Between',
-          issuerUrls: ['http://a.example/between'],
-          crlUrls: ['http://a.example/list'],
-          foundIn: ['file'],
-          anchorOf: [],
-        },
-      ],
-    })
-  })
-
-  test('which set has what, up to its anchor', () => {
-    const maker = { ekAnchors: [root.der], intermediates: [between.der] }
-    const [needs] = anchorNeeds(leaf.der, { ...TRUST_SETS, maker })
-    expect(needs).toMatchObject({ isAnchored: true, missing: undefined })
-    const found = needs?.certificates.map(({ foundIn, anchorOf }) => [foundIn, anchorOf])
-    expect(found).toEqual([
-      [['file'], []],
-      [['maker'], []],
-      [['maker'], ['maker']],
-    ])
-  })
-
-  test('a root that nobody trusts is missing as an anchor', () => {
-    const pem = Buffer.concat([leaf, between, root].map(({ der }) => pemOf(der)))
-    const [needs] = anchorNeeds(pem, {})
-    expect(needs).toMatchObject({ isAnchored: false, missing: 'anchor' })
-    expect(needs?.certificates).toHaveLength(3)
-  })
-
-  test('one that stands for itself and another, in a ring, ends', () => {
-    const [one, other] = [makeAuthority('One'), makeAuthority('Other')]
-    const crossed = makeAuthority('One', { issuer: 'Other', signer: other.key }, undefined, one.key)
-    const back = makeAuthority('Other', { issuer: 'One', signer: one.key }, undefined, other.key)
-    const end = makeEkCertificate(one, spkiOf(newKey()))
-    const pem = Buffer.concat([end, crossed.der, back.der].map(pemOf))
-    expect(anchorNeeds(pem, {})[0]).toMatchObject({ isAnchored: false, missing: 'issuer' })
-  })
-
-  test('of evidence, those of EK and AK', () => {
-    const { evidence, authority } = it
-    const certificate = makeEkCertificate(makeAuthority('Another'), it.ekSpki)
-    const both = { ...evidence, ak: { ...evidence.ak, certificates: [certificate] } }
-    const needs = anchorNeeds(bytesOf(both), { own: { ekAnchors: [authority.der] } })
-    expect(needs.map(({ of, isAnchored }) => [of, isAnchored])).toEqual([
-      ['EK', true],
-      ['AK', false],
-    ])
-    expect(anchorNeeds(Buffer.from('nothing'), {})).toEqual([])
-  })
-})
-
-test('joined trust is that of all its parts', () => {
-  const trust = joinTrust(TRUST_SETS.aliyun, { ekAnchors: [it.authority.der] }, it.options.trust)
-  const verified = verifyEvidence(bytesOf(it.evidence), { ...it.options, trust })
-  expect(verified.instanceId).toBe(INSTANCE_ID)
-})
-
-function pemOf(der: Buffer): Buffer {
-  const lines = der.toString('base64').replace(/.{64}/g, '$&\n')
-  return Buffer.from(`-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`)
-}
 
 describe('the command', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'trust-'))

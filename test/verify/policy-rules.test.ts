@@ -296,6 +296,15 @@ describe('authorities are refused', () => {
     expect(found(RULES.authorities, events)).toContain(why)
   })
 
+  test('and not one that is allowed by the hash of its entry', () => {
+    const byHash = verifiedBy(Buffer.alloc(32, 1))
+    const entry = Buffer.concat([Buffer.from(GUID.owner, 'hex'), Buffer.alloc(32, 1)])
+    const contents = sha256(entry)
+    const rule = { ...RULES.authorities, allowed: [...RULES.authorities.allowed, { contents }] }
+    const said = found(rule, [...PCR7, byHash])
+    expect(said).toBe(`verified by "UEFI CA", "Distribution CA", "${contents}"`)
+  })
+
   test('and the refusal names the event, what was found and what was expected, in one bounded line', () => {
     const long = makeAuthority(`Evil\u001b[2J ${'x'.repeat(60)}`)
     const said = found(RULES.authorities, [...PCR7, verifiedBy(long.der)])
@@ -408,6 +417,32 @@ describe("GRUB's command line is refused", () => {
   ])('%s', (_, events, why) => {
     expect(found(RULES.grub, events)).toContain(`refused: Found: `)
     expect(found(RULES.grub, events)).toContain(why)
+  })
+})
+
+describe('a required word', () => {
+  const grubRule = { rule: 'kernel-command-line', from: 'grub', required: ['ro'] }
+  const systemdRule = { rule: 'kernel-command-line', from: 'systemd', required: ['ro'] }
+
+  test('stands in each line of GRUB', () => {
+    const both = [...grubLinux('/a ro'), ...grubLinux('/b ro')]
+    expect(found(grubRule, both)).toBe('kernel command line: "BOOT_IMAGE=/b ro"')
+    const second = [...grubLinux('/a ro'), ...grubLinux('/b')]
+    expect(found(grubRule, second)).toMatch(/no word ro in event [34] of PCR 8/)
+    expect(found(grubRule, [...grubLinux('/a'), ...grubLinux('/b ro')])).toMatch(
+      /no word ro in event [12] of PCR 8/,
+    )
+  })
+
+  test('stands in one of the lines of systemd, and there has to be one', () => {
+    expect(found(systemdRule, [stub('quiet'), stub('ro')])).toBe('kernel command line: "ro"')
+    expect(found(systemdRule, [stub('quiet')])).toContain('no word ro in event 1 of PCR 12')
+    expect(found(systemdRule, [stub('a'), stub('b')])).toContain('no word ro in all events of PCR 12')
+  })
+
+  test('is not asked for where none is named', () => {
+    const rule = { rule: 'kernel-command-line', from: 'systemd', forbidden: ['init=*'] }
+    expect(found(rule, [stub('quiet')])).toBe('kernel command line: "quiet"')
   })
 })
 

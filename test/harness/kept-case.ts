@@ -1,0 +1,27 @@
+import type { VerifyCase } from './verify-case.ts'
+
+/** What `./dev mutate` lets stay from one mutant to the next. Nothing of it is there in other runs of the tests. */
+interface Kept {
+  genuineCase?: Promise<VerifyCase>
+}
+
+declare global {
+  var keptBetweenMutants: Kept | undefined
+  var __stryker__: { activeMutant?: string | undefined } | undefined
+}
+
+/**
+ * The case that was made before in this worker of `./dev mutate`, TPM and all; elsewhere a new one. One that is made while a
+ * mutant is there is not kept: it could be wrong for the next one.
+ */
+export function keptCase(make: () => Promise<VerifyCase>): Promise<VerifyCase> {
+  const kept = globalThis.keptBetweenMutants
+  if (kept === undefined || globalThis.__stryker__?.activeMutant !== undefined) return make()
+  kept.genuineCase ??= make()
+  return kept.genuineCase
+}
+
+/** Whether others will be given it, and its TPM has to stay. */
+export async function isKept(it: VerifyCase): Promise<boolean> {
+  return (await globalThis.keptBetweenMutants?.genuineCase) === it
+}
