@@ -35,7 +35,10 @@ export async function genuineCaseOfFile(): Promise<VerifyCase> {
   const it = await keptCase(async () => {
     const swtpm = await startSwtpm()
     const tpm = await openTpm({ tcti: swtpm.tcti })
-    made.push(() => tpm.close(), () => swtpm.stop())
+    made.push(
+      () => tpm.close(),
+      () => swtpm.stop(),
+    )
     return genuineCase(tpm)
   })
   afterAll(async () => {

@@ -61,34 +61,34 @@ export const AREAS: Readonly<Record<string, Area>> = {
   // command, oracles, result-command and result-python start commands, which no mutant reaches.
   verify: ofVerify(
     [
-      'aliyun,anchor-needs,attestation,attestation-checks,authority,challenge,check,claims,clock',
+      'aliyun,anchor-needs,attestation,attestation-checks,challenge,check,claims,clock',
       'compact-jws,document-checks,dpop-proof,endorsement,identity-document,identity-token,index',
       'key-checks,key-template,make-credential,nonce,proof,record,remembered,state-checks,subject',
       'time,tpm-key,trust,trust-sets,unwrap-evidence,verified,verify,verify-error,vouched-ak',
       'workload-proof',
     ],
-    'activation,bind,chain,checks,demands,hostile,identity-token,numbers,proof,structures,vouched-ak',
+    'activation,anchor-needs,bind,chain,checks,demands,hostile,identity-token,numbers,proof,structures,vouched-ak',
     'survivors',
   ),
   certificates: ofVerify(
     [
       'certificate*,chain,crl*,der,der-time,distinguished-name,extension-oids,general-names',
-      'key-certificate,key-identifiers,known-certificates,name-*,path-links,revocation',
+      'key-certificate,key-identifiers,known-certificates,name-*,path-links,revocation,spki',
     ],
     'chain,checks,crl,hostile,name-constraints,numbers,structures',
     'certificate-survivors',
   ),
   measurements: ofVerify(
     [
-      'kernel-lines,logs,nv-pcrs,pcr-*,policy-rules,proven-events,replayed-logs,secure-boot',
-      'suggest*,trusted-policy',
+      'authority,kernel-lines,logs,nv-pcrs,pcr-*,policy-rules,proven-events,replayed-logs,secure-boot',
+      'signing-key,suggest*,trusted-policy',
     ],
-    'event-log,logs,pcr-policy,pcr-signature,policy-rules,replay-steps,structures,suggest-policy,trusted-policy',
+    'event-log,logs,pcr-policy,policy-bounds,pcr-signature,policy-rules,replay-steps,structures,suggest-policy,trusted-policy',
     'measurement-survivors',
   ),
   results: ofVerify(
-    ['result-*,sign-result,signed-result,signing-key,spki,verify-result'],
-    'result,result-cwt',
+    ['result-*,sign-result,signed-result,verify-result'],
+    'result,result-bounds,result-cwt,result-cwt-bounds',
     'result-survivors',
   ),
 }

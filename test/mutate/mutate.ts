@@ -17,7 +17,7 @@ const STRYKER = `${ROOT}test/mutate/node_modules/@stryker-mutator/core/bin/stryk
 const PAGE = `${ROOT}docs/reliability.md`
 const PERCENT_MIN = 90
 // More than there are cores: a mutant that is noticed by waiting for what does not come needs none of them.
-const WORKERS = 4
+const WORKERS = '4'
 
 const lastRun = z.looseObject({
   files: z.record(
@@ -35,6 +35,7 @@ const { values, positionals } = parseArgs({
   options: {
     change: { type: 'boolean', default: false },
     fresh: { type: 'boolean', default: false },
+    jobs: { type: 'string', default: WORKERS },
     write: { type: 'boolean', default: false },
   },
 })
@@ -140,7 +141,7 @@ function configOf(name: string, files: readonly string[], report: string) {
     plugins: ['./test/mutate/warm-runner.ts', './test/mutate/texts.ts', './test/mutate/living.ts'],
     ignorers: ['texts'],
     coverageAnalysis: 'perTest',
-    concurrency: WORKERS,
+    concurrency: Number(values.jobs),
     timeoutMS: 300_000,
     dryRunTimeoutMinutes: 60,
     // TypeScript 7 has no API with which Stryker could rewrite a tsconfig.json; the tests need none.

@@ -37,6 +37,8 @@ export interface Answer {
   readonly tests: readonly RanTest[]
   /** What failed outside of any test: a file that cannot be loaded, a rejection that nobody waits for. */
   readonly errors: readonly string[]
+  /** Whether one of them was thrown by what nobody waits for, which may be running still. */
+  readonly isLeftRunning: boolean
   readonly hits: number
   readonly coverage?: Coverage
 }

@@ -79,7 +79,7 @@ class WarmRunner {
       return { status: 'error', errorMessage: `no test ran, of ${length} files` }
     }
     // What it left running may fail the next mutant's tests.
-    if (answer.errors.length > 0) this.#orders = ORDERS_MAX
+    if (answer.isLeftRunning) this.#orders = ORDERS_MAX
     return judged(answer, run.hitLimit)
   }
 

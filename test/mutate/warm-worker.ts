@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { type RunnerTestFile, type RunnerTestSuite, TestRunner, vi } from 'vitest'
 // How vitest's own runner runs a file.
 import { startTests } from 'vitest/internal/browser'
+import { keepRsaKeys } from './kept-keys.ts'
 import type { Answer, Coverage, Order, RanTest } from './orders.ts'
 
 /** What Stryker's instrumented code looks at. */
@@ -15,12 +16,14 @@ interface Stryker {
   hitLimit?: number | undefined
   mutantCoverage?: Coverage | undefined
 }
-const global = globalThis as unknown as { __stryker__?: Stryker }
-global.__stryker__ ??= {}
-const stryker: Stryker = global.__stryker__
+globalThis.__stryker__ ??= {}
+const stryker: Stryker = globalThis.__stryker__
 
 // A property that fails need not find its smallest example here.
 fc.configureGlobal({ endOnFailure: true })
+keepRsaKeys()
+// A TPM and evidence of it: what nearly each file of the verifier's tests begins with.
+globalThis.keptBetweenMutants = {}
 
 type Task = RunnerTestFile | RunnerTestSuite | RunnerTestSuite['tasks'][number]
 
@@ -123,6 +126,7 @@ export default class WarmWorker extends TestRunner {
     return {
       tests,
       errors: [...errors, ...loose],
+      isLeftRunning: loose.length > 0,
       hits,
       ...(coverage !== undefined && { coverage }),
     }

@@ -6,7 +6,8 @@ import { newKey, spkiOf } from '../harness/certificate.ts'
 /** The most and the least of each member of a PCR policy, and one beyond. */
 
 const hex = (bytes: number, digit = '0') => digit.repeat(2 * bytes)
-const many = <T>(count: number, of: (at: number) => T) => Array.from({ length: count }, (_, at) => of(at))
+const many = <T>(count: number, of: (at: number) => T) =>
+  Array.from({ length: count }, (_, at) => of(at))
 const PEM = `-----BEGIN PUBLIC KEY-----\n${spkiOf(newKey()).toString('base64')}\n-----END PUBLIC KEY-----\n`
 
 function isTaken(policy: object): boolean {
@@ -46,7 +47,12 @@ const MEMBERS: readonly (readonly [object, string, readonly unknown[], readonly 
       ],
     ] as const,
     [{ rule, allowed: [hex(32)] }, 'pcr', [0, 31], [-1, 32, 0.5, '0', undefined]] as const,
-    [{ rule, pcr: 0, allowed: [hex(32)] }, 'why', ['', 'w'.repeat(2000)], ['w'.repeat(2001)]] as const,
+    [
+      { rule, pcr: 0, allowed: [hex(32)] },
+      'why',
+      ['', 'w'.repeat(2000)],
+      ['w'.repeat(2001)],
+    ] as const,
     [{ rule, pcr: 0, allowed: [hex(32)] }, 'more', [], [1]] as const,
   ]),
   [{ rule: 'secure-boot' }, 'why', ['', 'w'.repeat(2000)], ['w'.repeat(2001), 1]],
@@ -99,14 +105,28 @@ const MEMBERS: readonly (readonly [object, string, readonly unknown[], readonly 
     ],
   ],
   [{ rule: 'boot-authorities', allowed: [{ commonName: 'n' }] }, 'more', [], [1]],
-  [{ rule: 'kernel-command-line', allowed: ['a'] }, 'from', ['grub', 'systemd'], ['', 'shim', undefined]],
+  [
+    { rule: 'kernel-command-line', allowed: ['a'] },
+    'from',
+    ['grub', 'systemd'],
+    ['', 'shim', undefined],
+  ],
   ...['allowed', 'required', 'forbidden'].map(
     (name) =>
       [
         { rule: 'kernel-command-line', from: 'systemd', why: 'why' },
         name,
         [[], ['!'], ['~'], ['w'.repeat(256)], many(256, () => 'w')],
-        [[''], ['w'.repeat(257)], [' a'], ['a '], ['\u007fa'], ['a\u00e9'], many(257, () => 'w'), 'w'],
+        [
+          [''],
+          ['w'.repeat(257)],
+          [' a'],
+          ['a '],
+          ['\u007fa'],
+          ['a\u00e9'],
+          many(257, () => 'w'),
+          'w',
+        ],
       ] as const,
   ),
   [
@@ -134,7 +154,12 @@ const MEMBERS: readonly (readonly [object, string, readonly unknown[], readonly 
     ['r', 'r'.repeat(256), undefined],
     ['', 'r'.repeat(257), 1],
   ],
-  [{ rule: 'signed-pcrs', pcrs: [0], publicKey: PEM }, 'why', ['w'.repeat(2000)], ['w'.repeat(2001)]],
+  [
+    { rule: 'signed-pcrs', pcrs: [0], publicKey: PEM },
+    'why',
+    ['w'.repeat(2000)],
+    ['w'.repeat(2001)],
+  ],
   [{ rule: 'signed-pcrs', pcrs: [0], publicKey: PEM }, 'more', [], [1]],
 ]
 

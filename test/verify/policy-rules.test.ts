@@ -437,7 +437,9 @@ describe('a required word', () => {
   test('stands in one of the lines of systemd, and there has to be one', () => {
     expect(found(systemdRule, [stub('quiet'), stub('ro')])).toBe('kernel command line: "ro"')
     expect(found(systemdRule, [stub('quiet')])).toContain('no word ro in event 1 of PCR 12')
-    expect(found(systemdRule, [stub('a'), stub('b')])).toContain('no word ro in all events of PCR 12')
+    expect(found(systemdRule, [stub('a'), stub('b')])).toContain(
+      'no word ro in all events of PCR 12',
+    )
   })
 
   test('is not asked for where none is named', () => {
