@@ -79,12 +79,12 @@ function fromMap(claims: unknown, labels: Labels): unknown {
 }
 
 /**
- * What has no number is called by its text. A number that nobody knows, and a name that has a number and stands there as
- * text, get a name that no claim has: where unknown members are refused, as a category is that may warn, they are too.
+ * A claim of our own is called by its text. What else has no label gets a name that no claim has, and is not passed over:
+ * where unknown members are refused, as a category is that may warn, it is too.
  */
 function unlabelled(key: unknown, labels: Labels): string {
-  const isOwn = typeof key === 'string' && labelOf(labels, key) === undefined
-  return isOwn ? key : `unknown ${String(key)}`
+  const name = String(key)
+  return labelOf(labels, name) === undefined ? name : `${name} as text`
 }
 
 function fromCbor(value: unknown, holds: Label['holds']): unknown {

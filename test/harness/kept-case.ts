@@ -1,8 +1,10 @@
+import type { ResultCase } from './result-case.ts'
 import type { VerifyCase } from './verify-case.ts'
 
 /** What `./dev mutate` lets stay from one mutant to the next. Nothing of it is there in other runs of the tests. */
 interface Kept {
   genuineCase?: Promise<VerifyCase>
+  resultCase?: ResultCase
 }
 
 declare global {
@@ -10,13 +12,17 @@ declare global {
   var __stryker__: { activeMutant?: string | undefined } | undefined
 }
 
-/**
- * The case that was made before in this worker of `./dev mutate`, TPM and all; elsewhere a new one. One that is made while a
- * mutant is there is not kept: it could be wrong for the next one.
- */
+/** What is made while a mutant is there is not kept: it could be wrong for the next one. */
+function keeper(): Kept | undefined {
+  return globalThis.__stryker__?.activeMutant === undefined
+    ? globalThis.keptBetweenMutants
+    : undefined
+}
+
+/** The case that was made before in this worker of `./dev mutate`, TPM and all; elsewhere a new one. */
 export function keptCase(make: () => Promise<VerifyCase>): Promise<VerifyCase> {
-  const kept = globalThis.keptBetweenMutants
-  if (kept === undefined || globalThis.__stryker__?.activeMutant !== undefined) return make()
+  const kept = keeper()
+  if (kept === undefined) return make()
   kept.genuineCase ??= make()
   return kept.genuineCase
 }
@@ -24,4 +30,12 @@ export function keptCase(make: () => Promise<VerifyCase>): Promise<VerifyCase> {
 /** Whether others will be given it, and its TPM has to stay. */
 export async function isKept(it: VerifyCase): Promise<boolean> {
   return (await globalThis.keptBetweenMutants?.genuineCase) === it
+}
+
+/** What was verified of that case before, in the same way. */
+export function keptResultCase(make: () => ResultCase): ResultCase {
+  const kept = keeper()
+  if (kept === undefined) return make()
+  kept.resultCase ??= make()
+  return kept.resultCase
 }

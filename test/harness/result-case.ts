@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { signResult, type Verified, verifyEvidence } from '../../src/verify/index.ts'
+import { keptResultCase } from './kept-case.ts'
 import { bytesOf, INSTANCE_ID, NOW, type VerifyCase } from './verify-case.ts'
 
 /** What is verified, whole and provisional, and what a result is asked against. */
@@ -12,7 +13,11 @@ export interface ResultCase {
 export const VERIFIER = { developer: 'https://verifier.example', build: 'verifier 1' }
 
 /** @param it genuine evidence. That its AK is in the TPM is said here; activation.test.ts shows it. */
-export function resultCase({ evidence, options, nonce }: VerifyCase): ResultCase {
+export function resultCase(it: VerifyCase): ResultCase {
+  return keptResultCase(() => makeResultCase(it))
+}
+
+function makeResultCase({ evidence, options, nonce }: VerifyCase): ResultCase {
   const provisional = verifyEvidence(bytesOf(evidence), options)
   const [ekName, akName] = [provisional.ek.name, provisional.ak.name]
   const activation = { ekName: Buffer.from(ekName, 'hex'), akName: Buffer.from(akName, 'hex') }

@@ -16,8 +16,9 @@ const SHA256 = '2.16.840.1.101.3.4.2.1'
 const SHA256_WITH_RSA = '1.2.840.113549.1.1.11'
 const CONTENT_TYPE = '1.2.840.113549.1.9.3'
 const DATA = '1.2.840.113549.1.7.1'
+const ENVELOPED_DATA = '1.2.840.113549.1.7.3'
 
-type Change = (data: SignedData, signer: SignedData['signerInfos'][0]) => void
+type Change = (data: SignedData, signer: SignedData['signerInfos'][0], info: ContentInfo) => void
 
 function attributes(type: 0 | 1): SignedAndUnsignedAttributes {
   const values = [new ObjectIdentifier({ value: DATA })]
@@ -30,6 +31,30 @@ function attributes(type: 0 | 1): SignedAndUnsignedAttributes {
 /** What may not be in a document, and how it gets there. */
 export const OTHER_SHAPES: readonly (readonly [title: string, change: Change])[] = [
   ['two signers', (data, signer) => data.signerInfos.push(signer)],
+  [
+    'no signer',
+    (data) => {
+      data.signerInfos = []
+    },
+  ],
+  [
+    'another type around it',
+    (_, __, info) => {
+      info.contentType = ENVELOPED_DATA
+    },
+  ],
+  [
+    'content of another type',
+    (data) => {
+      data.encapContentInfo.eContentType = ENVELOPED_DATA
+    },
+  ],
+  [
+    'no content',
+    (data) => {
+      delete data.encapContentInfo.eContent
+    },
+  ],
   [
     'a certificate',
     (data) => {
@@ -78,7 +103,7 @@ export function reshaped(pkcs7: Buffer, change: Change): Buffer {
   const data = new SignedData({ schema: info.content })
   const [signer] = data.signerInfos
   if (signer === undefined) throw new Error('no signer')
-  change(data, signer)
+  change(data, signer, info)
   info.content = data.toSchema(true)
   return Buffer.from(info.toSchema().toBER())
 }

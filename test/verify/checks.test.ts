@@ -130,6 +130,20 @@ describe('accepted', () => {
     expect(verified.notProven).toContain('ek-genuine')
   })
 
+  test.each([
+    ['a certificate of the AK that no anchor is given for', {}, true],
+    ['anchors for AKs, and no certificate of one', { akAnchors: [it.authority.der] }, false],
+    ['neither', {}, false],
+  ])('an EK with a certificate, beside %s', (_, more, isThere) => {
+    const certificates = isThere ? [makeAuthority('Nobody').der] : []
+    const evidence = { ...it.evidence, ak: { ...it.evidence.ak, certificates } }
+    const options = { ...it.options, trust: { ...it.options.trust, ...more } }
+    expect(verifyEvidence(bytesOf(evidence), options)).toMatchObject({
+      provisional: true,
+      anchor: { kind: 'ek-certificate' },
+    })
+  })
+
   test("a P-256 EK's certificate with keyEncipherment in place of keyAgreement, as Intel's", () => {
     const extensions = EK_EXTENSIONS.map((each) =>
       each.oid === '2.5.29.15' ? ext.keyUsage(2) : each,

@@ -111,6 +111,7 @@ describe('a DPoP proof', () => {
     ['escapes of plain letters', { htu: 'https://service.example/%6frders' }],
     ['dot segments', { htu: 'https://service.example/a/../orders' }],
     ['an old one, within the bound', { iat: SECONDS - 60 }],
+    ['one of a clock that is a minute ahead', { iat: SECONDS + 60 }],
   ])('is accepted: %s', async (_, claims) => {
     expect(verifyDpopProof(await dpop({ claims }), ASKED).jti).not.toBe('')
   })

@@ -42,6 +42,7 @@ test.each([
 test.each([
   ['nothing within its tags', tagged(null)],
   ['nothing within its outer tag', encodeCbor(new CborTagged(61, null))],
+  ['its outer tag in place of its inner one', encodeCbor(new CborTagged(61, new CborTagged(61, parts)))],
   ['a part less', tagged(parts.slice(0, 3))],
   ['a map in place of its parts', tagged(new Map(parts.entries()))],
 ])('%s', (_, token) => {

@@ -79,6 +79,9 @@ describe('an AK of another scheme', () => {
     expect(verified).toMatchObject({ provisional: true, anchor: { kind: 'ek-pin' } })
     const foreign = certified(evidence, spkiOf(newKey()))
     expect(codesOf(foreign, both)).toEqual(['AK public area: VERIFY_AK_PUBLIC'])
+    expect(() => verifyEvidence(bytesOf(foreign), both)).toThrow(
+      'Of its certificate: VERIFY_CERTIFICATE_KEY.',
+    )
   })
 })
 
