@@ -83,7 +83,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
       'authority,kernel-lines,logs,nv-pcrs,pcr-*,policy-rules,proven-events,replayed-logs,secure-boot',
       'signing-key,suggest*,trusted-policy',
     ],
-    'event-log,logs,pcr-policy,policy-bounds,pcr-signature,policy-rules,replay-steps,structures,suggest-policy,trusted-policy',
+    'event-log,logs,pcr-policy,policy-bounds,pcr-signature,policy-rules,replay-steps,suggest-policy,trusted-policy',
     'measurement-survivors',
   ),
   results: ofVerify(

@@ -139,7 +139,24 @@ describe('claims', () => {
   })
 })
 
+test('the policy is ours, and those that were named besides', () => {
+  const idsOf = (more: object) => {
+    const token = resultOf(verified, nonce, privateKey, more)
+    return verifyResult(token, demands).policyIds
+  }
+  expect(idsOf({})).toEqual(['tag:metabind.invalid,2026:verify#2'])
+  expect(idsOf({ policyIds: ['x'] })).toEqual(['tag:metabind.invalid,2026:verify#2', 'x'])
+})
+
 describe('times, to the second', () => {
+  test.each([1, 86_400])('a result is made for %d seconds', (lifeSeconds) => {
+    const { issuedAt, expiresAt } = verifyResult(
+      resultOf(verified, nonce, privateKey, { lifeSeconds }),
+      demands,
+    )
+    expect(expiresAt.getTime() - issuedAt.getTime()).toBe(lifeSeconds * 1000)
+  })
+
   const lives = (times: Json) => ({ ...claims(), ...times })
   test.each([
     ['over in a second', { iat: seconds - 60, exp: seconds + 1 }],
@@ -264,6 +281,7 @@ describe('keys', () => {
 
   test.each([
     ['of RSA', { kty: 'RSA', n: 'x', e: 'x' }],
+    ['of another kind, though of that curve', { kty: 'RSA', n: 'x', e: 'x', crv: 'P-256' }],
     ['of another curve', { kty: 'EC', crv: 'P-384', x: 'x', y: 'x' }],
   ] as const)('an SK %s is not put into a result', (_, jwk) => {
     const other = { ...verified, sk: { ...verified.sk, jwk } }

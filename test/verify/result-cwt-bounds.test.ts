@@ -31,6 +31,15 @@ function signedOf(payload: unknown, header: Uint8Array = protectedBytes): Buffer
   return tagged([header, new Map(), bytes, signature])
 }
 
+test('each claim has the number of its registry, and none has its name', () => {
+  const all = claimsOf()
+  const keysOf = (claims: Claims) => [...claims.keys()].map(String).toSorted()
+  expect(keysOf(all)).toEqual(['10', '1000', '1004', '265', '266', '4', '6'])
+  expect(keysOf(appraisalIn(all))).toEqual(['10', '1000', '1001', '1003', '1005', '1006', '265'])
+  expect(keysOf(all.get(1004) as Claims)).toEqual(['0', '1'])
+  expect((appraisalIn(all).get(1005) as Claims).has(256)).toBe(true)
+})
+
 test.each([
   ['header', 0],
   ['claims', 2],
@@ -42,7 +51,10 @@ test.each([
 test.each([
   ['nothing within its tags', tagged(null)],
   ['nothing within its outer tag', encodeCbor(new CborTagged(61, null))],
-  ['its outer tag in place of its inner one', encodeCbor(new CborTagged(61, new CborTagged(61, parts)))],
+  [
+    'its outer tag in place of its inner one',
+    encodeCbor(new CborTagged(61, new CborTagged(61, parts))),
+  ],
   ['a part less', tagged(parts.slice(0, 3))],
   ['a map in place of its parts', tagged(new Map(parts.entries()))],
 ])('%s', (_, token) => {
