@@ -1,9 +1,12 @@
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { bundle } from '../../packaging/bundle.ts'
+import { readWrapper } from '../../packaging/wrapper.ts'
 import { unitLimits } from './unit-file.ts'
 
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const KOFFI_FOLDER = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
 
 /** The bundle, koffi's native module and the runtime, as /usr/lib/metabind has them. */
@@ -26,8 +29,7 @@ export function packagedDaemon(library: string): string[] {
 /** The wrappers in front of them, as packages have them in /usr/bin: `metabind` and `metabindd` in that folder. */
 export async function layWrappers(library: string): Promise<void> {
   for (const name of ['metabind', 'metabindd']) {
-    const wrapper = new URL(`../../packaging/${name}.sh`, import.meta.url)
-    const text = (await readFile(wrapper, 'utf8')).replaceAll('/usr/lib/metabind', library)
+    const text = readWrapper(ROOT, `packaging/${name}.sh`).replaceAll('/usr/lib/metabind', library)
     await writeFile(join(library, name), text, { mode: 0o755 })
   }
 }
