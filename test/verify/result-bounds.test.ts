@@ -199,6 +199,17 @@ describe('demands', () => {
     expect(refused(overall, { allowProvisional: true }).code).toBe('VERIFY_RESULT')
   })
 
+  test('keys of other algorithms are named', () => {
+    const token = resultOf(verified, nonce, privateKey)
+    const keys = ['P-384', 'P-521', 'P-384'].map(
+      (namedCurve) => generateKeyPairSync('ec', { namedCurve }).publicKey,
+    )
+    const [check, code] = ['attestation result', 'VERIFY_RESULT_SIGNATURE']
+    expect(refused(token, { keys })).toEqual({ code, check })
+    expect(() => statusOf(token, { keys })).toThrow('it says ES256, and the keys')
+    expect(() => statusOf(token, { keys })).toThrow('are of ES384, ES512.')
+  })
+
   test('refusals name what is refused', () => {
     const token = resultOf(verified, nonce, privateKey)
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey
