@@ -244,5 +244,14 @@ describe('what a rule of values says', () => {
       refusal(() => requireRules(parse({ ...ofRules(rule), bank }), measured))
     expect(signed('sha512')).toBe('sha512 PCR 7 is not quoted')
     expect(signed('sha256')).toBe('no signatures of sha256 PCR 7 were given (--pcr-signatures)')
+    const both = parse(ofRules({ ...rule, pcrs: [7, 7] }))
+    expect(refusal(() => requireRules(both, measured))).toContain('of sha256 PCR 7, 7 were given')
+  })
+
+  test('that nothing was measured, though a log leads to the value', () => {
+    const replayed = [{ bank: 'sha256', pcr: 7, events: [] }] as never
+    const policy = parse(ofRules({ rule: 'digests', pcr: 7, allowed: [hex(32)] }))
+    const said = refusal(() => requireRules(policy, { ...measured, replayed }))
+    expect(said).toBe('nothing was measured into PCR 7')
   })
 })

@@ -499,5 +499,7 @@ describe("systemd's command line", () => {
     const bare = { ...stub('console=ttyS0'), measured: Buffer.from('console=ttyS0', 'utf16le') }
     const rule = { ...RULES.systemd, others: [sha256('cpio')] }
     expect(found(rule, [credentials, bare])).toBe('kernel command line: "console=ttyS0"')
+    // A signed image has its own within.
+    expect(found(rule, [credentials])).toBe('kernel command line: none')
   })
 })
