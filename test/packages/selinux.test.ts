@@ -70,6 +70,24 @@ describe.skipIf(!CAN_COMPILE)(`the SELinux module [${NEEDS}]`, () => {
     await expect(compile(work(), reference, NEVER + rule)).rejects.toThrow(/neverallow/i)
   })
 
+  test('gives the registrar no label but that of what it is configured by', async () => {
+    const node = await policy.typeAt('/usr/lib/metabind-registrar/bin/node', 'file')
+    expect(node).toBe('bin_t')
+    const types = ['/etc/metabind/registrar.toml', '/var/lib/metabind-registrar/registrar.db']
+    expect(await Promise.all(types.map((path) => policy.typeAt(path, 'file')))).toEqual([
+      'metabind_etc_t',
+      'var_lib_t',
+    ])
+    // What systemd starts of that type is in the domain of services without a policy: in Debian's, initrc_t.
+    expect(await policy.sesearch('-T', '-s', 'init_t', '-t', node, '-c', 'process')).toEqual([
+      'type_transition init_t bin_t:process initrc_t;',
+    ])
+    const reads = await policy.allowed('-s', 'initrc_t', '-t', 'metabind_etc_t', '-c', 'file')
+    expect(reads.flatMap(({ permissions }) => permissions)).toEqual(
+      expect.arrayContaining(['open', 'read']),
+    )
+  })
+
   test('systemd starts the agent in a domain of its own, also with NoNewPrivileges=', async () => {
     const options = ['-T', '-s', 'init_t', '-t', 'metabind_exec_t', '-c', 'process']
     expect(await policy.sesearch(...options)).toEqual([
