@@ -88,15 +88,15 @@ async function run(): Promise<void> {
   const [verb = '', ...words] = positionals
   const perform = performerOf(verb, words, values)
   const files = values.config ?? [REGISTRAR_CONFIG_FILE]
-  const config = readRegistrarConfig(files)
-  if (verb === 'check') {
-    process.exitCode = await check(files, config, values.json)
-    return
-  }
-  if (perform === undefined) {
+  if (verb === 'serve') {
     // The server and the verifier are most of what there is to load, and of no use to the other verbs.
     const { serve } = await import('./registrar/serve.ts')
-    return serve(files, config)
+    return serve(files)
+  }
+  const config = readRegistrarConfig(files)
+  if (perform === undefined) {
+    process.exitCode = await check(files, config, values.json)
+    return
   }
   if (verb === 'backup' || (verb === 'restore' && words.length > 0)) {
     return copyDatabase(verb, words[0] ?? '', config.storage)

@@ -1,5 +1,5 @@
 import { disableCoreDumps, setNotDumpable } from 'metabind-linux'
-import { causeChain } from '../errors.ts'
+import { causeChain, MetabindError } from '../errors.ts'
 import { closeLog, type Log, openLog } from '../log.ts'
 import { feedWatchdog, type ServiceManager, serviceManager, showEnd } from '../service-manager.ts'
 import { VERSION } from '../version.ts'
@@ -9,14 +9,15 @@ import { type RegistrarConfig, readRegistrarConfig } from './registrar-config.ts
 /**
  * Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again. systemd is told what it asked to be told.
  *
- * @param files of the configuration, read already as `config`
- * @throws MetabindError what startRegistrar throws, after systemd was told
+ * @param files of the configuration
+ * @throws MetabindError what readRegistrarConfig and startRegistrar throw, after systemd was told
  */
-export async function serve(files: readonly string[], config: RegistrarConfig): Promise<void> {
+export async function serve(files: readonly string[]): Promise<void> {
   // Keys of this process must not reach a core file or a debugger of the same user.
   setNotDumpable()
   disableCoreDumps()
   process.title = 'metabind-registrar'
+  const config = await configOrTold(files)
   const log = openLog(config.log.level)
   const untold = (error: unknown) =>
     log.warn({ cause: causeChain(error) }, 'systemd could not be told')
@@ -38,6 +39,16 @@ export async function serve(files: readonly string[], config: RegistrarConfig): 
     throw error
   } finally {
     await closeLog(log)
+  }
+}
+
+async function configOrTold(files: readonly string[]): Promise<RegistrarConfig> {
+  try {
+    return readRegistrarConfig(files)
+  } catch (error) {
+    // What of a configuration file is wrong is in its own message. Signals still end the process here.
+    await showEnd(error instanceof MetabindError ? error.message : causeChain(error), true)
+    throw error
   }
 }
 

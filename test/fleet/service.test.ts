@@ -63,6 +63,18 @@ test('one that cannot begin tells systemd why', async () => {
   ])
 })
 
+test('so does one whose configuration is wrong', async () => {
+  const path = join(directory, 'notify-wrong')
+  const systemd = await listenForNotify(path)
+  onTestFinished(() => systemd.close())
+  const env = { NOTIFY_SOCKET: path }
+  const started = startRegistrarProcess(join(directory, 'wrong'), '[unknown]\n', { env })
+  await Promise.all([
+    expect(started).rejects.toThrow('ended with 1'),
+    systemd.until(/^STATUS=cannot go on: .*unknown/),
+  ])
+})
+
 test('no other process of its user reads its memory', async () => {
   const { registrar } = await served()
   const status = await readFile(`/proc/${registrar.pid}/limits`, 'utf8')
