@@ -22,7 +22,6 @@ export async function serve(files: readonly string[]): Promise<void> {
   const untold = (error: unknown) =>
     log.warn({ cause: causeChain(error) }, 'systemd could not be told')
   const manager = serviceManager(untold)
-  feedWatchdog(process.env, process.pid, untold)
   const ended = endSignal()
   const starting = startRegistrar(config, log)
   reloadOnHangup(files, starting, log, manager)
@@ -30,6 +29,8 @@ export async function serve(files: readonly string[]): Promise<void> {
     const registrar = await starting
     log.info({ version: VERSION, url: config.url, port: registrar.port }, 'listening')
     manager.ready(`serving ${config.url}`)
+    // Not before: making keys may take a slow machine longer than the watchdog waits, and has a time of its own.
+    feedWatchdog(process.env, process.pid, untold)
     log.info({ signal: await ended }, 'ending')
     manager.stopping()
     await registrar.close()

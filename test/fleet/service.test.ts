@@ -44,9 +44,12 @@ test('systemd is told that it listens, and that it ends', async () => {
   ])
 })
 
-test('the watchdog is fed', async () => {
+test('the watchdog is fed, and not before it serves: a first start has its own time', async () => {
   const { systemd } = await served('', { WATCHDOG_USEC: '200000' })
   await systemd.until(/^WATCHDOG=1/)
+  const fed = (message: string) => message.startsWith('WATCHDOG=1')
+  expect(systemd.messages.findIndex(fed)).toBeGreaterThan(0)
+  expect(systemd.messages[0]).toMatch(/^READY=1/)
 })
 
 test('one that cannot begin tells systemd why', async () => {
