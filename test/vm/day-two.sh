@@ -4,21 +4,21 @@
 . ./library.sh
 . ./settings.sh
 
-text() { systemctl show -p StatusText --value metabindd.service; }
-state() { systemctl show -p ActiveState -p SubState -p NRestarts --value metabindd.service | tr '\n' ' '; }
+text() { systemctl show -p StatusText --value "$tried"; }
+state() { systemctl show -p ActiveState -p SubState -p NRestarts --value "$tried" | tr '\n' ' '; }
 said() { note "$1: $(state)- $(text)"; }
 # says NAME PATTERN: the status line tells it, while the unit starts and starts again
 says() {
-  if until_true 180 sh -c "systemctl show -p StatusText --value metabindd.service | grep -q '$2'"; then
+  if until_true 180 sh -c "systemctl show -p StatusText --value $tried | grep -q '$2'"; then
     ok "$1"
     said "$1"
   else bad "$1" "$(state)- $(text)"; fi
 }
 shown() {
-  timeout 60 systemctl status --no-pager metabindd.service 2>&1 | head -14 | while read -r line; do note "| $line"; done
+  timeout 60 systemctl status --no-pager "$tried" 2>&1 | head -14 | while read -r line; do note "| $line"; done
 }
 # Does not wait: it will not become ready.
-restart() { timeout "$patience" systemctl restart --no-block metabindd.service; }
+restart() { timeout "$patience" systemctl restart --no-block "$tried"; }
 good() { is "$1" 200 "$(ask "$token" latest/meta-data/instance-id)"; }
 serves() {
   [ -n "$cloud_pid" ] || cloud "$instance_id"
@@ -219,6 +219,10 @@ read_only() {
   systemctl restart metabindd.service
   serves 'with a tmpfs for its state, too'
 }
+
+registrar() { . ./registrar.sh; }
+registrar_files() { . ./registrar-files.sh; }
+registrar_booted() { . ./registrar-booted.sh; }
 
 step "$phase"
 "$phase"

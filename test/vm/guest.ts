@@ -44,7 +44,7 @@ export interface Image {
   readonly kernelArguments: string
 }
 
-const BOOT_MS_MAX = 1_800_000
+const BOOT_MS_MAX = 3_600_000
 // A boot under emulation takes a minute, an upgrade under load three.
 const SILENCE_MS = 120_000
 const CONSOLE_LINES = 12

@@ -2,6 +2,8 @@
 # No wait is without an end: a command that hangs would hang the guest.
 
 sim=/opt/sim/usr/lib/metabind
+# The unit that is tried: whose status and log say why something does not hold.
+tried=metabindd.service
 metadata=/run/metabind/metadata.sock
 # Seconds until something hangs. Generous: on a busy machine an emulated one is very slow.
 patience=900
@@ -18,8 +20,8 @@ since() {
 ok() { echo "@ok $1"; }
 bad() { # NAME [WHY]
   echo "@fail $1: $2"
-  timeout 60 systemctl status --no-pager metabindd.service 2>&1 | sed 's/^/  /' | head -20
-  timeout 60 journalctl -u metabindd -n 15 --no-pager -o cat 2>&1 | sed 's/^/  /'
+  timeout 60 systemctl status --no-pager "$tried" 2>&1 | sed 's/^/  /' | head -20
+  timeout 60 journalctl -u "$tried" -n 15 --no-pager -o cat 2>&1 | sed 's/^/  /'
   timeout 60 journalctl -u metabind-lockdown -n 5 --no-pager -o short-monotonic 2>&1 | sed 's/^/  /'
 }
 # is NAME WANTED FOUND
@@ -67,7 +69,7 @@ cloud() {
   ip netns exec cloud true 2>/dev/null || network
   [ -z "$cloud_pid" ] || kill "$cloud_pid"
   ip netns exec cloud "$sim/bin/node" "$sim/metabind.cjs" simulate --host 100.100.100.200 --port 80 \
-    --instance-id "$1" >/run/cloud.log 2>&1 &
+    --instance-id "$1" --certificate-out /run/cloud.pem >/run/cloud.log 2>&1 &
   cloud_pid=$!
   until_true "$patience" ip netns exec cloud curl -s -m 5 -o /dev/null http://100.100.100.200/
 }
@@ -78,16 +80,16 @@ configure() {
   mkdir -p /etc/metabind
   printf '[source]\nidentity_document = "ignore"\n' >/etc/metabind/metabind.toml
 }
-# patient: systemd gives the agent more time than 90 s to become ready. A busy machine gives an emulated one a tenth of a
+# patient: systemd gives the unit more time than 90 s to become ready. A busy machine gives an emulated one a tenth of a
 # processor, and the agent would be ended and begin anew for ever.
-slow=/usr/local/lib/systemd/system/metabindd.service.d
 patient() {
+  slow=/usr/local/lib/systemd/system/$tried.d
   mkdir -p "$slow"
   printf '[Service]\nTimeoutStartSec=%s\n' "$patience" >"$slow/slow.conf"
 }
 # impatient: as it is installed, for what comes with the next start
 impatient() {
-  rm -rf "$slow"
+  rm -rf "/usr/local/lib/systemd/system/$tried.d"
   timeout "$patience" systemctl daemon-reload
 }
 install_deb() {
@@ -158,10 +160,10 @@ doctor() {
   return $found
 }
 older_hints() { sed -n 's/^hint *\([a-z]*-older: .*\)/\1/p' /tmp/doctor.all; }
-main_pid() { systemctl show -p MainPID --value metabindd.service; }
-# exposure: what systemd-analyze makes of the sandbox of the agent's unit
+main_pid() { systemctl show -p MainPID --value "$tried"; }
+# exposure: what systemd-analyze makes of the unit's sandbox
 exposure() {
-  timeout "$patience" systemd-analyze security --no-pager metabindd.service 2>/dev/null |
+  timeout "$patience" systemd-analyze security --no-pager "$tried" 2>/dev/null |
     sed -n 's/.*Overall exposure level for .*: \([0-9.]*\).*/\1/p'
 }
 # exposed_at_most NAME: systemd before 248 has not all that the unit asks for.
@@ -172,11 +174,12 @@ exposed_at_most() {
     bad "$1 is $most at most" "found '$found'"
   fi
 }
-# inside JAVASCRIPT: in the agent's mount namespace and as its user. Only the runtime can be executed
+# inside JAVASCRIPT: in the unit's mount namespace and as its user, by its own runtime: nothing else can be executed
 # there.
 inside() {
-  timeout "$patience" nsenter -t "$(main_pid)" -m -- /usr/lib/metabind/bin/node -e "
-    process.setgroups([]); process.setgid($(id -g metabind)); process.setuid($(id -u metabind));
+  user=$(systemctl show -p User --value "$tried")
+  timeout "$patience" nsenter -t "$(main_pid)" -m -- "/usr/lib/$user/bin/node" -e "
+    process.setgroups([]); process.setgid($(id -g "$user")); process.setuid($(id -u "$user"));
     process.stdout.write(String($1))"
 }
 # as USER COMMAND: without su, which the guest's login set-up would make slow

@@ -42,7 +42,8 @@ const CGROUPS: Readonly<Record<string, string>> = {
   v2: 'systemd.unified_cgroup_hierarchy=1',
 }
 
-// Each is a boot of its own; all but the first find what that one has installed.
+// Each is a boot of its own; all but the first find what that one has installed; those of the registrar
+// build on each other.
 const DAY_TWO: Readonly<Record<string, Hardware>> = {
   first: {},
   running: {},
@@ -51,6 +52,9 @@ const DAY_TWO: Readonly<Record<string, Hardware>> = {
   soft_reboot: {},
   kexec_reboot: {},
   suspended: {},
+  registrar: {},
+  registrar_files: {},
+  registrar_booted: {},
   no_tpm: { tpm: false },
   read_only: { kernelArguments: 'ro' },
 }
@@ -74,13 +78,13 @@ function theImage({ suite, cgroup }: Settings): Image {
   }
 }
 
-function buildPackage(version?: string): string {
+function buildPackage(name: string, version?: string): string {
   const out = join(WORK, `packages-${version ?? 'own'}`)
   const args = [
     'packaging/package.ts',
     '--fast',
     '--package',
-    'metabind',
+    name,
     '--arch',
     'amd64',
     '--format',
@@ -93,10 +97,10 @@ function buildPackage(version?: string): string {
   return join(out, line.trim().split(/ +/)[1] ?? '')
 }
 
-/** The clients of the load as one file, for the runtime in the guest. */
-function loadProgram(): string {
+/** A program as one file, for the runtime in the guest. */
+function program(name: string): string {
   const built = buildSync({
-    entryPoints: [join(HERE, 'load-until.ts')],
+    entryPoints: [join(HERE, name)],
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -164,14 +168,16 @@ async function main(): Promise<void> {
   mkdirSync(WORK, { recursive: true })
   const image = theImage(chosen)
   say('building the packages')
-  const debs: Payload = { 'metabind.deb': { file: buildPackage() } }
-  const next: Payload = { 'metabind-next.deb': { file: buildPackage(NEXT_VERSION) } }
+  const debs: Payload = { 'metabind.deb': { file: buildPackage('metabind') } }
   const accelerator = await findAccelerator(image, WORK)
   say(`booting guests by ${accelerator === 'kvm' ? 'KVM' : 'emulation, as KVM is not usable here'}`)
   const guest = (name: string): Guest => makeGuest(join(WORK, name), image, accelerator)
   if (chosen.dayTwo) {
     await dayTwo(guest('day-two'), chosen, { ...debs, vmlinuz: { file: image.kernel } })
-  } else await twoGuests(guest, chosen, { ...debs, ...next })
+  } else {
+    const next = { 'metabind-next.deb': { file: buildPackage('metabind', NEXT_VERSION) } }
+    await twoGuests(guest, chosen, { ...debs, ...next })
+  }
   end(chosen)
 }
 
@@ -187,7 +193,7 @@ async function twoGuests(
     ...debs,
     'lockdown.sh': { file: join(HERE, 'lockdown.sh') },
     'lockdown-refused.sh': { file: join(HERE, 'lockdown-refused.sh') },
-    'load-until.mjs': { text: loadProgram() },
+    'load-until.mjs': { text: program('load-until.ts') },
   }
   const firstBoot = a.boot(payload('first-boot.sh', { instance_id: A, ...about }, more), first)
   const firstEnds = first.of(firstBoot)
@@ -206,16 +212,34 @@ async function twoGuests(
   await boots(a, 'A once more', payload('third-boot.sh', { instance_id: A, ...about }, atBoot))
 }
 
+const REGISTRAR_PHASES = ['registrar', 'registrar_files', 'registrar_booted']
+
+/** What the phases of the registrar have besides. */
+function registrarFiles(): Payload {
+  const scripts = ['library', 'files', 'booted'].map((name) => `registrar-${name}.sh`)
+  return {
+    ...Object.fromEntries(
+      ['registrar.sh', ...scripts].map((name) => [name, { file: join(HERE, name) }]),
+    ),
+    'metabind-registrar.deb': { file: buildPackage('metabind-registrar') },
+    'metabind-registrar-next.deb': { file: buildPackage('metabind-registrar', NEXT_VERSION) },
+    'verify-token.mjs': { text: program('verify-token.ts') },
+  }
+}
+
 /** One guest, in which the machine changes. */
 async function dayTwo(
   guest: Guest,
   { suite, cgroup, only }: Settings,
   debs: Payload,
 ): Promise<void> {
+  const isOfRegistrar = (phase: string) => REGISTRAR_PHASES.includes(phase)
+  const more = only.some(isOfRegistrar) ? registrarFiles() : {}
   for (const [phase, hardware] of Object.entries(DAY_TWO)) {
     if (phase !== 'first' && !only.includes(phase)) continue
     const about = { instance_id: A, suite, cgroup, short: '', phase }
-    await boots(guest, phase, payload('day-two.sh', about, debs), hardware)
+    const files = isOfRegistrar(phase) ? { ...debs, ...more } : debs
+    await boots(guest, phase, payload('day-two.sh', about, files), hardware)
   }
 }
 
