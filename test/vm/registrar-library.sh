@@ -54,7 +54,7 @@ is_issued() {
 # nothing_amiss: what the kernel says of system calls that ended a process, and of what an LSM refused; and systemd of units
 nothing_amiss() {
   is 'the kernel has refused nothing' '' \
-    "$(journalctl -k -b --no-pager -o cat | grep -iE 'seccomp|type=1326|type=1400|apparmor="DENIED"|avc: ')"
+    "$(journalctl -k -b --no-pager -o cat | grep -iE 'type=1326|type=1400|apparmor="DENIED"|avc: ')"
   is 'no unit has failed' '' "$(systemctl list-units --failed --no-legend --plain)"
   journalctl -b -u "$registrar_unit" -o cat --no-pager | grep '"level":"error"\|^metabind-registrar:' | sort | uniq -c |
     cut -c1-300 | while read -r line; do note "| $line"; done
