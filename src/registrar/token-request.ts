@@ -27,6 +27,8 @@ const PARAMETERS = [
 type Parameters = Partial<Record<(typeof PARAMETERS)[number], string>>
 /** What would make the token another's, or for something else. */
 const UNSUPPORTED = ['actor_token', 'actor_token_type', 'resource', 'scope']
+/** Whatever else is in a form stands there in escapes. What is not, decoders read in several ways, if escapes are broken too. */
+const FORM = /^[\x20-\x7e]*$/
 
 /**
  * Reads a request of token exchange (RFC 8693, 2.1) or of the JWT bearer grant (RFC 7523, 2.1).
@@ -35,6 +37,7 @@ const UNSUPPORTED = ['actor_token', 'actor_token_type', 'resource', 'scope']
  * @throws MetabindError REGISTRAR_REQUEST, REGISTRAR_GRANT
  */
 export function tokenRequestOf(form: string): TokenRequest {
+  if (!FORM.test(form)) throw new MetabindError('REGISTRAR_REQUEST', 'It has more than ASCII.')
   const given = new URLSearchParams(form)
   const twice = PARAMETERS.find((name) => given.getAll(name).length > 1)
   if (twice !== undefined) throw new MetabindError('REGISTRAR_REQUEST', `${twice} twice.`)

@@ -327,6 +327,7 @@ describe('is refused', () => {
     ['two audiences', {}, '&audience=other', 'REGISTRAR_REQUEST'],
     ['an actor', { actor_token: 'x' }, '', 'REGISTRAR_REQUEST'],
     ['a scope', { scope: 'admin' }, '', 'REGISTRAR_REQUEST'],
+    ['what is no ASCII, in no escape', {}, '&other=é%e4', 'REGISTRAR_REQUEST'],
   ])('a request with %s', async (_name, form, more, code) => {
     const subject = await identityToken()
     await expect(exchanged({ subject_token: subject, ...form }, more)).rejects.toEqual(

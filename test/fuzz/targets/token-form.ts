@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { unescape as decoded } from 'node:querystring'
 import { tokenRequestOf } from '../../../src/registrar/token-request.ts'
 import { Choices } from '../choices.ts'
 import { asItIs, CHOSEN, chosen, type FuzzTarget, outcome } from '../target.ts'
@@ -63,14 +62,20 @@ function formOf(choices: Choices): string {
   return form
 }
 
-/** As the URL Standard reads them (application/x-www-form-urlencoded, 5.1), by another decoder of octets. */
+/** As the URL Standard reads them (application/x-www-form-urlencoded, 5.1), octet by octet. */
 function fieldsOf(form: string): readonly (readonly [string, string])[] {
-  const text = (octets: string) => decoded(octets.replaceAll('+', ' '))
   return form
     .split('&')
     .filter((field) => field !== '')
     .map((field) => {
       const [name = '', ...value] = field.split('=')
-      return [text(name), text(value.join('='))] as const
+      return [decoded(name), decoded(value.join('='))] as const
     })
+}
+
+function decoded(text: string): string {
+  const octets = Buffer.from(text.replaceAll('+', ' '))
+    .toString('latin1')
+    .replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.from(octets, 'latin1'))
 }
