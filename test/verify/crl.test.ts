@@ -204,8 +204,8 @@ describe('lists that openssl makes', () => {
   })
 
   test('beside an ended list, the current one counts; what the ended one has stays revoked', () => {
-    const asked = { leaf: leaf.der, between: [issuer.der], root: root.der, now: new Date() }
     const current = list().der
+    const asked = { leaf: leaf.der, between: [issuer.der], root: root.der, now: new Date() }
     expect(verdictOf({ ...asked, lists: [list(ended).der, current] })).toBe(ACCEPTED)
     const revoking = list({ ...ended, revoked: [{ serial: leaf.serial }] }).der
     expect(verdictOf({ ...asked, lists: [revoking, current] })).toBe(REVOKED)
