@@ -313,11 +313,12 @@ export const ERRORS = {
   }),
   ...family(500, {
     DIRECTORY_UNSAFE: {
-      sentence: 'A file or directory of the agent has an unsafe owner, mode or kind.',
-      remedy: 'Make it belong to the agent alone: mode 0600 for files, no symbolic links.',
+      sentence: 'A file or directory of metabind has an unsafe owner, mode or kind.',
+      remedy:
+        'Make it belong to the user of the service alone: mode 0600 for files, no symbolic links.',
     },
     DIRECTORY_ABSENT: {
-      sentence: 'A directory of the agent does not exist.',
+      sentence: 'A directory of metabind does not exist.',
       remedy:
         'Keep RuntimeDirectory= and StateDirectory= in its unit, or make the directory, owned by its user.',
     },
@@ -326,9 +327,9 @@ export const ERRORS = {
       remedy: 'End the other agent, or give this one directories and sockets of its own.',
     },
     DIRECTORY_FAULT: {
-      sentence: 'A file of the agent cannot be read or written.',
+      sentence: 'A file of metabind cannot be read or written.',
       remedy:
-        'Check the directory, its owner, the free space, and by metabind config check what the unit allows.',
+        'Check the directory, its owner, the free space, and what the unit allows (metabind config check).',
     },
   }),
   KEPT_UNUSABLE: {
@@ -351,8 +352,8 @@ export const ERRORS = {
         'Use metabind exec --with env, or the socket; metabind doctor says what the kernel lacks.',
     },
     LISTEN_FAILED: {
-      sentence: 'The agent cannot listen on its socket.',
-      remedy: 'Check the socket path, its directory and that no other agent runs.',
+      sentence: 'The service cannot listen on its socket or port.',
+      remedy: 'Check the path or port, its directory, and that nothing else listens there.',
     },
   }),
   LISTEN_SIMULATOR: {

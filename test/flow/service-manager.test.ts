@@ -79,7 +79,11 @@ test.each([
     /directory of the agent does not exist\. \S+\/none .*StateDirectory=/,
   ],
   ['a directory that is unsafe', '[audit]\nfile = "/dev/null"', /unsafe owner, mode or kind/],
-  ['a socket of another', '[listen]\nadmin_socket = "/dev/null"', /cannot listen on its socket/],
+  [
+    'a socket of another',
+    '[listen]\nadmin_socket = "/dev/null"',
+    /cannot listen on its socket or port/,
+  ],
 ])('systemd is told why an agent cannot begin, for a while: %s', async (_what, config, reason) => {
   const { agent, systemd } = await failing(config)
   await systemd.until(reason)
