@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto'
+import { createPublicKey, type KeyObject } from 'node:crypto'
 import { z } from 'zod'
 import { CHAIN_BREAKS, type ChainHead } from '../audit/chain.ts'
 import { MetabindError } from '../errors.ts'
@@ -62,10 +62,19 @@ export function readEventCheckpoint(jws: string): EventCheckpoint {
   const { key } = claims.data
   const { kid } = header.data
   if (jwkThumbprint(key) !== kid) return malformed('its key is another than that of its header')
-  if (!isEs256By(createPublicKey({ key, format: 'jwk' }), parsed)) {
+  if (!isEs256By(publicKeyOf(key), parsed)) {
     throw new MetabindError('REGISTRAR_CHECKPOINT', CHAIN_BREAKS.badSignature)
   }
   return { ...claims.data, jws, kid }
+}
+
+/** Coordinates may be of no point of the curve. */
+function publicKeyOf(key: CheckpointClaims['key']): KeyObject {
+  try {
+    return createPublicKey({ key, format: 'jwk' })
+  } catch (error) {
+    return malformed('its key is none', error)
+  }
 }
 
 function malformed(why: string, cause?: unknown): never {

@@ -1,5 +1,6 @@
 import { CHAIN_BREAKS, CHAIN_ORIGIN, type ChainHead, decodeLine } from '../audit/chain.ts'
 import { MetabindError } from '../errors.ts'
+import { oneLine } from '../format/one-line.ts'
 import { continuedBy } from './event-chain.ts'
 import { type EventCheckpoint, readEventCheckpoint } from './event-checkpoint.ts'
 import type { Repository } from './repository.ts'
@@ -95,7 +96,8 @@ export async function verifyEvents(
     broken = { file: error.file, line: error.line, reason: error.message }
   }
   const { head } = followed
-  const signedUpTo = Math.max(0, ...taken.map(({ seq }) => seq))
+  // They are in the order of what they sign, and of many years more than a call takes as parameters.
+  const signedUpTo = taken.at(-1)?.seq ?? 0
   return {
     ...{ records: head.seq, first: Math.min(1, head.seq), head, checkpoints: taken.length },
     ...{ signedUpTo, unsigned: head.seq - signedUpTo },
@@ -129,7 +131,8 @@ function read(placed: PlacedCheckpoint, isKept: boolean, url: string | undefined
   try {
     const checkpoint = readEventCheckpoint(text)
     if (url !== undefined && checkpoint.registrar !== url) {
-      throw new Broken(placed, `the checkpoint is of another registrar, ${checkpoint.registrar}`)
+      const name = oneLine(checkpoint.registrar)
+      throw new Broken(placed, `the checkpoint is of another registrar, ${name}`)
     }
     return { ...checkpoint, file, line, isKept }
   } catch (error) {

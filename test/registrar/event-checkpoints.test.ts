@@ -1,9 +1,10 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { jwkThumbprint } from '../../src/format/public-jwk.ts'
 import { chainedLines } from '../../src/registrar/event-chain.ts'
 import { CHECKPOINT_SCHEDULE, eventCheckpoints } from '../../src/registrar/event-checkpoints.ts'
 import { type KnownOfEvents, verifyEvents } from '../../src/registrar/event-verdict.ts'
@@ -274,6 +275,39 @@ test('a kept checkpoint whose bytes were changed, or of another registrar, is na
   })
   const said = await verdict(one, { kept: keptAs(jws), url: 'https://other.example' })
   expect(said.broken?.reason).toMatch(/of another registrar/)
+})
+
+/** What whoever has a key of their own makes. */
+function foreignCheckpoint(claims: { readonly registrar?: string; readonly y?: string }): string {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
+  const { registrar = URL_OF_REGISTRAR, y: said = y } = claims
+  const key = { kty: 'EC', crv: 'P-256', x, y: said }
+  const time = new Date(NOW_MS).toISOString()
+  const payload = { registrar, time, seq: 1, hash: '0'.repeat(64), key, next: [] }
+  const header = { alg: 'ES256', typ: 'metabind-event-checkpoint+jws', kid: jwkThumbprint(key) }
+  const text = [header, payload]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
+  const by = { key: privateKey, dsaEncoding: 'ieee-p1363' } as const
+  return `${text}.${sign('sha256', Buffer.from(text), by).toString('base64url')}`
+}
+
+test('a checkpoint whose key is no point of the curve is none', async () => {
+  const one = await replica()
+  await happen(one, 1)
+  const forged = foreignCheckpoint({ y: '_'.repeat(43).replace(/_$/, '8') })
+  expect((await verdict(one, { kept: keptAs(forged) })).broken).toEqual({
+    ...{ file: 'kept', line: 1, reason: 'a checkpoint that is none: its key is none' },
+  })
+})
+
+test('the name of another registrar makes no lines of its own', async () => {
+  const one = await replica()
+  await happen(one, 1)
+  const forged = foreignCheckpoint({ registrar: 'x\n\u001b[2Jwhole: 2 records' })
+  const { broken } = await verdict(one, { kept: keptAs(forged) })
+  expect(broken?.reason).toMatch(/another registrar, x\\u\{a\}\\u\{1b\}\[2Jwhole: 2 records$/)
 })
 
 test('two replicas that sign at once sign one event once, and go on from each other', async () => {
