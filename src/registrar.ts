@@ -260,6 +260,7 @@ async function sayEach(lines: AsyncIterable<string>): Promise<void> {
 }
 
 const STDOUT = 1
+const END_MS_MAX = 1000
 
 function say(text: string): void {
   let rest = Buffer.from(text)
@@ -293,6 +294,14 @@ function complain(error: unknown): number {
   return isOurs ? 1 : 2
 }
 
-run().catch((error: unknown) => {
-  process.exitCode = complain(error)
-})
+/** What keeps the process when all is done is a call into a module of PKCS #11 that does not return: it ends without. */
+function endThough(): void {
+  const end = async () => (await import('metabind-linux')).exitAtOnce(Number(process.exitCode ?? 0))
+  setTimeout(() => void end(), END_MS_MAX).unref()
+}
+
+run()
+  .catch((error: unknown) => {
+    process.exitCode = complain(error)
+  })
+  .finally(endThough)

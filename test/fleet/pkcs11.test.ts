@@ -1,13 +1,16 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import { cp, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
 import { freePort } from '../harness/free-port.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
-import { type SoftHsm, softHsm } from '../harness/softhsm.ts'
+import { p11KitClient, type SoftHsm, softHsm } from '../harness/softhsm.ts'
 import { newSoftwareSeeds, type SoftwareSeeds, spkiOfSoftwareKey } from '../harness/software-tpm.ts'
 import { registrarProgram } from './registrar-command.ts'
 import { type RegistrarProcess, startRegistrarProcess } from './registrar-process.ts'
@@ -237,4 +240,20 @@ test('two registrars on one database and one token have the same keys, and each 
   )
   expect(new Set(signers).size).toBe(1)
   expect(hsm.tool('--list-objects', '--type', 'privkey').match(/Private Key/g)).toHaveLength(5)
+})
+
+test('a module that never returns keeps neither check nor a registrar from ending', async () => {
+  const silent = createServer().listen(join(directory, 'silent.socket'))
+  await once(silent, 'listening')
+  stack.defer(() => void silent.close())
+  const env = { P11_KIT_SERVER_ADDRESS: `unix:path=${join(directory, 'silent.socket')}` }
+  const keys = hsm.config.replace(hsm.module, p11KitClient())
+  const registrar = await startRegistrarProcess(join(directory, 'one'), tables(keys), { env })
+  stack.defer(() => registrar.end('SIGKILL'))
+  const args = [registrarProgram, 'check', '--config', registrar.config]
+  const checked = promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } })
+  await expect(checked).rejects.toMatchObject({
+    ...{ code: 1, stdout: expect.stringContaining('No answer within') },
+  })
+  await registrar.end()
 })

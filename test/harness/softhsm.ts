@@ -54,3 +54,15 @@ export async function softHsm(directory: string, label = 'registrar keys'): Prom
     show: () => rename(`${tokens}.away`, tokens),
   }
 }
+
+const P11_KIT = [
+  '/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so',
+  '/usr/lib/aarch64-linux-gnu/pkcs11/p11-kit-client.so',
+]
+
+/** The module that asks a daemon, at the socket that P11_KIT_SERVER_ADDRESS names. */
+export function p11KitClient(): string {
+  const module = P11_KIT.find((path) => existsSync(path))
+  if (module === undefined) throw new Error('p11-kit-modules is not installed')
+  return module
+}

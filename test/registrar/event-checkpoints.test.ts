@@ -282,7 +282,7 @@ function foreignCheckpoint(claims: { readonly registrar?: string; readonly y?: s
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
   const { registrar = URL_OF_REGISTRAR, y: said = y } = claims
-  const key = { kty: 'EC', crv: 'P-256', x, y: said }
+  const key = { kty: 'EC', crv: 'P-256', x, y: said } as const
   const time = new Date(NOW_MS).toISOString()
   const payload = { registrar, time, seq: 1, hash: '0'.repeat(64), key, next: [] }
   const header = { alg: 'ES256', typ: 'metabind-event-checkpoint+jws', kid: jwkThumbprint(key) }

@@ -40,6 +40,8 @@ export interface Pkcs11Token {
 const TURNS = { running: 2, waiting: 64, waitMs: 5000 }
 /** From the turn of an operation to its answer, also if the token has to be opened for it. */
 const OPERATION_MS_MAX = 10_000
+/** Service managers wait longer; what hangs is not worth more. */
+const CLOSE_MS_MAX = 3000
 /** Another one for a handle that is none any more, and another one for a token that was opened anew. */
 const ATTEMPTS = 3
 const BACKOFF_MS_MIN = 1000
@@ -161,10 +163,10 @@ export function pkcs11Token(options: Pkcs11TokenOptions): Pkcs11Token {
     close: async () => {
       const current = opening
       opening = undefined
-      const one = await current?.catch(() => undefined)
-      // A call that never returns keeps nobody from ending.
-      const closed = Promise.all([closing, one?.close()])
-      await withDeadline(closed, OPERATION_MS_MAX).catch(() => undefined)
+      const opened = current?.then((one) => one.close())
+      // A call that never returns keeps nobody from ending, be it one that opens the token.
+      const closed = Promise.allSettled([closing, opened])
+      await withDeadline(closed, CLOSE_MS_MAX).catch(() => undefined)
     },
   }
 }

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { scratchDirectory } from '../../../test/harness/scratch.ts'
-import { type SoftHsm, softHsm } from '../../../test/harness/softhsm.ts'
+import { p11KitClient, type SoftHsm, softHsm } from '../../../test/harness/softhsm.ts'
 import { type Pkcs11Token, type PublicPart, pkcs11Token } from '../src/pkcs11.ts'
 
 /** Against SoftHSM, the token that there is in software: in this process, and behind the server of p11-kit. */
@@ -137,11 +137,6 @@ test('a token that was taken away is told once, and used again when it is back',
   expect(changes).toEqual([expect.anything(), undefined])
 })
 
-const P11_KIT = [
-  '/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so',
-  '/usr/lib/aarch64-linux-gnu/pkcs11/p11-kit-client.so',
-]
-
 // The client reads once of a process where its server is.
 const place = await scratchDirectory()
 const socket = join(place.path, 'p11-kit.sock')
@@ -166,7 +161,7 @@ async function startServer() {
 
 test('a daemon that ends while it is used is found again when it is back', async () => {
   const first = await startServer()
-  const token = tokenOf({ module: P11_KIT.find(existsSync) ?? '' })
+  const token = tokenOf({ module: p11KitClient() })
   const { id, publicPart } = await token.generate('P-256', 'a key')
   const sign = () => token.sign({ id, type: 'P-256' }, BYTES)
   expect(verify('sha256', BYTES, keyOf(publicPart), await sign())).toBe(true)
@@ -187,7 +182,7 @@ test('a daemon that ends while it is used is found again when it is back', async
 
 test('calls that hang keep two turns: others are refused in time, and all is well when they return', async () => {
   const server = await startServer()
-  const token = tokenOf({ module: P11_KIT.find(existsSync) ?? '' })
+  const token = tokenOf({ module: p11KitClient() })
   const { id } = await token.generate('P-256', 'a key')
   const sign = () => token.sign({ id, type: 'P-256' }, BYTES)
   await Promise.all([sign(), sign()])
@@ -207,4 +202,14 @@ test('calls that hang keep two turns: others are refused in time, and all is wel
       ),
     )
     .toBe('signed')
+})
+
+test('one that hangs while it is opened keeps nobody from closing it', async () => {
+  const server = await startServer()
+  server.stop()
+  stack.defer(server.goOn)
+  const token = tokenOf({ module: p11KitClient() })
+  await expect(token.open()).rejects.toMatchObject({ code: 'PKCS11_TIMEOUT' })
+  await token.close()
+  server.goOn()
 })
