@@ -145,7 +145,7 @@ export async function startRegistrar(config: RegistrarConfig, log: Log): Promise
     port: portOf(app.server.address()),
     reload: (read) => {
       tls?.reread(app.server)
-      token?.takeNewPin()
+      takeNewPin(token, log)
       const reloaded = reloadedConfig(settings.config, read())
       settings.rules = admissionRules(reloaded.config)
       settings.config = reloaded.config
@@ -202,6 +202,15 @@ async function tokenOf(
     if (lost === undefined) log.info('PKCS #11 token is there again')
     else log.error({ cause: causeChain(lost) }, 'PKCS #11 token lost')
   })
+}
+
+/** A file that cannot be read keeps nothing else from being taken over. */
+function takeNewPin(token: KeyToken | undefined, log: Log): void {
+  try {
+    token?.takeNewPin()
+  } catch (error) {
+    log.error({ cause: causeChain(error) }, 'PIN of the PKCS #11 token not read')
+  }
 }
 
 function newCheckpoints(

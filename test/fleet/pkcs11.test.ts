@@ -1,7 +1,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { cp, writeFile } from 'node:fs/promises'
+import { chmod, cp, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -192,6 +192,17 @@ test('a wrong PIN is tried once: the registrar goes on without, says so, and tak
   expect((await check(registrar)).stdout).toContain(
     'key token      valid: registrar keys, takes the PIN',
   )
+})
+
+test('a file of the PIN that cannot be used keeps nothing else from being reloaded', async () => {
+  await writeFile(hsm.pinFile, '000000\n')
+  const registrar = await start()
+  await registrar.logged('PKCS #11 token lost')
+  await chmod(hsm.pinFile, 0o644)
+  registrar.hangUp()
+  await registrar.logged('configuration reloaded; what is kept needs a restart')
+  const { cause } = await registrar.logged('PIN of the PKCS #11 token not read')
+  expect(cause).toContain('accessible to others')
 })
 
 const check = ({ config }: RegistrarProcess) =>
