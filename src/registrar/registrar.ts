@@ -4,6 +4,7 @@ import { causeChain } from '../errors.ts'
 import { closeGracefully } from '../http/graceful-close.ts'
 import { type Listener, listenOnTcp } from '../http/listen-tcp.ts'
 import type { Log } from '../log.ts'
+import { openCounts } from '../open-counts.ts'
 import type { AdmissionRules } from './admission.ts'
 import { admissionRules } from './admission-rules.ts'
 import { type AkAuthority, akAuthority } from './ak-authority.ts'
@@ -257,6 +258,7 @@ function newServer(settings: Settings, parts: ServerParts): FastifyInstance {
     tokenUrl: `${url}${TOKEN_PATH}`,
     tokens: tokenIssuer({ url, trustDomain: spiffe.trust_domain, keys, nowMs }),
     nonces: proofNonces,
+    signing: openCounts<string>(),
     usableFromMs: () => settings.usableFromMs,
     get audiences() {
       return settings.config.audience

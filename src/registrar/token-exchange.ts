@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type ErrorCode, MetabindError } from '../errors.ts'
 import { IDENTITY_TOKEN_CHARACTERS_MAX } from '../format/identity-token.ts'
 import { parseJson } from '../json.ts'
+import type { OpenCounts } from '../open-counts.ts'
 import { verifyIdentityToken } from '../verify/identity-token.ts'
 import { type Audience, audienceFor } from './audience-rules.ts'
 import type { DpopNonces } from './dpop-nonce.ts'
@@ -11,7 +12,7 @@ import type { EnrolledInstance, InstanceState } from './enrolled-instance.ts'
 import type { Repository } from './repository.ts'
 import { tokenSubject } from './subject.ts'
 import { formatWanted, issuedTypeOf, type TokenFormat } from './token-format.ts'
-import type { TokenIssuer } from './token-issuer.ts'
+import type { TokenIssuer, TokenOrder } from './token-issuer.ts'
 import { tokenRequestOf } from './token-request.ts'
 
 export interface TokenExchangeDeps {
@@ -23,6 +24,8 @@ export interface TokenExchangeDeps {
   readonly repository: Repository
   readonly tokens: TokenIssuer
   readonly nonces: DpopNonces
+  /** Tokens that are signed now, by the iid of whom they are for. */
+  readonly signing: OpenCounts<string>
   /** From when on identity tokens must have been made: of those before it is not known whether they were used. */
   readonly usableFromMs: () => number
   readonly nowMs: () => number
@@ -42,6 +45,9 @@ export interface ExchangedToken {
   readonly token_type: 'N_A' | 'Bearer' | 'DPoP'
   readonly expires_in: number
 }
+
+/** A token of PKCS #11 signs a few in a second, and has a queue: no instance fills it alone. */
+const SIGNED_AT_ONCE_MAX = 8
 
 /**
  * Gives a token for one that an instance's SK signed for this registrar (RFC 8693, RFC 7523). It is used up only if a
@@ -77,7 +83,7 @@ export async function exchangeToken(
   const order = { format, instance, subject, audience, statusIndex, jkt: proof?.jkt }
   // Before the identity token is used up: a token of PKCS #11 may be away. Nobody has what was signed before it is.
   if ((await deps.repository.keptUntil(id)) !== undefined) throw new MetabindError('REGISTRAR_USED')
-  const signed = await deps.tokens.issue(order)
+  const signed = await signedFor(deps, order)
   const exchanged = { id, expiresAtMs: claims.exp * 1000, iid, audience: audience.name }
   if (!(await deps.repository.exchange(exchanged, nowMs))) throw new MetabindError('REGISTRAR_USED')
   return {
@@ -85,6 +91,20 @@ export async function exchangeToken(
     issued_token_type: issuedTypeOf(format),
     token_type: format === 'access_token' ? (proof ? 'DPoP' : 'Bearer') : 'N_A',
     expires_in: audience.lifetime_seconds,
+  }
+}
+
+/** @throws MetabindError REGISTRAR_BUSY if so many are signed for the instance already; what the signing throws */
+async function signedFor({ signing, tokens }: TokenExchangeDeps, order: TokenOrder) {
+  const { iid } = order.instance
+  if (signing.of(iid) >= SIGNED_AT_ONCE_MAX) {
+    throw new MetabindError('REGISTRAR_BUSY', `${SIGNED_AT_ONCE_MAX} are signed for it now.`)
+  }
+  signing.add(iid, 1)
+  try {
+    return await tokens.issue(order)
+  } finally {
+    signing.remove(iid, 1)
   }
 }
 

@@ -9,7 +9,7 @@ import type { TokenSubject } from './subject.ts'
 import type { TokenFormat } from './token-format.ts'
 
 /** What a token says. */
-interface TokenOrder {
+export interface TokenOrder {
   readonly format: TokenFormat
   readonly instance: EnrolledInstance
   readonly subject: TokenSubject

@@ -217,6 +217,21 @@ describe('formats', () => {
   })
 })
 
+test('an instance has eight signatures at a time, and a refused one leaves its identity token unused', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  parts.mayIssue = promise
+  const asked = Array.from({ length: 8 }, async () =>
+    exchanged({ subject_token: await identityToken() }),
+  )
+  await expect.poll(() => parts.signing.of(enrolledRow().iid)).toBe(8)
+  const late = await identityToken()
+  await expect(exchanged({ subject_token: late })).rejects.toEqual(withCode('REGISTRAR_BUSY'))
+  resolve()
+  expect(await Promise.all(asked)).toHaveLength(8)
+  expect(await exchanged({ subject_token: late })).toMatchObject({ token_type: 'N_A' })
+  expect(parts.signing.size).toBe(0)
+})
+
 test('the grant of the JWT bearer gives the same (RFC 7523)', async () => {
   const grant_type = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
   const bearer = (assertion: Record<string, string>) => {

@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createLocalJWKSet, type JWK, SignJWT } from 'jose'
 import { expect } from 'vitest'
+import { type OpenCounts, openCounts } from '../../src/open-counts.ts'
 import { publicDocuments } from '../../src/registrar/discovery.ts'
 import { dpopNonces } from '../../src/registrar/dpop-nonce.ts'
 import {
@@ -16,7 +17,7 @@ import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { type StatusList, statusList } from '../../src/registrar/status-list.ts'
 import { exchangeToken } from '../../src/registrar/token-exchange.ts'
-import { tokenIssuer } from '../../src/registrar/token-issuer.ts'
+import { type TokenOrder, tokenIssuer } from '../../src/registrar/token-issuer.ts'
 import { Secret } from '../../src/secret.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 import { enrolledRow, NOW_MS } from './enrolled.ts'
@@ -37,9 +38,12 @@ export interface TokenParts extends AsyncDisposable {
   readonly repository: Repository
   readonly keys: KeyRing
   readonly statuses: StatusList
+  readonly signing: OpenCounts<string>
   nowMs: number
   /** From when on identity tokens must have been made. */
   usableFromMs: number
+  /** What the key of a token waits for. */
+  mayIssue: Promise<void>
   nonce(): string
   /** Writes the instance anew. */
   write(fields?: Partial<EnrolledInstance>): Promise<void>
@@ -78,13 +82,17 @@ export async function tokenParts(audiences: string): Promise<TokenParts> {
   })
   const nonces = dpopNonces(master)
   const tokens = tokenIssuer({ url: URL_OF_REGISTRAR, trustDomain: TRUST_DOMAIN, keys, nowMs })
+  const signing = openCounts<string>()
   const deps = {
     ...{ url: URL_OF_REGISTRAR, tokenUrl: TOKEN_URL, audiences: config.audience },
-    ...{ repository, tokens, nonces, nowMs, usableFromMs: () => parts.usableFromMs },
+    ...{ repository, nonces, nowMs, signing },
+    usableFromMs: () => parts.usableFromMs,
+    tokens: { issue: (order: TokenOrder) => parts.mayIssue.then(() => tokens.issue(order)) },
   }
   let revision = 0
   const parts: TokenParts = {
-    ...{ directory, repository, keys, statuses, nowMs: NOW_MS, usableFromMs: 0 },
+    ...{ directory, repository, keys, statuses, signing, nowMs: NOW_MS, usableFromMs: 0 },
+    mayIssue: Promise.resolve(),
     nonce: () => nonces.make(parts.nowMs),
     write: async (fields = {}) => {
       revision += 1
