@@ -251,7 +251,7 @@ describe('sockets', () => {
     const text = waitingConfig().replaceAll(`${directory}/a.sock`, '/nonexistent/a.sock')
     const agent = await metabindd('--config', await configFile('c.toml', text))
     expect(agent.code).toBe(1)
-    expect(agent.stderr).toMatch(/cannot listen.*\/nonexistent\/a\.sock.*Check the socket path/)
+    expect(agent.stderr).toMatch(/cannot listen.*\/nonexistent\/a\.sock.*Check the path or port/)
   })
 })
 

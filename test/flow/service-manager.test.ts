@@ -71,12 +71,12 @@ test.each([
   [
     'a runtime directory that nobody made',
     '[directories]\nruntime = "HERE/none"\nstate = "HERE/state"',
-    /directory of the agent does not exist\. \S+\/none .*RuntimeDirectory=/,
+    /directory of metabind does not exist\. \S+\/none .*RuntimeDirectory=/,
   ],
   [
     'a state directory that nobody made',
     '[directories]\nruntime = "HERE/run"\nstate = "HERE/none"',
-    /directory of the agent does not exist\. \S+\/none .*StateDirectory=/,
+    /directory of metabind does not exist\. \S+\/none .*StateDirectory=/,
   ],
   ['a directory that is unsafe', '[audit]\nfile = "/dev/null"', /unsafe owner, mode or kind/],
   [
