@@ -429,8 +429,9 @@ export function repositoryContract(
           const digits = number.toString(16).padStart(2, '0')
           const side = both.indexOf(one)
           const id = `${side}0${digits}`.repeat(8)
-          const row = pendingRow({ id, nonce: id.repeat(4), source: `192.0.2.${side}` })
-          return one.addPending(row, { pending: TIMES, perSource: TIMES }, NOW_MS)
+          // Of one source: of two, the one that has less would take places of the other.
+          const row = pendingRow({ id, nonce: id.repeat(4) })
+          return one.addPending(row, { pending: TIMES, perSource: 2 * TIMES }, NOW_MS)
         })
         expect(added).toEqual(half('added', 'full'))
       })
