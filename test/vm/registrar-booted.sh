@@ -45,6 +45,6 @@ rm -r /etc/systemd/system/metabindd.service.d
 timeout "$patience" systemctl daemon-reload
 timeout "$patience" systemctl restart metabindd.service
 serves 'the agent is as it was before'
-files >/root/files.after
+lasting_files >/root/files.after
 is 'a purge leaves nothing' '' "$(diff /root/files.registrar /root/files.after)"
 is 'nor what systemd keeps of its units' '' "$(find /etc/systemd /var/lib/systemd -name '*registrar*')"

@@ -18,6 +18,8 @@ elsewhere() {
   ip netns exec cloud curl -s -m "$patience" --cacert /etc/metabind/registrar-ca.pem \
     --resolve registrar.example:8443:192.168.7.2 "$@"
 }
+# lasting_files: but for those that the agent has while it runs
+lasting_files() { files | grep -v '^/run/metabind/'; }
 # jwks: the keys that verifiers elsewhere find by discovery
 jwks() { elsewhere "$(elsewhere "$url/.well-known/openid-configuration" | sed 's/.*"jwks_uri":"\([^"]*\)".*/\1/')"; }
 # trust_cloud: the certificate of the cloud that this boot has

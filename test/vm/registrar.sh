@@ -3,7 +3,7 @@
 . ./registrar-library.sh
 
 id alice >/dev/null 2>&1 || useradd -m alice
-files >/root/files.registrar
+lasting_files >/root/files.registrar
 cp /etc/metabind/metabind.toml /root/metabind.toml.before
 cloud "$instance_id"
 tried=$registrar_unit
