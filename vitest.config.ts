@@ -8,6 +8,9 @@ const bounds = {
   pool: 'forks',
 } as const
 
+// Bundles what they start.
+const programs = { ...bounds, globalSetup: 'test/harness/bundled-programs.ts' }
+
 // `fast` is what ./dev check runs: values in, values out, and single parts. `whole` starts agents,
 // TPMs and clouds as processes. Two cores are enough for two files at a time.
 // Tests of the single rooms of src/, and of what stands beside them.
@@ -27,16 +30,28 @@ export default defineConfig({
       },
       {
         test: {
-          ...bounds,
+          ...programs,
           name: 'whole',
           include: [
-            'test/{faults,fleet,flow,cli,simulate,packages,pages,sdk,clients,model}/**/*.test.ts',
-            'native/*/test/**/*.test.ts',
+            'test/{faults,flow,cli,simulate,packages,sdk,model}/**/*.test.ts',
+            'native/{linux,tpm2-js}/test/**/*.test.ts',
           ],
         },
       },
+      // Registrars, alone and with agents: ./dev test-fleet.
+      {
+        test: {
+          ...programs,
+          name: 'fleet',
+          include: ['test/fleet/*.test.ts', 'native/pkcs11/test/*.test.ts'],
+        },
+      },
+      // What pages tell to type, typed: ./dev test-pages.
+      { test: { ...bounds, name: 'pages', include: ['test/pages/*.test.ts'] } },
+      // Programs of other people on an agent: ./dev test-clients.
+      { test: { ...programs, name: 'clients', include: ['test/clients/*.test.ts'] } },
       // Networks, containers and firewalls of their own, for minutes: ./dev test-lockdown.
-      { test: { ...bounds, name: 'lockdown', include: ['test/lockdown/**/*.test.ts'] } },
+      { test: { ...programs, name: 'lockdown', include: ['test/lockdown/**/*.test.ts'] } },
       // The attacks of SECURITY.md's table on the agent as packaged: ./dev test-adversary.
       {
         test: {
@@ -49,9 +64,9 @@ export default defineConfig({
         },
       },
       // The registrar on PostgreSQL, pgbouncer and haproxy: ./dev test-postgresql installs them.
-      { test: { ...bounds, name: 'postgresql', include: ['test/postgresql/*.test.ts'] } },
+      { test: { ...programs, name: 'postgresql', include: ['test/postgresql/*.test.ts'] } },
       // The status page in Chromium: ./dev test-ui installs it.
-      { test: { ...bounds, name: 'browser', include: ['test/browser/*.test.ts'] } },
+      { test: { ...programs, name: 'browser', include: ['test/browser/*.test.ts'] } },
     ],
   },
 })

@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   CHAIN_ORIGIN,
@@ -10,8 +9,8 @@ import {
   LINE_BYTES_MAX,
   LINE_READ_BYTES_MAX,
 } from '../../src/audit/chain.ts'
+import { CLI } from '../harness/programs.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 // As the command reads.
 const CHUNK_BYTES = 1_048_576
 

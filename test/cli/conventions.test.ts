@@ -7,11 +7,10 @@ import { UnknownWord } from '../../src/cli/options.ts'
 import { VERBS } from '../../src/cli/verbs.ts'
 import { UsageError } from '../../src/errors.ts'
 import { runNode } from '../harness/metabind.ts'
+import { CLI, DAEMON } from '../harness/programs.ts'
 
 /** What docs/cli.md says of every verb. No agent runs here: whoever asked for one would fail otherwise. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
-const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 const DEV = fileURLToPath(new URL('../../dev', import.meta.url))
 const UP = fileURLToPath(new URL('../harness/up.ts', import.meta.url))
 const COLUMNS = 80

@@ -2,16 +2,15 @@ import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { freePort } from '../harness/free-port.ts'
 import { holdSockets } from '../harness/held-sockets.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { asUser } from '../harness/networks.ts'
+import { CLI } from '../harness/programs.ts'
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 const APP = 61_002
 const OTHER = 61_003

@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkKernel } from '../../src/cli/doctor-releases.ts'
 import { CGROUP_2_KEYS, NEWER_KEYS } from '../../src/cli/unit-keys.ts'
+import { CLI } from '../harness/programs.ts'
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 
 test.each([

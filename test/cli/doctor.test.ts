@@ -13,14 +13,13 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { NOBODY } from '../harness/as-uid.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { CLI } from '../harness/programs.ts'
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 
 let directory: string

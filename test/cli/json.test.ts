@@ -2,7 +2,6 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startRegistrarProcess, trustOf } from '../fleet/registrar-process.ts'
 import { type TlsFront, tlsFront } from '../fleet/tls-front.ts'
@@ -10,12 +9,12 @@ import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { agentStatus, eventually, metabind, newToken, scratch } from '../harness/metabind.ts'
 import { OpensslPki } from '../harness/openssl-pki.ts'
+import { CLI } from '../harness/programs.ts'
 import { requireRoot } from '../harness/root.ts'
 import { startSimulatorCommand } from '../harness/simulator-command.ts'
 
 /** What --json prints has the schema and the members that docs/cli.md lists, for every verb. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const NONCE = 'ab'.repeat(32)
 
 /** The blocks of a page between fences, as one line each. */

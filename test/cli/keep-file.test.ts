@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { keepFile, waitMs } from '../../src/cli/keep-file.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 
 test('a file is looked at again at half of what is left of its token, within bounds', () => {
   expect(waitMs(1000, 100_000)).toBe(450_000)
@@ -14,7 +14,6 @@ test('a file is looked at again at half of what is left of its token, within bou
 })
 
 describe('what is no token', () => {
-  const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
   const stack = new AsyncDisposableStack()
   let at: (name: string) => string
   beforeAll(async () => {

@@ -3,7 +3,6 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync 
 import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSimulator } from '../../src/simulate/simulator.ts'
 import { unwrapEvidence } from '../../src/verify/index.ts'
@@ -16,11 +15,11 @@ import {
   scratch,
   statusOf,
 } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 
 /** The real command against a real agent. */
 
 const VERBS = ['status', 'token', 'get', 'inspect', 'revoke', 'config', 'simulate']
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const TOKEN_LINE = /^[A-Za-z0-9_-]{86}\n$/
 // Every byte there is, and what is no UTF-8.
 const USER_DATA = Buffer.concat([

@@ -3,7 +3,6 @@ import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
@@ -19,11 +18,11 @@ import {
   TOKEN_PATH,
   TTL_HEADER,
 } from '../harness/metabind.ts'
+import { DAEMON } from '../harness/programs.ts'
 import { requireRoot } from '../harness/root.ts'
 
 /** The agent as a process: its command line, its files, its signals and its sockets. */
 
-const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 const metabindd = (...args: string[]) => runNode([DAEMON, ...args])
 
 let stack: AsyncDisposableStack

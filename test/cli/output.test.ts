@@ -9,11 +9,10 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { metabind, newToken, runNode, scratch } from '../harness/metabind.ts'
+import { CLI, DAEMON } from '../harness/programs.ts'
 
 /** What the command line prints, and when it cannot. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
-const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 const NONCE = 'ab'.repeat(32)
 const LOCKDOWN = '[transparent]\nenabled = true\n'
 const ALLOW = `[[rule]]\neffect = "allow"\nusers = [${process.getuid?.()}]\n`

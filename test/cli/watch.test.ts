@@ -1,16 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { wrapped } from '../../src/cli/watch.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { scratch } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 import { onTerminal } from '../harness/pty.ts'
 
 /** `metabind status --watch`, on a real terminal. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const COMMAND = [process.execPath, CLI, 'status', '--watch']
 const ESC = '\x1b'
 const COLOUR = new RegExp(`${ESC}\\[[0-9;]*[1-9][0-9;]*m`)

@@ -1,15 +1,14 @@
 import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { APP, type Guarded, startGuarded } from '../harness/guarded.ts'
+import { CLI } from '../harness/programs.ts'
 import { type Application, startApplication } from './application.ts'
 
 /** The unmodified @alicloud/credentials under lockdown, tokens required by the service. */
 
 const isRoot = process.getuid?.() === 0
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const IMDS = { ALIBABA_CLOUD_ECS_METADATA: 'app-role' }
 const FROM_AGENT = {
   accessKeyId: expect.stringMatching(/^STS\./),

@@ -1,8 +1,8 @@
 import { chown, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { APP, LISTENERS, OTHER } from '../harness/guarded.ts'
+import { CLI } from '../harness/programs.ts'
 import {
   type AwsClients,
   type Got,
@@ -16,7 +16,6 @@ import type { LineProcess } from './line-process.ts'
 /** The unmodified clients of EC2's metadata service under lockdown, tokens required by the service. */
 
 const isRoot = process.getuid?.() === 0
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const ROLES = '/latest/meta-data/iam/security-credentials'
 const IMDS = { client: 'imds' }
 const CHAIN = { client: 'chain' }

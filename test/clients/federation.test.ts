@@ -15,12 +15,12 @@ import { type TlsFront, tlsFront } from '../fleet/tls-front.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { agentStatus, eventually, metabind, scratch } from '../harness/metabind.ts'
 import { LEAF_EXTENSIONS, OpensslPki } from '../harness/openssl-pki.ts'
+import { CLI } from '../harness/programs.ts'
 import { type StandInSts, standInSts } from './stand-in-sts.ts'
 
 /** Tokens of a registrar, and the unmodified SDKs of three clouds that exchange them. */
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const PROGRAM = fileURLToPath(new URL('use-federated.cjs', import.meta.url))
 const MODULES = fileURLToPath(new URL('federation/node_modules', import.meta.url))
 const GOOGLE =

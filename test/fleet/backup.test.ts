@@ -6,19 +6,18 @@ import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { enrolledInstanceSchema } from '../../src/registrar/enrolled-instance.ts'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { scratch } from '../harness/metabind.ts'
+import { REGISTRAR } from '../harness/programs.ts'
 import { enrolledRow, NOW_MS, otherRow } from '../registrar/enrolled.ts'
 import { registrarCommand } from './registrar-command.ts'
 import { startRegistrarProcess } from './registrar-process.ts'
 
 /** Copies of the database, made beside a registrar that serves, and put back. */
 
-const PROGRAM = fileURLToPath(new URL('../../src/registrar.ts', import.meta.url))
 const AUDIENCE = '[[audience]]\nname = "sts.example"\nalgorithm = "ES256"\n'
 const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const { iid, instanceId } = enrolledRow()
@@ -179,7 +178,7 @@ test('killed while it copies: the file is not there, or is whole', async () => {
   let killed = 0
   for (let at8th = 1; at8th <= 8; at8th += 1) {
     const file = join(at, `copy-${at8th}`)
-    const child = spawn(process.execPath, [PROGRAM, 'backup', file, '--config', config])
+    const child = spawn(process.execPath, [REGISTRAR, 'backup', file, '--config', config])
     const exited = once(child, 'exit')
     await Promise.race([sleep((tookMs * at8th) / 8), exited])
     child.kill('SIGKILL')

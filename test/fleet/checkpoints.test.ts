@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { curlAs } from '../harness/as-uid.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 import { enrolledRow, NOW_MS } from '../registrar/enrolled.ts'
 import { registrarCommand } from './registrar-command.ts'
 import { type RegistrarProcess, startRegistrarProcess } from './registrar-process.ts'
@@ -106,11 +107,10 @@ describe('events --verify', () => {
       1,
       `broken: ${kept}:1: the checkpoint signs another record than the one with that number: the chain was rewritten\n`,
     ])
-    const program = new URL('../../src/cli.ts', import.meta.url).pathname
     const printed = join(top, 'events.txt')
     writeFileSync(printed, (await registrarCommand({ config }, 'events')).stdout)
     // The hashes alone do not show it.
-    expect((await runNode([program, 'audit', 'verify', printed])).code).toBe(0)
+    expect((await runNode([CLI, 'audit', 'verify', printed])).code).toBe(0)
   })
 
   test.each([

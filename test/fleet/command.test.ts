@@ -1,16 +1,15 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 import { enrolledRow, NOW_MS, otherRow } from '../registrar/enrolled.ts'
 import { registrarCommand } from './registrar-command.ts'
 
 /** The administrator's verbs, as commands on a database. */
 
-const METABIND = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const stack = new AsyncDisposableStack()
 let directory: string
 let config: string
@@ -102,11 +101,11 @@ test('the chain of events is one that metabind audit verify takes, until a byte 
   const { stdout } = await run('events')
   const file = join(directory, 'events')
   await writeFile(file, stdout)
-  const verified = await runNode([METABIND, 'audit', 'verify', file])
+  const verified = await runNode([CLI, 'audit', 'verify', file])
   expect(verified.stderr + verified.stdout).not.toContain('broken')
   expect(verified.code).toBe(0)
   await writeFile(file, stdout.replace('instance.suspended', 'instance.approved_'))
-  expect((await runNode([METABIND, 'audit', 'verify', file])).code).not.toBe(0)
+  expect((await runNode([CLI, 'audit', 'verify', file])).code).not.toBe(0)
 })
 
 describe('wrong usage and missing files', () => {

@@ -10,9 +10,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
 import { freePort } from '../harness/free-port.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
+import { REGISTRAR } from '../harness/programs.ts'
 import { p11KitClient, type SoftHsm, softHsm } from '../harness/softhsm.ts'
 import { newSoftwareSeeds, type SoftwareSeeds, spkiOfSoftwareKey } from '../harness/software-tpm.ts'
-import { registrarProgram } from './registrar-command.ts'
 import { type RegistrarProcess, startRegistrarProcess } from './registrar-process.ts'
 import {
   enrolledBy,
@@ -206,7 +206,7 @@ test('a file of the PIN that cannot be used keeps nothing else from being reload
 })
 
 const check = ({ config }: RegistrarProcess) =>
-  runNode([registrarProgram, 'check', '--config', config], { env: hsm.env })
+  runNode([REGISTRAR, 'check', '--config', config], { env: hsm.env })
 
 test('a token that goes while the registrar serves is missed in what it signs alone, and used when it is back', async () => {
   const port = await freePort()
@@ -261,7 +261,7 @@ test('a module that never returns keeps neither check nor a registrar from endin
   const keys = hsm.config.replace(hsm.module, p11KitClient())
   const registrar = await startRegistrarProcess(join(directory, 'one'), tables(keys), { env })
   stack.defer(() => registrar.end('SIGKILL'))
-  const args = [registrarProgram, 'check', '--config', registrar.config]
+  const args = [REGISTRAR, 'check', '--config', registrar.config]
   const checked = promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } })
   await expect(checked).rejects.toMatchObject({
     ...{ code: 1, stdout: expect.stringContaining('No answer within') },

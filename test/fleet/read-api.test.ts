@@ -4,10 +4,10 @@ import { chmod, mkdir, stat, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { json, text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type CurlAnswer, curlAs, NOBODY } from '../harness/as-uid.ts'
 import { runNode, scratch } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 import { registrarCommand } from './registrar-command.ts'
 import { type RegistrarProcess, startRegistrarProcess } from './registrar-process.ts'
 import { ADMITS_SOFTWARE, enrolledSoftware } from './software-enrolled.ts'
@@ -15,7 +15,6 @@ import { identityTokenOfSoftware } from './software-instance.ts'
 
 /** What administrators read of a registrar, over its socket and with curl. */
 
-const METABIND = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const stack = new AsyncDisposableStack()
 let registrar: RegistrarProcess
 let socket: string
@@ -88,7 +87,7 @@ test('events are the lines of the chain, which holds', async () => {
   const lines = [...first, ...rest].map((event) => JSON.stringify(event))
   const file = `${registrar.config}.events`
   await writeFile(file, `${lines.join('\n')}\n`)
-  expect((await runNode([METABIND, 'audit', 'verify', file])).code).toBe(0)
+  expect((await runNode([CLI, 'audit', 'verify', file])).code).toBe(0)
   expect(`${lines.join('\n')}\n`).toBe((await registrarCommand(registrar, 'events')).stdout)
 })
 

@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { REGISTRAR } from '../harness/programs.ts'
 
 /** A registrar as a process of its own, with its database in a directory. */
 export interface RegistrarProcess {
@@ -24,7 +24,6 @@ export interface RegistrarProcess {
   end(signal?: NodeJS.Signals): Promise<void>
 }
 
-const PROGRAM = fileURLToPath(new URL('../../src/registrar.ts', import.meta.url))
 const LOOK_EVERY_MS = 50
 const LOOKS_MAX = 1200
 const REGISTRAR_URL = 'https://registrar.example'
@@ -47,7 +46,7 @@ export async function startRegistrarProcess(
   more: string,
   {
     env = {},
-    program = PROGRAM,
+    program = REGISTRAR,
     url = REGISTRAR_URL,
     port = 0,
     storage = directory,

@@ -2,16 +2,14 @@ import { type ExecFileException, execFile } from 'node:child_process'
 import { closeSync, openSync, renameSync, statSync } from 'node:fs'
 import { appendFile, copyFile, readFile, rename, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { encodeBody, encodeLine } from '../../src/audit/chain.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { CLI } from '../harness/programs.ts'
 import { requireRoot } from '../harness/root.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 import { askAs } from '../harness/unix-http.ts'
 import { get, openSession, send } from '../simulate/request.ts'
-
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 let scratch: Awaited<ReturnType<typeof scratchDirectory>>
 let instance: Instance

@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
@@ -14,11 +13,11 @@ import {
   systemdHierarchies,
   works,
 } from '../harness/peer.ts'
+import { CLI } from '../harness/programs.ts'
 import { askAs, readAs, tokenAs } from '../harness/unix-http.ts'
 
 /** Who a real agent takes real processes for, and whose tokens it takes from them. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const WHOAMI = '/metabind/v1/whoami'
 const OPEN = '/latest/meta-data/instance-id'
 const hierarchies = isRoot ? systemdHierarchies() : []

@@ -16,16 +16,15 @@ import {
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { call, makeToken, read, refusal } from '../harness/http.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { CLI } from '../harness/programs.ts'
 import { requireRoot } from '../harness/root.ts'
 
 /** Tokens in files, and what is left of them. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const SESSION = /^[A-Za-z0-9_-]{86}$/
 const WHOAMI = '/metabind/v1/whoami'
 

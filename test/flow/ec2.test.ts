@@ -1,18 +1,17 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { request } from 'node:http'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { alicloudProvider } from 'metabind/alicloud'
 import { openClient } from 'metabind/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../harness/free-port.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { CLI } from '../harness/programs.ts'
 
 // The same agent in front of another cloud: nothing but a table differs.
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const INSTANCE_ID = '/latest/meta-data/instance-id'
 let directory: string
 let instance: Instance

@@ -3,12 +3,10 @@ import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { call } from '../harness/http.ts'
+import { DAEMON } from '../harness/programs.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
-
-const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 
 test('a full disk under the log neither ends the agent nor keeps it from ending', async () => {
   await using scratch = await scratchDirectory()

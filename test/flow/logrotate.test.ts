@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { newToken } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 import { requireRoot } from '../harness/root.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 
 const SHIPPED = fileURLToPath(new URL('../../packaging/etc/logrotate', import.meta.url))
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 /** daemon, whom every system has, in place of the package's user. */
 const USER = 'daemon'
 const UID = 1

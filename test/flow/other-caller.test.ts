@@ -1,17 +1,16 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { makeToken, read, TOKEN_HEADER, TOKEN_PATH, TTL_HEADER } from '../harness/http.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { CLI } from '../harness/programs.ts'
 import { requireRoot } from '../harness/root.ts'
 
 /** A second real caller: curl, run as another user, so that the kernel says who asks. */
 
 const run = promisify(execFile)
 const OTHER_UID = 65534
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const SECRET_PATH = '/latest/user-data'
 const WHOAMI = '/metabind/v1/whoami'
 

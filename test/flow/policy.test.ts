@@ -1,17 +1,16 @@
 import { execFile } from 'node:child_process'
 import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startAgentProcess } from '../harness/agent.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { isRoot, makeCgroups, NEEDS_ROOT, PYTHON, systemdHierarchies } from '../harness/peer.ts'
+import { CLI } from '../harness/programs.ts'
 import { reloadPolicy } from '../harness/reload.ts'
 import { readAs, tokenAs } from '../harness/unix-http.ts'
 
 /** A real agent under a policy, asked by real users. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const ROLE = '/latest/meta-data/ram/security-credentials/demo-role'
 const OPEN = '/latest/meta-data/instance-id'
 const DENIED = {

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Simulator, startSimulator } from '../../src/simulate/simulator.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
+import { CLI } from '../harness/programs.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 import { type Answered, get, openSession, send } from '../simulate/request.ts'
 
@@ -13,7 +13,6 @@ import { type Answered, get, openSession, send } from '../simulate/request.ts'
  * every way that succeeds and fails, and then everything that the agent wrote is searched for them.
  */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const MARK = 'planted-user-data-4b1d'
 const LATEST = '/latest/meta-data'
 const ROLE = `${LATEST}/ram/security-credentials/demo-role`

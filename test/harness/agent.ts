@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { DAEMON } from './programs.ts'
 import { requireRootFor, requireRootHere } from './root.ts'
 
-const DAEMON = fileURLToPath(new URL('../../src/daemon.ts', import.meta.url))
 // What hangs is ended after this; a machine that is busy with something else is given its time.
 const READY_MS = 90_000
 const STOP_MS = 60_000

@@ -2,17 +2,16 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DIALECTS } from '../../src/dialect/dialects.ts'
 import type { DialectName } from '../../src/format/dialect-name.ts'
 import type { RecordedRequest } from '../../src/simulate/request-log.ts'
 import { type Instance, startInstance } from './instance.ts'
 import { packagedDaemon } from './library.ts'
 import { asUser, type Networks, openNetworks } from './networks.ts'
+import { CLI } from './programs.ts'
 
 /** An instance in networks of its own, with the metadata service at the address of its cloud. */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 /** Where it is at Alibaba Cloud. */
 export const SERVICE = DIALECTS.aliyun.endpoint
 /** Whom the agent runs as, and two users of the host. */

@@ -13,12 +13,17 @@ const KOFFI_FOLDER = process.arch === 'x64' ? 'linux_x64' : 'linux_arm64'
 export async function layLibrary(library: string): Promise<string> {
   await mkdir(join(library, 'bin'), { recursive: true })
   await bundle(library)
-  const native = createRequire(new URL('../../native/tpm2-js/package.json', import.meta.url))
-  const koffi = dirname(native.resolve(`@koromix/koffi-linux-${process.arch}`))
-  await copyFile(join(koffi, KOFFI_FOLDER, 'koffi.node'), join(library, 'koffi.node'))
+  await copyKoffi(library)
   // A copy: the project's folder need not be open to every user.
   await copyFile(process.execPath, join(library, 'bin/node'))
   return library
+}
+
+/** Puts koffi's native module beside the bundles, where they look for it. */
+export async function copyKoffi(folder: string): Promise<void> {
+  const native = createRequire(new URL('../../native/tpm2-js/package.json', import.meta.url))
+  const koffi = dirname(native.resolve(`@koromix/koffi-linux-${process.arch}`))
+  await copyFile(join(koffi, KOFFI_FOLDER, 'koffi.node'), join(folder, 'koffi.node'))
 }
 
 /** What the unit starts. */

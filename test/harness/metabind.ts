@@ -3,12 +3,11 @@ import { once } from 'node:events'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import type { RegistrarStatus } from '../../src/admin-api.ts'
 import type { Instance } from './instance.ts'
+import { CLI } from './programs.ts'
 import { requireRootFor } from './root.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const RUN_MS_MAX = 20_000
 
 export const TOKEN_PATH = '/latest/api/token'

@@ -1,11 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { CLI } from './programs.ts'
 
 /** `metabind simulate` as a process of its own. */
-
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 export interface SimulatorCommand extends AsyncDisposable {
   /** What it has printed on standard output, by line. */

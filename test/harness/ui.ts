@@ -3,11 +3,9 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { UI_KEY_HEADER, UI_PATHS } from '../../src/ui-paths.ts'
 import type { Instance } from './instance.ts'
-
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+import { CLI } from './programs.ts'
 
 /** A `metabind ui` that runs. */
 export interface RunningUi {

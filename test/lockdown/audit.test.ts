@@ -1,9 +1,8 @@
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { APP, type Guarded, SERVICE, startGuarded } from '../harness/guarded.ts'
+import { CLI } from '../harness/programs.ts'
 
 const isRoot = process.getuid?.() === 0
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 // A command takes seconds if the machine is busy, and these tests have several.
 const LONG_MS = 600_000

@@ -1,15 +1,14 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CLI } from '../harness/programs.ts'
 import { isUnpacked, NEEDS_RELEASE, releaseRoot } from '../harness/release.ts'
 
 /** The verbs of lockdown with other releases of nft, each in a network and a mount namespace of its own. */
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const NFT = '/usr/sbin/nft'
 const isRoot = process.getuid?.() === 0
 

@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CLI } from '../harness/programs.ts'
 
 /** Lockdown where control groups of version 2 are not mounted, as where version 1 is all that there is. */
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 
 describe.skipIf(!isRoot)('lockdown without control groups of version 2 [needs root]', () => {

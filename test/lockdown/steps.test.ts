@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CLI } from '../harness/programs.ts'
 import { COMMANDS, type CommandName, type Lockdown, lockdown, PARTS } from '../model/lockdown.ts'
 
 /**
@@ -12,7 +12,6 @@ import { COMMANDS, type CommandName, type Lockdown, lockdown, PARTS } from '../m
  */
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const isRoot = process.getuid?.() === 0
 
 /** How often a part calls a program that changes something. */

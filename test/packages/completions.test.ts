@@ -1,17 +1,15 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from 'vitest'
 import { bashCompletion, fishCompletion, zshCompletion } from '../../packaging/completions.ts'
 import { readCommand } from '../../packaging/help-text.ts'
 import { type Instance, startInstance } from '../harness/instance.ts'
 import { scratch } from '../harness/metabind.ts'
+import { CLI } from '../harness/programs.ts'
 
 /** What three shells complete, with a real agent to ask. */
-
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 const stack = new AsyncDisposableStack()
 let instance: Instance

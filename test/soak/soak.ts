@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { CLI } from '../harness/programs.ts'
 import { faultsIn, judgeLevels, lateSources } from './judge.ts'
 import { figuresOf, type Report, writePage } from './page.ts'
 import { soak } from './run.ts'
@@ -13,7 +13,6 @@ import { type Seen, seenIn } from './samples.ts'
  * it, and judges what was seen. Fails if an answer was wrong, or something rises.
  */
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const WARM_UP_MS_MAX = 900_000
 const PAUSE_MS = 25
 

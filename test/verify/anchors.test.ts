@@ -7,6 +7,7 @@ import { encodeEvidence } from '../../src/format/evidence.ts'
 import { ALIYUN_EKMF_CERTIFICATE } from '../../src/verify/index.ts'
 import { makeAuthority } from '../harness/certificate.ts'
 import { AUTHORITY_EXTENSIONS, LEAF_EXTENSIONS, opensslPki } from '../harness/openssl-pki.ts'
+import { CLI } from '../harness/programs.ts'
 import { genuineCaseOfFile } from '../harness/verify-case.ts'
 
 /** Whom the command trusts: sets with a name, makers in a directory; and what a certificate needs, in its words. */
@@ -53,7 +54,7 @@ describe('the command', async () => {
 
   const run = (...args: readonly string[]) =>
     new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-      execFile(process.execPath, ['src/cli.ts', 'verify', ...args], (error, stdout, stderr) =>
+      execFile(process.execPath, [CLI, 'verify', ...args], (error, stdout, stderr) =>
         resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
       )
     })

@@ -14,6 +14,7 @@ import { forge } from '../harness/attacker.ts'
 import { makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
 import { digestOf, makeSystemdLog } from '../harness/logs.ts'
+import { CLI } from '../harness/programs.ts'
 import { genuineCase, INSTANCE_ID, type VerifyCase } from '../harness/verify-case.ts'
 
 /** `metabind verify` as a person or a script runs it: no agent, no TPM. */
@@ -50,7 +51,7 @@ interface Finished {
 
 async function metabind(...args: string[]): Promise<Finished> {
   try {
-    const done = await promisify(execFile)(process.execPath, ['src/cli.ts', 'verify', ...args])
+    const done = await promisify(execFile)(process.execPath, [CLI, 'verify', ...args])
     return { code: 0, ...done }
   } catch (error) {
     const { code, stdout, stderr } = error as Finished // what execFile rejects with

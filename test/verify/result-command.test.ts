@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeEvidence } from '../../src/format/evidence.ts'
 import { verifyResult } from '../../src/verify/index.ts'
+import { CLI } from '../harness/programs.ts'
 import { demandsOf, privatePem } from '../harness/result-case.ts'
 import { genuineCaseOfFile, INSTANCE_ID, refusalOf } from '../harness/verify-case.ts'
 
@@ -35,7 +36,7 @@ interface Finished {
 
 async function verify(...args: string[]): Promise<Finished> {
   const all = [
-    ...['src/cli.ts', 'verify', at('evidence.json'), '--nonce', it.nonce.toString('hex')],
+    ...[CLI, 'verify', at('evidence.json'), '--nonce', it.nonce.toString('hex')],
     ...['--anchors', at('anchors'), '--identity-certificate', at('identity.pem'), ...args],
   ]
   try {
