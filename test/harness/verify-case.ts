@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { openTpm, type Tpm } from 'tpm2-js'
 import { afterAll } from 'vitest'
 import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { MetabindError } from '../../src/errors.ts'
 import { type Evidence, encodeEvidence } from '../../src/format/evidence.ts'
 import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
@@ -123,6 +124,17 @@ export function refusalOf(run: () => unknown): { code: string; check: string | u
     run()
   } catch (error) {
     return { code: codeOf(error), check: error instanceof VerifyError ? error.check : undefined }
+  }
+  throw new Error('it was not refused')
+}
+
+/** What a refusal says: its code, and what was found. */
+export function detailOf(run: () => unknown): string {
+  try {
+    run()
+  } catch (error) {
+    if (error instanceof MetabindError) return `${error.code} ${error.detail}`
+    throw error
   }
   throw new Error('it was not refused')
 }

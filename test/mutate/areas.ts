@@ -67,7 +67,10 @@ export const AREAS: Readonly<Record<string, Area>> = {
       'time,tpm-key,trust,trust-sets,unwrap-evidence,verified,verify,verify-error,vouched-ak',
       'workload-proof',
     ],
-    'activation,anchor-needs,bind,chain,checks,demands,hostile,identity-token,numbers,proof,structures,vouched-ak',
+    [
+      'activation,anchor-needs,attestation,bind,chain,checks,demands,hostile,identity-token,key-checks',
+      'key-template,make-credential,numbers,proof,record,structures,tpm-key,trust,verify-error,vouched-ak',
+    ].join(','),
     'survivors',
   ),
   certificates: ofVerify(

@@ -10,7 +10,7 @@ import {
   verifyIdentityToken,
   verifyWorkloadProof,
 } from '../../src/verify/index.ts'
-import { refusalOf } from '../harness/verify-case.ts'
+import { detailOf, refusalOf } from '../harness/verify-case.ts'
 
 /** Proofs that jose makes, of requests to a service. */
 
@@ -163,6 +163,41 @@ describe('a DPoP proof', () => {
     )
   })
 
+  test('may be as long as it may be, and not longer', () => {
+    const header = JSON.stringify({ alg: 'ES256', typ: 'dpop+jwt', jwk })
+    const claims = { htm: 'POST', htu: URL_ASKED, iat: SECONDS, jti: 'a', more: '' }
+    const padded = (characters: number) =>
+      signed(header, JSON.stringify({ ...claims, more: 'a'.repeat(characters) }))
+    const lengths = new Map(
+      Array.from({ length: 200 }, (_, each) => padded(5650 + each)).map((proof) => [
+        proof.length,
+        proof,
+      ]),
+    )
+    const [longest = ''] = [8192, 8191].map((length) => lengths.get(length) ?? '').filter(Boolean)
+    expect(longest).not.toBe('')
+    expect(verifyDpopProof(longest, ASKED).jti).toBe('a')
+    const longer = lengths.get(8193) ?? lengths.get(8194) ?? ''
+    expect(detailOf(() => verifyDpopProof(longer, ASKED))).toBe('VERIFY_PROOF Found: too long.')
+  })
+
+  test('says what was found, where there is something to say', async () => {
+    const forged = await dpop({ key: newKey().privateKey })
+    expect(detailOf(() => verifyDpopProof(forged, ASKED))).toBe('VERIFY_PROOF_SIGNATURE undefined')
+    expect(detailOf(() => verifyDpopProof('a.b', ASKED))).toBe(
+      'VERIFY_PROOF Found: not three parts.',
+    )
+    const asked = { ...WITH_TOKEN }
+    const without = await dpop()
+    expect(detailOf(() => verifyDpopProof(without, asked))).toBe(
+      'VERIFY_PROOF_CLAIMS Found: for no token.',
+    )
+    const other = await dpop({ claims: { ath: tokenHash('another') } })
+    expect(detailOf(() => verifyDpopProof(other, asked))).toBe(
+      'VERIFY_PROOF_CLAIMS Found: for another token.',
+    )
+  })
+
   test('is refused if another key signed it, or no key', async () => {
     const forged = await dpop({ key: newKey().privateKey })
     expect(found(() => verifyDpopProof(forged, ASKED))).toBe('VERIFY_PROOF_SIGNATURE')
@@ -191,6 +226,7 @@ describe('a Workload Proof Token', () => {
   test.each([
     ['another identity token', {}, { identityToken: 'x.y.z' }],
     ['another audience', {}, { audience: 'https://other.example/' }],
+    ['another name that is no URL', { aud: 'orders' }, { audience: 'bills' }],
     ['expired', { exp: SECONDS }, {}],
     ['valid for too long', { exp: SECONDS + 361 }, {}],
     ['no hash of the access token', {}, { accessToken: 'token' }],
@@ -212,6 +248,7 @@ describe('a Workload Proof Token', () => {
 
   test.each([
     ['a URL with a query', { aud: `${URL_ASKED}?a=b` }, {}],
+    ['for as long as it may be, by a clock that is a minute ahead', { exp: SECONDS + 360 }, {}],
     ['a name that is no URL', { aud: 'orders' }, { audience: 'orders' }],
     [
       'with all its tokens',

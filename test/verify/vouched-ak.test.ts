@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Evidence } from '../../src/format/evidence.ts'
-import { parsePublic } from '../../src/format/tpm-public.ts'
+import { parsePublic, type TpmPublic } from '../../src/format/tpm-public.ts'
 import { verifyEvidence } from '../../src/verify/index.ts'
 import { keyObjectOf } from '../../src/verify/tpm-key.ts'
+import { requireVouchedAk } from '../../src/verify/vouched-ak.ts'
 import {
   AK_EXTENSIONS,
   makeAuthority,
@@ -11,7 +12,7 @@ import {
   spkiOf,
 } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
-import { bytesOf, genuineCaseOfFile, refusals } from '../harness/verify-case.ts'
+import { bytesOf, detailOf, genuineCaseOfFile, refusals } from '../harness/verify-case.ts'
 
 /** Attestation keys that are not made from the agent's template, as clouds certify them. */
 
@@ -136,4 +137,74 @@ describe('an AK with a certificate that proves nothing', () => {
     expect(codesOf(altered)).toContain('AK public area: VERIFY_AK_PUBLIC')
     expect(codesOf(altered)).not.toContain('endorsement: VERIFY_CERTIFICATE_KEY')
   })
+})
+
+describe('why a vouched AK is refused', () => {
+  const key = (publicArea: Buffer, unique: string) =>
+    parsePublic(Buffer.concat([publicArea, hex(unique)]))
+  const headOf = (template: Buffer) => template.subarray(0, parsePublic(template).uniqueOffset)
+  /** RSA of so many bytes, as no TPM would make it. */
+  const rsaOf = (bytes: number, head = rsa('0014 000b')) => {
+    const area = Buffer.from(headOf(head))
+    area.writeUInt16BE(bytes * 8, area.length - 6)
+    return key(area, `${bytes.toString(16).padStart(4, '0')}${'c1'.repeat(bytes)}`)
+  }
+  const POINT = `0020${'01'.repeat(32)}0020${'02'.repeat(32)}`
+  const eccOf = (template: Buffer) => key(headOf(template), POINT)
+  const found = (each: TpmPublic) => detailOf(() => requireVouchedAk(each))
+  const plainRsa = rsaOf(256)
+  const plainEcc = eccOf(ecc('0003', '0018 000b'))
+  const noHash = { algorithm: 0x0014, hash: undefined }
+
+  test.each<readonly [string, TpmPublic]>([
+    ['RSASSA', plainRsa],
+    ['RSAPSS', rsaOf(256, rsa('0016 000b'))],
+    ['of 4096 bits', rsaOf(512)],
+    ['ECDSA', plainEcc],
+    ['ECDSA with SHA-512', eccOf(ecc('0003', '0018 000d'))],
+  ])('it is not: %s', (_what, each) => {
+    expect(requireVouchedAk(each)).toBeUndefined()
+  })
+
+  test.each<readonly [string, TpmPublic]>([
+    ['other attributes', { ...plainEcc, attributes: plainEcc.attributes | 0x20000 }],
+    ['a policy', { ...plainEcc, authPolicy: Buffer.alloc(1) }],
+    ['a weak hash of its Name', { ...plainEcc, nameAlg: 0x0004 }],
+    ['no key', { ...eccKey(plainEcc), x: Buffer.alloc(0) }],
+    [
+      'no key that signs',
+      { ...parsePublic(it.evidence.certifications.RK.public), attributes: plainEcc.attributes },
+    ],
+    ['another scheme', { ...rsaKey(plainRsa), scheme: { algorithm: 0x0018, hash: 0x000b } }],
+    ['another scheme', { ...rsaKey(plainRsa), scheme: noHash }],
+    ['another scheme', { ...rsaKey(plainRsa), scheme: { algorithm: 0x0014, hash: 0x0004 } }],
+    [
+      'a symmetric cipher',
+      { ...rsaKey(plainRsa), symmetric: { algorithm: 6, keyBits: 128, mode: 0x43 } },
+    ],
+    ['RSA of 2040 bits', rsaOf(255)],
+    ['RSA of 4104 bits', { ...rsaKey(rsaOf(512)), keyBits: 4104, modulus: Buffer.alloc(513, 1) }],
+    ['another exponent than 65537', { ...rsaKey(plainRsa), exponent: 3 }],
+    ['another scheme', { ...eccKey(plainEcc), scheme: { algorithm: 0x0014, hash: 0x000b } }],
+    ['another scheme', { ...eccKey(plainEcc), scheme: { algorithm: 0x0018, hash: undefined } }],
+    ['another scheme', { ...eccKey(plainEcc), scheme: { algorithm: 0x0018, hash: 0x0004 } }],
+    [
+      'a cipher or KDF',
+      { ...eccKey(plainEcc), symmetric: { algorithm: 6, keyBits: 128, mode: 0x43 } },
+    ],
+    ['a cipher or KDF', { ...eccKey(plainEcc), kdf: { algorithm: 0x0020, hash: 0x000b } }],
+    ['another curve', { ...eccKey(plainEcc), curve: 0x0020 }],
+  ])('%s', (why, each) => {
+    expect(found(each)).toBe(`VERIFY_AK_PUBLIC Found: ${why}.`)
+  })
+
+  function rsaKey(each: TpmPublic) {
+    if (each.type !== 'rsa') throw new Error(each.type)
+    return each
+  }
+
+  function eccKey(each: TpmPublic) {
+    if (each.type !== 'ecc') throw new Error(each.type)
+    return each
+  }
 })

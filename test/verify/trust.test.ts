@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import { parseTrust } from '../../src/verify/trust.ts'
+import { makeAuthority } from '../harness/certificate.ts'
+import { detailOf } from '../harness/verify-case.ts'
+
+/** What a verifier trusts, as it is given. */
+
+const AUTHORITY = makeAuthority('An authority')
+const DIGEST = createHash('sha256').update(AUTHORITY.der).digest('hex')
+
+describe('fingerprints', () => {
+  const pairs = DIGEST.toUpperCase().match(/../g) ?? []
+  test.each([DIGEST, DIGEST.toUpperCase(), pairs.join(':')])('%s', (text) => {
+    expect([...parseTrust({ ekAnchorFingerprints: [text] }).ek.fingerprints]).toEqual([DIGEST])
+    expect([...parseTrust({ ekPins: [text] }).ekPins]).toEqual([DIGEST])
+  })
+
+  test.each(['', 'text', DIGEST.slice(1), `${DIGEST}0`, pairs.join(' ')])('never: %s', (text) => {
+    expect(detailOf(() => parseTrust({ ekPins: [text] }))).toBe('VERIFY_ANCHOR No SHA-256 in hex.')
+  })
+})
+
+describe('files', () => {
+  test('of anchors are for the keys that they are given for', () => {
+    const { ek, ak } = parseTrust({ ekAnchors: [AUTHORITY.der] })
+    expect([[...ek.fingerprints], [...ak.fingerprints]]).toEqual([[DIGEST], []])
+    expect([...parseTrust({ akAnchors: [AUTHORITY.der] }).ak.fingerprints]).toEqual([DIGEST])
+    expect(parseTrust({ intermediates: [AUTHORITY.der] }).ek.fingerprints.size).toBe(0)
+  })
+
+  test('without a certificate, or with a broken one, are refused', () => {
+    const empty = { ekAnchors: [Buffer.from('nothing')] }
+    expect(detailOf(() => parseTrust(empty))).toBe('VERIFY_ANCHOR A file holds no certificate.')
+    const broken = { ekAnchors: [AUTHORITY.der.subarray(0, 40)] }
+    expect(detailOf(() => parseTrust(broken))).toBe(
+      'VERIFY_ANCHOR A file is not what it should be.',
+    )
+  })
+
+  test('without a revocation list are refused', () => {
+    const crls = [Buffer.from('nothing')]
+    expect(detailOf(() => parseTrust({ crls }))).toBe('VERIFY_CRL_FILE A file holds no list.')
+  })
+})
+
+test('what is parsed is not parsed again', () => {
+  const parsed = parseTrust({})
+  expect(parseTrust(parsed)).toBe(parsed)
+})
