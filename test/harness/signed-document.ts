@@ -4,6 +4,7 @@ import {
   Certificate,
   ContentInfo,
   IssuerAndSerialNumber,
+  RelativeDistinguishedNames,
   SignedAndUnsignedAttributes,
   SignedData,
 } from 'pkijs'
@@ -96,6 +97,10 @@ export const OTHER_SHAPES: readonly (readonly [title: string, change: Change])[]
 
 export function ofAnotherSigner(_: SignedData, { sid }: SignedData['signerInfos'][0]): void {
   if (sid instanceof IssuerAndSerialNumber) sid.serialNumber = new Integer({ value: 7 })
+}
+
+export function ofAnotherIssuer(_: SignedData, { sid }: SignedData['signerInfos'][0]): void {
+  if (sid instanceof IssuerAndSerialNumber) sid.issuer = new RelativeDistinguishedNames()
 }
 
 export function reshaped(pkcs7: Buffer, change: Change): Buffer {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { identityDocumentAudience } from '../../src/format/evidence-nonce.ts'
 import { type VerificationRecord, verifyEvidence } from '../../src/verify/index.ts'
-import { OTHER_SHAPES, ofAnotherSigner, reshaped } from './signed-document.ts'
+import { OTHER_SHAPES, ofAnotherIssuer, ofAnotherSigner, reshaped } from './signed-document.ts'
 import { flipLast, forged, policy, type Vector, vector, withPkcs7, ZERO } from './vector.ts'
 import { bytesOf, INSTANCE_ID, signed, type VerifyCase } from './verify-case.ts'
 
@@ -161,6 +161,23 @@ const DOCUMENT: Vector[] = [
     (it) => ({
       evidence: withPkcs7(it.evidence, reshaped(signed(it.signer, it.nonce), ofAnotherSigner)),
     }),
+  ),
+  vector(
+    'a signer of the same number under another issuer is named',
+    'identity document: signature',
+    'VERIFY_DOCUMENT_SIGNATURE',
+    (it) => ({
+      evidence: withPkcs7(it.evidence, reshaped(signed(it.signer, it.nonce), ofAnotherIssuer)),
+    }),
+  ),
+  vector(
+    'a document of no instance',
+    'identity document: audience',
+    'VERIFY_DOCUMENT',
+    ({ evidence, signer, nonce }) => {
+      const text = JSON.stringify({ audience: identityDocumentAudience({ nonce }) })
+      return { evidence: withPkcs7(evidence, Buffer.from(signer.signPkcs7(text), 'base64')) }
+    },
   ),
   vector(
     'a second instance-id, smuggled in with the audience',

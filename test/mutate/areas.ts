@@ -68,8 +68,8 @@ export const AREAS: Readonly<Record<string, Area>> = {
       'workload-proof',
     ],
     [
-      'activation,anchor-needs,attestation,bind,chain,checks,demands,hostile,identity-token,key-checks',
-      'key-template,make-credential,numbers,proof,record,structures,tpm-key,trust,verify-error,vouched-ak',
+      'activation,anchor-needs,attestation,bind,chain,checks,clock,crl,demands,hostile,identity-token,key-checks,logs',
+      'key-template,make-credential,numbers,proof,record,structures,tpm-key,trust,trusted-policy,verified,verify-error,vouched-ak',
     ].join(','),
     'survivors',
   ),

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../../src/verify/aliyun.ts'
+import { certificatesIn } from '../../src/verify/certificate.ts'
 import { parseTrust } from '../../src/verify/trust.ts'
+import { TRUST_SETS } from '../../src/verify/trust-sets.ts'
 import { makeAuthority } from '../harness/certificate.ts'
 import { detailOf } from '../harness/verify-case.ts'
 
@@ -47,4 +50,15 @@ describe('files', () => {
 test('what is parsed is not parsed again', () => {
   const parsed = parseTrust({})
   expect(parseTrust(parsed)).toBe(parsed)
+})
+
+test('the set of Alibaba Cloud has its anchors, and the authority between them and EKs', () => {
+  const { ek, ak } = parseTrust(TRUST_SETS.aliyun)
+  const anchors = ALIYUN_EK_ANCHORS.map((text) => text.replaceAll(':', '').toLowerCase())
+  expect([...ek.fingerprints]).toEqual(anchors)
+  expect(ak.fingerprints.size).toBe(0)
+  const [between] = certificatesIn(Buffer.from(ALIYUN_EKMF_CERTIFICATE))
+  expect([...ek.pool.values()].flat().map(({ fingerprint }) => fingerprint)).toEqual([
+    between?.fingerprint,
+  ])
 })
