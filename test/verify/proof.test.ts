@@ -184,6 +184,7 @@ describe('a DPoP proof', () => {
   test('says what was found, where there is something to say', async () => {
     const forged = await dpop({ key: newKey().privateKey })
     expect(detailOf(() => verifyDpopProof(forged, ASKED))).toBe('VERIFY_PROOF_SIGNATURE undefined')
+    expect(refusalOf(() => verifyDpopProof(forged, ASKED)).check).toBe('proof')
     expect(detailOf(() => verifyDpopProof('a.b', ASKED))).toBe(
       'VERIFY_PROOF Found: not three parts.',
     )

@@ -26,6 +26,8 @@ describe('is refused', () => {
     ['of a later version', { version: 2 }],
     ['with an instance id of no instance', { instanceId: 'a b' }],
     ['with a Name that is none', { akName: '00' }],
+    ['with text before a Name', { akName: `Name ${record.akName}` }],
+    ['with text behind a Name', { akName: `${record.akName}, or so` }],
     ['with a clock before its beginning', { clockMs: -1 }],
     ['with a count that no TPM reaches', { resetCount: 2 ** 32 }],
     ['with a revision of no policy', { policyRevision: 0 }],

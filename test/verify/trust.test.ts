@@ -4,7 +4,7 @@ import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../../src/verify/ali
 import { certificatesIn } from '../../src/verify/certificate.ts'
 import { parseTrust } from '../../src/verify/trust.ts'
 import { TRUST_SETS } from '../../src/verify/trust-sets.ts'
-import { makeAuthority } from '../harness/certificate.ts'
+import { makeAuthority, makeCertificate, newKey, spkiOf } from '../harness/certificate.ts'
 import { detailOf } from '../harness/verify-case.ts'
 
 /** What a verifier trusts, as it is given. */
@@ -14,12 +14,23 @@ const DIGEST = createHash('sha256').update(AUTHORITY.der).digest('hex')
 
 describe('fingerprints', () => {
   const pairs = DIGEST.toUpperCase().match(/../g) ?? []
-  test.each([DIGEST, DIGEST.toUpperCase(), pairs.join(':')])('%s', (text) => {
+  test.each([
+    ['in small letters', DIGEST],
+    ['in capitals', DIGEST.toUpperCase()],
+    ['with colons, as openssl prints them', pairs.join(':')],
+  ])('%s', (_what, text) => {
     expect([...parseTrust({ ekAnchorFingerprints: [text] }).ek.fingerprints]).toEqual([DIGEST])
     expect([...parseTrust({ ekPins: [text] }).ekPins]).toEqual([DIGEST])
   })
 
-  test.each(['', 'text', DIGEST.slice(1), `${DIGEST}0`, pairs.join(' ')])('never: %s', (text) => {
+  test.each([
+    ['nothing', ''],
+    ['text', 'text'],
+    ['one digit less', DIGEST.slice(1)],
+    ['one digit more', `${DIGEST}0`],
+    ['text before it', `sha256${DIGEST}`],
+    ['spaces', pairs.join(' ')],
+  ])('never: %s', (_what, text) => {
     expect(detailOf(() => parseTrust({ ekPins: [text] }))).toBe('VERIFY_ANCHOR No SHA-256 in hex.')
   })
 })
@@ -38,6 +49,21 @@ describe('files', () => {
     const broken = { ekAnchors: [AUTHORITY.der.subarray(0, 40)] }
     expect(detailOf(() => parseTrust(broken))).toBe(
       'VERIFY_ANCHOR A file is not what it should be.',
+    )
+  })
+
+  test('of an identity certificate whose key is off its curve are refused', () => {
+    const publicKey = Buffer.from(spkiOf(newKey()))
+    publicKey.writeUInt8(publicKey.readUInt8(publicKey.length - 1) ^ 1, publicKey.length - 1)
+    const { name, key } = AUTHORITY
+    const identityCertificate = makeCertificate({
+      subject: 'Cloud',
+      issuer: name,
+      publicKey,
+      signer: key,
+    })
+    expect(detailOf(() => parseTrust({ identityCertificate }))).toBe(
+      'VERIFY_ANCHOR Its public key is unusable.',
     )
   })
 
