@@ -17,7 +17,7 @@ const FOLDER = fileURLToPath(new URL('../../.dev/programs/', import.meta.url))
 const KEPT_MS = 24 * 3600 * 1000
 
 /**
- * Before a suite that starts programs: bundles them as packages have them, which start in a third of the time that the
+ * Before a suite that starts programs: bundles them as packages have them, which start in half the time that the
  * sources take, and names their folder in TEST_PROGRAMS. The folder has the name of its contents, so that the compile
  * cache finds them again, and a suite beside this one keeps its own.
  */
