@@ -78,7 +78,7 @@ export const AREAS: Readonly<Record<string, Area>> = {
       'certificate*,chain,crl*,der,der-time,distinguished-name,extension-oids,general-names',
       'key-certificate,key-identifiers,known-certificates,name-*,path-links,revocation,spki',
     ],
-    'chain,checks,crl,hostile,name-constraints,numbers,structures',
+    'anchor-needs,chain,checks,crl,hostile,key-checks,name-constraints,numbers,structures,tpm-key,trust,vouched-ak',
     'certificate-survivors',
   ),
   measurements: ofVerify(
