@@ -36,7 +36,7 @@ export default async function setup(): Promise<void> {
 /** Gives a folder the name of its contents, unless there is one. @returns its path */
 function keep(made: string): string {
   const hash = createHash('sha256')
-  for (const name of globSync('**/*.cjs', { cwd: made }).sort()) {
+  for (const name of globSync('**/*.{cjs,node}', { cwd: made }).sort()) {
     hash.update(name).update(readFileSync(join(made, name)))
   }
   const kept = join(FOLDER, hash.digest('hex').slice(0, 16))
