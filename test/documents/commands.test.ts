@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { CLI } from '../harness/programs.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 const DEV = fileURLToPath(new URL('../../dev', import.meta.url))
 

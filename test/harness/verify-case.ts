@@ -120,21 +120,22 @@ export function codeOf(error: unknown): string {
 
 /** What a function is refused with: the code, and the check if it says one. */
 export function refusalOf(run: () => unknown): { code: string; check: string | undefined } {
-  try {
-    run()
-  } catch (error) {
-    return { code: codeOf(error), check: error instanceof VerifyError ? error.check : undefined }
-  }
-  throw new Error('it was not refused')
+  const error = thrownBy(run)
+  return { code: codeOf(error), check: error instanceof VerifyError ? error.check : undefined }
 }
 
 /** What a refusal says: its code, and what was found. */
 export function detailOf(run: () => unknown): string {
+  const error = thrownBy(run)
+  if (!(error instanceof MetabindError)) throw error
+  return `${error.code} ${error.detail}`
+}
+
+export function thrownBy(run: () => unknown): unknown {
   try {
     run()
   } catch (error) {
-    if (error instanceof MetabindError) return `${error.code} ${error.detail}`
-    throw error
+    return error
   }
   throw new Error('it was not refused')
 }

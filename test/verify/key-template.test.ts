@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { ATTRIBUTE, parsePublic, type TpmPublic } from '../../src/format/tpm-public.ts'
 import { AK_TEMPLATE, RK_TEMPLATE } from '../../src/format/tpm-templates.ts'
 import { hasFullUnique, isMadeFrom, requireTemplate } from '../../src/verify/key-template.ts'
+import { keyOfType } from '../harness/key-of-type.ts'
 import { detailOf, genuineCaseOfFile } from '../harness/verify-case.ts'
 
 /** Keys and the templates that they are made from. */
@@ -67,19 +68,9 @@ test.each([
 
 const empty = Buffer.alloc(0)
 test.each<readonly [string, TpmPublic]>([
-  ['x of its point', { ...ecc(AK), x: empty }],
-  ['y of its point', { ...ecc(AK), y: empty }],
-  ['its digest', { ...keyedHash(RK), unique: empty }],
+  ['x of its point', { ...keyOfType(AK, 'ecc'), x: empty }],
+  ['y of its point', { ...keyOfType(AK, 'ecc'), y: empty }],
+  ['its digest', { ...keyOfType(RK, 'keyedhash'), unique: empty }],
 ])('a public area without %s is no key', (_what, key) => {
   expect(hasFullUnique(key)).toBe(false)
 })
-
-function ecc(key: TpmPublic) {
-  if (key.type !== 'ecc') throw new Error(key.type)
-  return key
-}
-
-function keyedHash(key: TpmPublic) {
-  if (key.type !== 'keyedhash') throw new Error(key.type)
-  return key
-}

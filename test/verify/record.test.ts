@@ -5,7 +5,7 @@ import {
   type VerificationRecord,
   verifyEvidence,
 } from '../../src/verify/index.ts'
-import { bytesOf, codeOf, detailOf, genuineCaseOfFile } from '../harness/verify-case.ts'
+import { bytesOf, detailOf, genuineCaseOfFile, refusalOf } from '../harness/verify-case.ts'
 
 /** The record of a verification as text. */
 
@@ -42,14 +42,6 @@ describe('is refused', () => {
     for (const text of ['{"version":1,"version":1}', '{', '', '[]']) {
       expect(() => decodeRecord(Buffer.from(text))).toThrow()
     }
-    expect(codeOf(refusal(() => decodeRecord(Buffer.from('[]'))))).toBe('VERIFY_FORMAT')
+    expect(refusalOf(() => decodeRecord(Buffer.from('[]'))).code).toBe('VERIFY_FORMAT')
   })
 })
-
-function refusal(run: () => unknown): unknown {
-  try {
-    return run()
-  } catch (error) {
-    return error
-  }
-}

@@ -1,5 +1,6 @@
 import { createECDH, generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { sized } from '../../src/format/byte-reader.ts'
 import { parsePublic, type TpmPublic } from '../../src/format/tpm-public.ts'
 import { jwkOf, keyObjectOf, leftPad, spkiDigest } from '../../src/verify/tpm-key.ts'
 import { detailOf } from '../harness/verify-case.ts'
@@ -7,11 +8,6 @@ import { detailOf } from '../harness/verify-case.ts'
 /** Public areas of a TPM as keys of others: JSON Web Keys, and keys of OpenSSL. */
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
-const sized = (bytes: Buffer) => {
-  const size = Buffer.alloc(2)
-  size.writeUInt16BE(bytes.length)
-  return Buffer.concat([size, bytes])
-}
 const rsaPair = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const { n = '', e = '' } = rsaPair.publicKey.export({ format: 'jwk' })
 const MODULUS = Buffer.from(n, 'base64url')

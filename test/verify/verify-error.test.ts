@@ -1,17 +1,14 @@
 import { expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { inCheck, VerifyError } from '../../src/verify/verify-error.ts'
+import { thrownBy } from '../harness/verify-case.ts'
 
-const thrownBy = (error: unknown) => {
-  try {
+const thrown = (error: unknown) =>
+  thrownBy(() =>
     inCheck('quote', () => {
       throw error
-    })
-  } catch (thrown) {
-    return thrown
-  }
-  throw new Error('nothing was thrown')
-}
+    }),
+  )
 
 test('what holds is handed on', () => {
   expect(inCheck('quote', () => 7)).toBe(7)
@@ -19,9 +16,9 @@ test('what holds is handed on', () => {
 
 test('a refusal gets the name of its check, and keeps code, detail and cause', () => {
   const cause = new Error('why')
-  const thrown = thrownBy(new MetabindError('VERIFY_NONCE', 'Found: another.', cause))
-  expect(thrown).toBeInstanceOf(VerifyError)
-  expect(thrown).toMatchObject({
+  const refusal = thrown(new MetabindError('VERIFY_NONCE', 'Found: another.', cause))
+  expect(refusal).toBeInstanceOf(VerifyError)
+  expect(refusal).toMatchObject({
     name: 'VerifyError',
     code: 'VERIFY_NONCE',
     check: 'quote',
@@ -32,6 +29,6 @@ test('a refusal gets the name of its check, and keeps code, detail and cause', (
 
 test('anything else is a fault of ours, and thrown as it is', () => {
   for (const error of [new MetabindError('TPM_FAULT'), new RangeError('VERIFY_NONCE'), 'VERIFY_']) {
-    expect(thrownBy(error)).toBe(error)
+    expect(thrown(error)).toBe(error)
   }
 })

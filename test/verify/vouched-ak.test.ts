@@ -12,6 +12,7 @@ import {
   spkiOf,
 } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
+import { keyOfType } from '../harness/key-of-type.ts'
 import { bytesOf, detailOf, genuineCaseOfFile, refusals } from '../harness/verify-case.ts'
 
 /** Attestation keys that are not made from the agent's template, as clouds certify them. */
@@ -170,41 +171,52 @@ describe('why a vouched AK is refused', () => {
     ['other attributes', { ...plainEcc, attributes: plainEcc.attributes | 0x20000 }],
     ['a policy', { ...plainEcc, authPolicy: Buffer.alloc(1) }],
     ['a weak hash of its Name', { ...plainEcc, nameAlg: 0x0004 }],
-    ['no key', { ...eccKey(plainEcc), x: Buffer.alloc(0) }],
+    ['no key', { ...keyOfType(plainEcc, 'ecc'), x: Buffer.alloc(0) }],
     [
       'no key that signs',
       { ...parsePublic(it.evidence.certifications.RK.public), attributes: plainEcc.attributes },
     ],
-    ['another scheme', { ...rsaKey(plainRsa), scheme: { algorithm: 0x0018, hash: 0x000b } }],
-    ['another scheme', { ...rsaKey(plainRsa), scheme: noHash }],
-    ['another scheme', { ...rsaKey(plainRsa), scheme: { algorithm: 0x0014, hash: 0x0004 } }],
+    [
+      'another scheme',
+      { ...keyOfType(plainRsa, 'rsa'), scheme: { algorithm: 0x0018, hash: 0x000b } },
+    ],
+    ['another scheme', { ...keyOfType(plainRsa, 'rsa'), scheme: noHash }],
+    [
+      'another scheme',
+      { ...keyOfType(plainRsa, 'rsa'), scheme: { algorithm: 0x0014, hash: 0x0004 } },
+    ],
     [
       'a symmetric cipher',
-      { ...rsaKey(plainRsa), symmetric: { algorithm: 6, keyBits: 128, mode: 0x43 } },
+      { ...keyOfType(plainRsa, 'rsa'), symmetric: { algorithm: 6, keyBits: 128, mode: 0x43 } },
     ],
     ['RSA of 2040 bits', rsaOf(255)],
-    ['RSA of 4104 bits', { ...rsaKey(rsaOf(512)), keyBits: 4104, modulus: Buffer.alloc(513, 1) }],
-    ['another exponent than 65537', { ...rsaKey(plainRsa), exponent: 3 }],
-    ['another scheme', { ...eccKey(plainEcc), scheme: { algorithm: 0x0014, hash: 0x000b } }],
-    ['another scheme', { ...eccKey(plainEcc), scheme: { algorithm: 0x0018, hash: undefined } }],
-    ['another scheme', { ...eccKey(plainEcc), scheme: { algorithm: 0x0018, hash: 0x0004 } }],
+    [
+      'RSA of 4104 bits',
+      { ...keyOfType(rsaOf(512), 'rsa'), keyBits: 4104, modulus: Buffer.alloc(513, 1) },
+    ],
+    ['another exponent than 65537', { ...keyOfType(plainRsa, 'rsa'), exponent: 3 }],
+    [
+      'another scheme',
+      { ...keyOfType(plainEcc, 'ecc'), scheme: { algorithm: 0x0014, hash: 0x000b } },
+    ],
+    [
+      'another scheme',
+      { ...keyOfType(plainEcc, 'ecc'), scheme: { algorithm: 0x0018, hash: undefined } },
+    ],
+    [
+      'another scheme',
+      { ...keyOfType(plainEcc, 'ecc'), scheme: { algorithm: 0x0018, hash: 0x0004 } },
+    ],
     [
       'a cipher or KDF',
-      { ...eccKey(plainEcc), symmetric: { algorithm: 6, keyBits: 128, mode: 0x43 } },
+      { ...keyOfType(plainEcc, 'ecc'), symmetric: { algorithm: 6, keyBits: 128, mode: 0x43 } },
     ],
-    ['a cipher or KDF', { ...eccKey(plainEcc), kdf: { algorithm: 0x0020, hash: 0x000b } }],
-    ['another curve', { ...eccKey(plainEcc), curve: 0x0020 }],
+    [
+      'a cipher or KDF',
+      { ...keyOfType(plainEcc, 'ecc'), kdf: { algorithm: 0x0020, hash: 0x000b } },
+    ],
+    ['another curve', { ...keyOfType(plainEcc, 'ecc'), curve: 0x0020 }],
   ])('%s', (why, each) => {
     expect(found(each)).toBe(`VERIFY_AK_PUBLIC Found: ${why}.`)
   })
-
-  function rsaKey(each: TpmPublic) {
-    if (each.type !== 'rsa') throw new Error(each.type)
-    return each
-  }
-
-  function eccKey(each: TpmPublic) {
-    if (each.type !== 'ecc') throw new Error(each.type)
-    return each
-  }
 })
