@@ -18,9 +18,24 @@ export interface HttpBounds {
   readonly idleTimeoutMs: number
 }
 
-/** What a server is made with that speaks HTTP over something else than what connects. */
+/** Options of node:http that hold a server to its bounds. */
 interface ServerBounds extends ServerOptions {
   readonly requestTimeout: number
+}
+
+/** Bounds in the words of node:http, whose parser stays strict. */
+export function serverBounds(bounds: HttpBounds): ServerBounds {
+  return {
+    maxHeaderSize: bounds.headerBytesMax,
+    requestTimeout: bounds.requestTimeoutMs,
+    headersTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: bounds.idleTimeoutMs,
+    // How late any of these may be noticed; 30 s if left out.
+    connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
+    // It would answer those without a Host by itself: requireOrder does, or the service that is asked.
+    requireHostHeader: false,
+    insecureHTTPParser: false,
+  }
 }
 
 /** Makes such a server. It hands what speaks HTTP on as `secureConnection`, as those of node:https do. */
@@ -61,16 +76,7 @@ export function httpServer(
   makeServer?: MakeServer,
 ): FastifyInstance {
   const nextId = requestIds()
-  const http = {
-    maxHeaderSize: bounds.headerBytesMax,
-    requestTimeout: bounds.requestTimeoutMs,
-    headersTimeout: bounds.requestTimeoutMs,
-    keepAliveTimeout: bounds.idleTimeoutMs,
-    // It would answer those without one by itself: requireOrder does.
-    requireHostHeader: false,
-    connectionsCheckingInterval: Math.min(1000, bounds.requestTimeoutMs),
-    insecureHTTPParser: false,
-  }
+  const http = serverBounds(bounds)
   const serverFactory: FastifyServerFactory | undefined =
     makeServer && ((listener) => makeServer(http, listener))
   const app: FastifyInstance = fastify({

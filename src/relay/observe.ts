@@ -16,7 +16,7 @@ import { MetabindError } from '../errors.ts'
 import { guardConnections } from '../http/admission.ts'
 import { guardRequests } from '../http/pipelining.ts'
 import { HEADERS_READ_MAX, hasTooManyHeaders } from '../http/request-order.ts'
-import type { HttpBounds } from '../http/server.ts'
+import { type HttpBounds, serverBounds } from '../http/server.ts'
 import type { Limits } from './limits.ts'
 import {
   type ObservedTable,
@@ -80,14 +80,7 @@ export function observer(deps: ObserverDeps): Observer {
 
 function observingServer(deps: ObserverDeps, table: ObservedTable, name: Name): Server {
   const passages = new WeakMap<Socket, Passage>()
-  const server = createServer({
-    maxHeaderSize: deps.bounds.headerBytesMax,
-    requestTimeout: deps.bounds.requestTimeoutMs,
-    headersTimeout: deps.bounds.requestTimeoutMs,
-    keepAliveTimeout: deps.bounds.idleTimeoutMs,
-    // It is the service that judges requests.
-    requireHostHeader: false,
-  })
+  const server = createServer(serverBounds(deps.bounds))
   server.maxConnections = deps.bounds.connections
   server.maxHeadersCount = HEADERS_READ_MAX
   const open = (socket: Socket, who: Who | undefined): void => {

@@ -38,7 +38,7 @@ paths = ["/*/meta-data/ram/security-credentials/*"]
 const LONG_MS = 600_000
 /**
  * Python that has begun to ask when it says so, and asks to the end when it is told to: what is kept without a request
- * the service closes after five seconds.
+ * the service closes after five seconds. What is begun it refuses with 408 after `request_timeout_ms`.
  */
 const BEGUN = `import http.client, socket, sys
 s = socket.create_connection(('100.100.100.200', 80), timeout=20)
@@ -70,7 +70,7 @@ describe.skipIf(!canMakeCgroups)('lockdown and containers', { timeout: LONG_MS }
       holdsContainers: true,
       rules: RULES,
       tokens: 'optional',
-      config: `${LISTENERS}[limits]\nconnections_per_uid = 256\n`,
+      config: `${LISTENERS}[limits]\nconnections_per_uid = 256\nrequest_timeout_ms = 600000\n`,
     })
     container = await container64(CONTAINER)
     allowed = await container64(ALLOWED)
