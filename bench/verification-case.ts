@@ -1,5 +1,5 @@
+import { parseCertificate } from '../src/certificates/certificate.ts'
 import { decodeEvidence, encodeEvidence } from '../src/format/evidence.ts'
-import { parseCertificate } from '../src/verify/certificate.ts'
 import { GENUINE_NOW, readGenuine } from '../test/fuzz/genuine.ts'
 import { makeAuthority, makeEkCertificate, newRsaKey } from '../test/harness/certificate.ts'
 import type { VerificationCase } from './verifications.ts'

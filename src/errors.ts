@@ -2,6 +2,9 @@ import { ERRORS, type ErrorEntry } from './error-table.ts'
 
 export type ErrorCode = keyof typeof ERRORS
 
+/** The codes of the verifier's refusals; docs/verify.md lists them. */
+export type VerifyCode = Extract<ErrorCode, `VERIFY_${string}`>
+
 /**
  * A failure with a code of the table. `detail` is for the log and the command line, never for a caller. A
  * refusal, whose status is below 500, has no stack: to walk it costs more than the rest of refusing, and a

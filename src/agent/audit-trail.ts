@@ -10,12 +10,12 @@ import { auditWriter } from '../audit/writer.ts'
 import type { Config } from '../config.ts'
 import { causeChain, type MetabindError } from '../errors.ts'
 import { es256Signature } from '../format/jws.ts'
+import { keyObjectOf } from '../format/tpm-key.ts'
 import { parsePublic } from '../format/tpm-public.ts'
 import type { SkSigner } from '../identity/sk-signer.ts'
 import type { PublicKey } from '../identity/tpm.ts'
 import type { Log } from '../log.ts'
 import type { Counters } from '../relay/counters.ts'
-import { keyObjectOf } from '../verify/tpm-key.ts'
 
 /** The audit records of one agent: the log, and the chain in a file if one is configured. */
 export interface AuditTrail {

@@ -1,6 +1,6 @@
+import { certificatesIn } from '../certificates/certificate.ts'
 import type { Config } from '../config.ts'
 import { certificateFilesIn, readCertificateFile } from '../storage/certificate-files.ts'
-import { certificatesIn } from '../verify/certificate.ts'
 import { type ParsedTrust, parseTrust } from '../verify/trust.ts'
 import { TRUST_SETS } from '../verify/trust-sets.ts'
 

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto'
 
 /**
  * Every algorithm that evidence, certificates, policies and results have to do with, under all of its names. No other
- * file of src/format and src/verify names one (test/documents/algorithms.test.ts), so that what is accepted, and what
+ * file of src/format and of the verifier's folders names one (test/documents/algorithms.test.ts), so that what is accepted, and what
  * comes next, is decided here.
  */
 

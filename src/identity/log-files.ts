@@ -10,9 +10,9 @@ import {
 import { parseImaLog } from '../format/ima-log.ts'
 import { LOG_NAMES, type LogName } from '../format/pcr-event.ts'
 import { parseSystemdLog } from '../format/systemd-log.ts'
+import { pcrValuesOf } from '../measurements/pcr-quote.ts'
+import { replayLogs } from '../measurements/replayed-logs.ts'
 import { readAtMost, readFileAtMost } from '../storage/read-at-most.ts'
-import { pcrValuesOf } from '../verify/pcr-quote.ts'
-import { replayLogs } from '../verify/replayed-logs.ts'
 
 /** Where a log is: a path, or a descriptor that systemd opened, as root alone may open most logs. */
 type LogFile = string | number

@@ -1,7 +1,7 @@
 import { MetabindError, pathWithReason } from '../errors.ts'
+import { parsePcrPolicy } from '../measurements/pcr-policy.ts'
 import { certificateFilesIn, readCertificateFile } from '../storage/certificate-files.ts'
 import { readRegularFileAtMost } from '../storage/read-at-most.ts'
-import { parsePcrPolicy } from '../verify/pcr-policy.ts'
 import { type ParsedTrust, parseTrust } from '../verify/trust.ts'
 import { TRUST_SETS } from '../verify/trust-sets.ts'
 import type { AdmissionRules } from './admission.ts'

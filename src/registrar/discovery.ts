@@ -1,4 +1,4 @@
-import { remembered } from '../verify/remembered.ts'
+import { remembered } from '../remembered.ts'
 import type { AkAuthority } from './ak-authority.ts'
 import { DPOP_ALGORITHMS } from './dpop-proof.ts'
 import type { KeyRing } from './key-ring.ts'

@@ -1,3 +1,4 @@
+import type { VerifyCode } from '../errors.ts'
 import type { CertifiedKey } from '../format/evidence.ts'
 import {
   certifyQualifyingData,
@@ -6,6 +7,7 @@ import {
 } from '../format/evidence-nonce.ts'
 import { qualifiedNameOf } from '../format/tpm-name.ts'
 import { PRIMARIES } from '../format/tpm-templates.ts'
+import { requirePcrDigest, requireSelection } from '../measurements/pcr-quote.ts'
 import {
   type Attestation,
   requireAttestationSignature,
@@ -17,9 +19,7 @@ import {
 } from './attestation.ts'
 import { type Check, refuseUnless } from './check.ts'
 import { requireTemplate } from './key-template.ts'
-import { requirePcrDigest, requireSelection } from './pcr-quote.ts'
 import { certifiedIn, type Subject } from './subject.ts'
-import type { VerifyCode } from './verify-error.ts'
 
 /** The checks that every attestation takes first, in this order (reference: Part 1, 31). */
 function attestationChecks(

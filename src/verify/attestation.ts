@@ -2,9 +2,9 @@ import { constants, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
 import { ALG, hexOf, isStrongHash, tpmCurve, tpmHash } from '../format/algorithms.ts'
 import { parseAttest, TPM_GENERATED, type TpmAttest, unwrapAttest } from '../format/tpm-attest.ts'
+import { keyObjectOf, leftPad } from '../format/tpm-key.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
 import { parseSignature, type TpmSignature } from '../format/tpm-signature.ts'
-import { keyObjectOf, leftPad } from './tpm-key.ts'
 
 /**
  * A signed attestation and the checks that quotes and certifications share, each with its code. They

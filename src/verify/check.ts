@@ -1,6 +1,5 @@
-import { MetabindError } from '../errors.ts'
+import { MetabindError, type VerifyCode } from '../errors.ts'
 import type { Subject } from './subject.ts'
-import type { VerifyCode } from './verify-error.ts'
 
 /** One check of evidence. What runs before it has held; what comes after is still the sender's word. */
 export interface Check {

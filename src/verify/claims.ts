@@ -1,6 +1,6 @@
+import { isCoveredByCrls } from '../certificates/revocation.ts'
+import { coversFirmware, coversQuote } from '../measurements/replayed-logs.ts'
 import type { Anchor } from './endorsement.ts'
-import { coversFirmware, coversQuote } from './replayed-logs.ts'
-import { isCoveredByCrls } from './revocation.ts'
 import type { Subject } from './subject.ts'
 
 /** What evidence can prove. Each is either proven or not; the verifier says which. */

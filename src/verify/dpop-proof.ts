@@ -1,6 +1,7 @@
 import { comparableUri } from '../format/http-uri.ts'
 import { type DpopClaims, dpopClaimsSchema, dpopHeaderSchema } from '../format/proof.ts'
 import { jwkThumbprint, type PublicJwk } from '../format/public-jwk.ts'
+import { timeMsOf } from '../format/time.ts'
 import {
   claimsOf,
   readProof,
@@ -9,7 +10,6 @@ import {
   requireSignature,
   SKEW_SECONDS,
 } from './proof.ts'
-import { timeMsOf } from './time.ts'
 
 /** What a DPoP proof is checked against: the request that it came with. */
 export interface ExpectedDpopProof {

@@ -1,11 +1,15 @@
+import type { Certificate } from '../certificates/certificate.ts'
+import { type Anchors, validatePath } from '../certificates/chain.ts'
+import {
+  requireAkProfile,
+  requireEkProfile,
+  requireSameKey,
+} from '../certificates/key-certificate.ts'
 import { MetabindError } from '../errors.ts'
+import { spkiDigest } from '../format/tpm-key.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
-import type { Certificate } from './certificate.ts'
-import { type Anchors, validatePath } from './chain.ts'
-import { requireAkProfile, requireEkProfile, requireSameKey } from './key-certificate.ts'
-import { remembered } from './remembered.ts'
+import { remembered } from '../remembered.ts'
 import type { Demands, Subject } from './subject.ts'
-import { spkiDigest } from './tpm-key.ts'
 import type { ParsedTrust } from './trust.ts'
 
 /** What vouches for the TPM. One of these must hold; there is no trust on first use. */

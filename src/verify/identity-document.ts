@@ -2,10 +2,10 @@ import { type KeyObject, verify } from 'node:crypto'
 import { OctetString } from 'asn1js'
 import { ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
 import { z } from 'zod'
+import type { Certificate } from '../certificates/certificate.ts'
+import { parseDer } from '../certificates/der.ts'
 import { MetabindError } from '../errors.ts'
 import { KEY_OIDS, SHA1, SHA1_OID } from '../format/algorithms.ts'
-import type { Certificate } from './certificate.ts'
-import { parseDer } from './der.ts'
 
 /**
  * Alibaba Cloud's instance identity document, signed: a PKCS#7 SignedData (RFC 5652) of one shape.

@@ -1,5 +1,6 @@
 import { createPublicKey } from 'node:crypto'
 import { z } from 'zod'
+import type { VerifyCode } from '../errors.ts'
 import { ES256 } from '../format/algorithms.ts'
 import {
   IDENTITY_TOKEN_CHARACTERS_MAX,
@@ -7,10 +8,10 @@ import {
   type IdentityClaims,
   identityClaimsSchema,
 } from '../format/identity-token.ts'
+import { timeMsOf } from '../format/time.ts'
+import type { PublicJwk } from '../format/tpm-key.ts'
 import { type CompactJws, isEs256By, parseCompactJws } from './compact-jws.ts'
-import { timeMsOf } from './time.ts'
-import type { PublicJwk } from './tpm-key.ts'
-import { type VerifyCode, VerifyError } from './verify-error.ts'
+import { VerifyError } from './verify-error.ts'
 
 /** Clocks of two machines differ; a token may seem to be from the future by this much. */
 const SKEW_SECONDS = 60

@@ -10,8 +10,8 @@ import { MetabindError } from '../errors.ts'
 import { ALG, type TpmHash, tpmCurve, tpmHash } from '../format/algorithms.ts'
 import { sized } from '../format/byte-reader.ts'
 import { kdfa, kdfe } from '../format/tpm-kdf.ts'
+import { keyObjectOf, leftPad } from '../format/tpm-key.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
-import { keyObjectOf, leftPad } from './tpm-key.ts'
 
 /** TPM2_MakeCredential (TPM 2.0 Part 1, 24) without a TPM. */
 export interface Credential {

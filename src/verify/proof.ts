@@ -1,10 +1,11 @@
 import { createPublicKey } from 'node:crypto'
 import type { z } from 'zod'
+import type { VerifyCode } from '../errors.ts'
 import { PROOF_CHARACTERS_MAX } from '../format/proof.ts'
 import type { PublicJwk } from '../format/public-jwk.ts'
 import { tokenHash } from '../format/token-hash.ts'
 import { type CompactJws, isEs256By, parseCompactJws } from './compact-jws.ts'
-import { type VerifyCode, VerifyError } from './verify-error.ts'
+import { VerifyError } from './verify-error.ts'
 
 /** What proofs of both kinds have in common. */
 interface Proof<Header> extends CompactJws {

@@ -3,7 +3,7 @@ import { MetabindError } from '../errors.ts'
 import { describe } from '../format/evidence.ts'
 import { parseStrictJson } from '../format/strict-json.ts'
 import { type ClockReading, clockProgress, isProgress } from '../format/tpm-clock.ts'
-import { REVISION_MAX } from './pcr-policy.ts'
+import { REVISION_MAX } from '../measurements/pcr-policy.ts'
 
 /**
  * What a verifier keeps of the last evidence that it accepted of an instance. All of it stays or moves on: what

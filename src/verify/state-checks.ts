@@ -1,11 +1,11 @@
+import { requireFirmwareLog, requireReplayed } from '../measurements/replayed-logs.ts'
+import { requireRevision } from '../measurements/trusted-policy.ts'
 import type { Check } from './check.ts'
 import { requireOneRun } from './clock.ts'
 import { findAnchor } from './endorsement.ts'
-import { policyFindings } from './policy-rules.ts'
+import { policyFindings } from './policy-findings.ts'
 import { requireContinuity } from './record.ts'
-import { requireFirmwareLog, requireReplayed } from './replayed-logs.ts'
 import type { Subject } from './subject.ts'
-import { requireRevision } from './trusted-policy.ts'
 import { recordOf } from './verified.ts'
 
 /** What state the TPM and the machine are in. The PCR values were found to be the quoted ones. */

@@ -3,12 +3,12 @@ import { CERTIFIED_KEYS, type CertifiedKey, type Evidence } from '../format/evid
 import type { Qualifier } from '../format/evidence-nonce.ts'
 import { nameOf, qualifiedNameOf } from '../format/tpm-name.ts'
 import { parsePublic, type TpmPublic } from '../format/tpm-public.ts'
+import type { PcrPolicy } from '../measurements/pcr-policy.ts'
+import { type PcrValues, pcrValuesOf } from '../measurements/pcr-quote.ts'
+import type { PcrSignatures } from '../measurements/pcr-signature.ts'
+import { type ReplayedLogs, replayLogs } from '../measurements/replayed-logs.ts'
 import { type Attestation, parseAttestation } from './attestation.ts'
-import type { PcrPolicy } from './pcr-policy.ts'
-import { type PcrValues, pcrValuesOf } from './pcr-quote.ts'
-import type { PcrSignatures } from './pcr-signature.ts'
 import type { VerificationRecord } from './record.ts'
-import { type ReplayedLogs, replayLogs } from './replayed-logs.ts'
 import type { ParsedTrust } from './trust.ts'
 
 /** A key with its Names, computed here: what the evidence calls a key is of no interest. */

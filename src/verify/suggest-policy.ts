@@ -1,7 +1,7 @@
 import { decodeEvidence } from '../format/evidence.ts'
-import { POLICY_BANKS, POLICY_FORMAT, parsePcrPolicy } from './pcr-policy.ts'
-import { requireRules } from './policy-rules.ts'
-import type { Measurements } from './proven-events.ts'
+import { POLICY_BANKS, POLICY_FORMAT, parsePcrPolicy } from '../measurements/pcr-policy.ts'
+import { requireRules } from '../measurements/policy-rules.ts'
+import type { Measurements } from '../measurements/proven-events.ts'
 import {
   commandLineRules,
   imageRules,
@@ -11,7 +11,7 @@ import {
   type SuggestedRule,
   secureBootRules,
   valueRule,
-} from './suggested-rules.ts'
+} from '../measurements/suggested-rules.ts'
 import { type VerifyOptions, verifiedSubject } from './verify.ts'
 import { inCheck, VerifyError } from './verify-error.ts'
 

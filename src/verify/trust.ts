@@ -1,11 +1,11 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
+import { type Certificate, certificatesIn } from '../certificates/certificate.ts'
+import { type Anchors, bySubject } from '../certificates/chain.ts'
+import { type Crl, crlsIn } from '../certificates/crl.ts'
+import { KnownCertificates } from '../certificates/known-certificates.ts'
+import { byIssuer, type Crls } from '../certificates/revocation.ts'
 import { MetabindError } from '../errors.ts'
 import { ALIYUN_IDENTITY_CERTIFICATE } from './aliyun.ts'
-import { type Certificate, certificatesIn } from './certificate.ts'
-import { type Anchors, bySubject } from './chain.ts'
-import { type Crl, crlsIn } from './crl.ts'
-import { KnownCertificates } from './known-certificates.ts'
-import { byIssuer, type Crls } from './revocation.ts'
 
 /** Whom the verifier believes. Each file is PEM (several certificates, any text around) or DER. */
 export interface Trust {

@@ -1,14 +1,14 @@
+import { commonName } from '../certificates/key-certificate.ts'
 import { iidOf } from '../format/instance-identity.ts'
 import type { LogName } from '../format/pcr-event.ts'
+import { jwkOf, type PublicJwk, spkiDigest } from '../format/tpm-key.ts'
+import { type LoggedNvPcr, loggedNvPcrs } from '../measurements/nv-pcrs.ts'
+import { logsOf, provenContent, type ReplayedPcr } from '../measurements/pcr-replay.ts'
 import { type Claim, claimNames, isAkInTpm, provenClaims } from './claims.ts'
 import { type Anchor, findAnchor } from './endorsement.ts'
-import { commonName } from './key-certificate.ts'
-import { type LoggedNvPcr, loggedNvPcrs } from './nv-pcrs.ts'
-import { logsOf, provenContent, type ReplayedPcr } from './pcr-replay.ts'
-import { policyFindings } from './policy-rules.ts'
+import { policyFindings } from './policy-findings.ts'
 import type { VerificationRecord } from './record.ts'
 import { certifiedIn, type Subject } from './subject.ts'
-import { jwkOf, type PublicJwk, spkiDigest } from './tpm-key.ts'
 
 /** What verified evidence says. Byte strings are in hex. */
 export interface Verified {

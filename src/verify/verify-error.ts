@@ -1,7 +1,4 @@
-import { type ErrorCode, MetabindError } from '../errors.ts'
-
-/** The codes of refusals; docs/verify.md lists them. */
-export type VerifyCode = Extract<ErrorCode, `VERIFY_${string}`>
+import { type ErrorCode, MetabindError, type VerifyCode } from '../errors.ts'
 
 /** A refusal: which check refused, and with what code. `detail` says what was found. */
 export class VerifyError extends MetabindError {

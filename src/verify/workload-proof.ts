@@ -1,6 +1,7 @@
 import { comparableUri } from '../format/http-uri.ts'
 import { type WptClaims, wptClaimsSchema, wptHeaderSchema } from '../format/proof.ts'
 import type { PublicJwk } from '../format/public-jwk.ts'
+import { timeMsOf } from '../format/time.ts'
 import {
   claimsOf,
   readProof,
@@ -9,7 +10,6 @@ import {
   requireSignature,
   SKEW_SECONDS,
 } from './proof.ts'
-import { timeMsOf } from './time.ts'
 
 /** What a Workload Proof Token is checked against: the request that it came with, whose Workload Identity Token was verified. */
 export interface ExpectedWorkloadProof {

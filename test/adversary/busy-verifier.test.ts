@@ -5,8 +5,8 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { decodeEvidence, encodeEvidence } from '../../src/format/evidence.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { CA_EXTENSIONS, ext, makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import { startVerifier } from '../harness/verifier.ts'
 

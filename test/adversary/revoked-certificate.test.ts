@@ -4,10 +4,10 @@
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
+import { parseCertificate } from '../../src/certificates/certificate.ts'
 import { decodeEvidence, encodeEvidence } from '../../src/format/evidence.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
-import { parseCertificate } from '../../src/verify/certificate.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import {
   CA_EXTENSIONS,
   EK_EXTENSIONS,

@@ -29,19 +29,19 @@ export const WITHOUT_FILE: Readonly<Record<string, readonly [why: string, test: 
   ],
   'forged-result': [
     'results are read by the library, not by a program that is packaged: its tests forge them',
-    'test/verify/result.test.ts',
+    'test/results/result.test.ts',
   ],
   'renamed-event': [
     'it needs firmware and boot loaders that measure: its tests extend a TPM as they do',
-    'test/verify/policy-rules.test.ts',
+    'test/measurements/policy-rules.test.ts',
   ],
   'quoted-word': [
     'it needs a boot loader that measures: its tests extend a TPM as one does',
-    'test/verify/policy-rules.test.ts',
+    'test/measurements/policy-rules.test.ts',
   ],
   'old-policy': [
     'it is made on a verifier that has no agent: its tests sign with OpenSSL and systemd-measure',
-    'test/verify/trusted-policy.test.ts',
+    'test/measurements/trusted-policy.test.ts',
   ],
   'agent-taken-over': [
     'the sandbox is made by systemd and SELinux: a guest writes from inside that of the agent',

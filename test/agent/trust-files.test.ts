@@ -2,9 +2,9 @@ import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readAkCertificates, readTrust } from '../../src/agent/trust-files.ts'
+import { certificatesIn } from '../../src/certificates/certificate.ts'
 import { parseConfig } from '../../src/config.ts'
 import { ALIYUN_EKMF_CERTIFICATE } from '../../src/verify/aliyun.ts'
-import { certificatesIn } from '../../src/verify/certificate.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 
 let directory: AsyncDisposable & { readonly path: string }

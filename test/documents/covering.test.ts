@@ -17,11 +17,12 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   audit: ['parts of the writer and of the chain', 'audit/writer', 'audit/file', 'flow/audit'],
   caller: ['asks the kernel about real peers', 'caller/caller', 'caller/tcp-caller', 'flow/caller'],
   cli: ['verbs, run as commands', 'cli/metabind', 'cli/doctor', 'cli/credential', 'cli/ui'],
+  certificates: ['parts of building and judging a path', 'certificates/chain', 'certificates/crl'],
   dialect: ['tables', 'dialect/role-credentials', 'dialect/third-cloud'],
   federation: ['parts of what an agent has of a registrar', 'fleet/agent'],
   format: [
     'read and written by the verifier',
-    ...['verify/structures', 'verify/oracles', 'verify/event-log', 'verify/activation'],
+    ...['verify/structures', 'verify/oracles', 'measurements/event-log', 'verify/activation'],
     ...['verify/identity-token', 'identity/continuity'],
   ],
   http: [
@@ -33,6 +34,11 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   ],
   identity: ['parts of the self-test', 'identity/self-test', 'identity/continuity'],
   lockdown: ['rules of a real kernel', 'lockdown/lockdown', 'lockdown/preview', 'lockdown/doctor'],
+  measurements: [
+    'read for a policy that is given whole',
+    'measurements/policy-rules',
+    'verify/structures',
+  ],
   metadata: ['parts of the cache and the source', 'metadata/metadata', 'metadata/source'],
   page: ['what a browser runs', 'page/page'],
   relay: [
@@ -44,6 +50,7 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
     'parts of one program, and what instances ask of it',
     ...['registrar/sqlite-repository', 'fleet/enrolment'],
   ],
+  results: ['members of one result', 'results/result', 'results/result-cwt'],
   storage: ['what the agent and the registrar trust', 'agent/trust-files'],
   token: ['files, and what is told of a token', 'flow/lifetimes', 'flow/other-caller'],
   verify: ['one list of checks', 'verify/checks', 'verify/structures', 'verify/activation'],

@@ -18,12 +18,6 @@ test.each(areas)('%s: its sources and tests are there', (_, { sources, tests }) 
   }
 })
 
-test('each file of src/verify is of one area', () => {
-  const found = areas.flatMap(([, { sources }]) => globSync([...sources], { cwd: ROOT }))
-  const own = found.filter((file) => file.startsWith('src/verify/'))
-  expect(own.toSorted()).toEqual(globSync('src/verify/*.ts', { cwd: ROOT }).toSorted())
-})
-
 test.each(areas.filter(([, { survivors }]) => existsSync(ROOT + survivors)))(
   '%s: each mutant that is explained stands in its source',
   (_, { sources, survivors }) => {

@@ -3,9 +3,9 @@ import { ADMIN_CALLS } from '../../src/admin-api.ts'
 import { callAdmin } from '../../src/admin-client.ts'
 import { enrolmentBind } from '../../src/format/enrolment-bind.ts'
 import { decodeEvidence } from '../../src/format/evidence.ts'
+import { jwkOf, type PublicJwk } from '../../src/format/tpm-key.ts'
 import { nameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
-import { jwkOf, type PublicJwk } from '../../src/verify/tpm-key.ts'
 import type { Instance } from '../harness/instance.ts'
 
 /** The instance's part of an enrolment, spoken with the real agent of an instance and a real registrar. */

@@ -1,6 +1,6 @@
 import { parseEventLog, replayEventLog } from '../../src/format/event-log.ts'
-import { replayedPcrs } from '../../src/verify/pcr-replay.ts'
-import type { Measurements } from '../../src/verify/proven-events.ts'
+import { replayedPcrs } from '../../src/measurements/pcr-replay.ts'
+import type { Measurements } from '../../src/measurements/proven-events.ts'
 import { type LoggedEvent, makeEventLog } from './event-log.ts'
 
 /** Events as firmware, shim, GRUB and systemd-stub log them. */

@@ -11,6 +11,7 @@ import {
   PrintableString,
   Utf8String,
 } from 'asn1js'
+import { parseDer } from '../../src/certificates/der.ts'
 import {
   bufferOf,
   decode,
@@ -21,7 +22,6 @@ import {
   oid,
   sequence,
 } from '../../src/simulate/der.ts'
-import { parseDer } from '../../src/verify/der.ts'
 
 /** Certificates for tests, genuine and forged: every field can be wrong. */
 

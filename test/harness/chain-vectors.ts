@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
+import { parseCertificate } from '../../src/certificates/certificate.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
-import { parseCertificate } from '../../src/verify/certificate.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { forge } from './attacker.ts'
 import {
   AK_EXTENSIONS,

@@ -1,5 +1,5 @@
 import { type KeyObject, sign } from 'node:crypto'
-import { parseCertificate } from '../../src/verify/certificate.ts'
+import { parseCertificate } from '../../src/certificates/certificate.ts'
 import type { Issuer } from './certificate.ts'
 
 /** Revocation lists for tests, genuine and forged: every byte can be wrong. */

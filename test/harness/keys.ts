@@ -1,5 +1,6 @@
 import { bootTimeMs } from 'metabind-linux'
 import type { InstanceIdentity } from '../../src/format/instance-identity.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import {
   createInstanceKeys,
@@ -11,7 +12,6 @@ import { Secret } from '../../src/secret.ts'
 import type { DeriveRoots } from '../../src/token/derive-key.ts'
 import { type BoundKeys, boundKeys, type KeyBinding } from '../../src/token/keys.ts'
 import { FIRST_GENERATION, type Revocations } from '../../src/token/revocations.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 
 /** No token was revoked, and none will be. */
 export const NOTHING_REVOKED: Revocations = {

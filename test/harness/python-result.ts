@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const SCRIPT = fileURLToPath(new URL('../verify/read-result.py', import.meta.url))
+const SCRIPT = fileURLToPath(new URL('../results/read-result.py', import.meta.url))
 
 /** What Debian's Python libraries make of a result. @throws Error if they refuse */
 export function inPython(command: object): unknown {

@@ -8,8 +8,8 @@ import {
   SignedAndUnsignedAttributes,
   SignedData,
 } from 'pkijs'
+import { certificatesIn } from '../../src/certificates/certificate.ts'
 import { ALIYUN_IDENTITY_CERTIFICATE } from '../../src/verify/aliyun.ts'
-import { certificatesIn } from '../../src/verify/certificate.ts'
 
 /** Genuine PKCS7 documents, rightly signed, of another shape than the cloud's. */
 

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { COMMANDS, startFaultingProxy } from '../../native/tpm2-js/test/faulting-proxy.ts'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { EK_TEMPLATES } from '../../src/format/tpm-templates.ts'
 import type { Endorsement } from '../../src/identity/endorsement.ts'
 import { createInstanceKeys, type InstanceTpm, instanceTpm } from '../../src/identity/tpm.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { type Issuer, makeAuthority, makeEkCertificate } from '../harness/certificate.ts'
 import {
   defineNv,

@@ -16,8 +16,8 @@ import {
 import { gatherEvidence } from '../../src/identity/evidence.ts'
 import { type LogFiles, readLogsAfter } from '../../src/identity/log-files.ts'
 import { createInstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
-import { pcrValuesOf } from '../../src/verify/pcr-quote.ts'
-import { replayLogs } from '../../src/verify/replayed-logs.ts'
+import { pcrValuesOf } from '../../src/measurements/pcr-quote.ts'
+import { replayLogs } from '../../src/measurements/replayed-logs.ts'
 import { digestOf, imaDigest, makeCelJson, makeImaLog, makeSystemdLog } from '../harness/logs.ts'
 
 /** Logs as files of a machine whose real TPM was extended by them. */

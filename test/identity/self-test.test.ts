@@ -3,12 +3,12 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
+import { keyObjectOf, spkiDigest } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { type AttesterDeps, attesterOf } from '../../src/identity/attester.ts'
 import type { SelfTestPolicy, SelfTestResult } from '../../src/identity/self-test.ts'
 import { createInstanceKeys, type InstanceKeys, instanceTpm } from '../../src/identity/tpm.ts'
 import { createSigner, type Signer } from '../../src/simulate/signer.ts'
-import { keyObjectOf, spkiDigest } from '../../src/verify/tpm-key.ts'
 import type { Trust } from '../../src/verify/trust.ts'
 import {
   AK_EXTENSIONS,

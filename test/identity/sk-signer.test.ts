@@ -2,12 +2,12 @@ import { verify } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { MetabindError } from '../../src/errors.ts'
+import { keyObjectOf, leftPad } from '../../src/format/tpm-key.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
 import { WAITING_PER_USER_MAX } from '../../src/identity/signing-queue.ts'
 import { type SkSigner, skSigner } from '../../src/identity/sk-signer.ts'
 import { createInstanceKeys, type InstanceTpm, instanceTpm } from '../../src/identity/tpm.ts'
-import { keyObjectOf, leftPad } from '../../src/verify/tpm-key.ts'
 
 /** The queue in front of SK, on a real TPM. */
 

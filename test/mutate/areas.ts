@@ -20,16 +20,6 @@ function ofRoom(room: string, ...without: string[]): Area {
   }
 }
 
-/** @param sources names in `src/verify`, @param tests those in `test/verify`, both with commas between them */
-function ofVerify(sources: readonly string[], tests: readonly string[], survivors: string): Area {
-  return {
-    sources: [`src/verify/{${sources.join(',')}}.ts`],
-    tests: [`test/verify/{${tests.join(',')}}.test.ts`],
-    without: [],
-    survivors: `test/verify/${survivors}.json`,
-  }
-}
-
 export const AREAS: Readonly<Record<string, Area>> = {
   token: ofRoom('token', 'keys'),
   policy: ofRoom('policy'),
@@ -57,47 +47,30 @@ export const AREAS: Readonly<Record<string, Area>> = {
   storage: ofRoom('storage'),
   audit: ofRoom('audit'),
   metadata: ofRoom('metadata'),
-  // The judge of evidence and of identity tokens, in four parts. known-certificates.test.ts weighs a heap, and anchors,
-  // command, oracles, result-command and result-python start commands, which no mutant reaches.
-  verify: ofVerify(
-    [
-      'aliyun,anchor-needs,attestation,attestation-checks,challenge,check,claims,clock',
-      'compact-jws,document-checks,dpop-proof,endorsement,identity-document,identity-token,index',
-      'key-checks,key-template,make-credential,nonce,proof,record,remembered,state-checks,subject',
-      'time,tpm-key,trust,trust-sets,unwrap-evidence,verified,verify,verify-error,vouched-ak',
-      'workload-proof',
+  // The verifier. Left out are tests that weigh a heap or start commands, which no mutant reaches.
+  verify: {
+    ...ofRoom('verify', 'anchors', 'command', 'oracles'),
+    sources: ['src/verify/*.ts', 'src/format/{time,tpm-key}.ts', 'src/remembered.ts'],
+    tests: [
+      'test/verify/*.test.ts',
+      'test/certificates/{chain,crl}.test.ts',
+      'test/measurements/{logs,trusted-policy}.test.ts',
+      'test/format/tpm-key.test.ts',
     ],
-    [
-      'activation,anchor-needs,attestation,bind,chain,checks,clock,crl,demands,hostile,identity-token,key-checks,logs',
-      'key-template,make-credential,numbers,proof,record,structures,tpm-key,trust,trusted-policy,verified,verify-error,vouched-ak',
+  },
+  certificates: {
+    ...ofRoom('certificates', 'known-certificates'),
+    tests: [
+      'test/certificates/*.test.ts',
+      'test/verify/{anchor-needs,checks,hostile,key-checks,numbers,structures,trust,vouched-ak}.test.ts',
+      'test/format/tpm-key.test.ts',
     ],
-    'survivors',
-  ),
-  certificates: ofVerify(
-    [
-      'certificate*,chain,crl*,der,der-time,distinguished-name,extension-oids,general-names',
-      'key-certificate,key-identifiers,known-certificates,name-*,path-links,revocation,spki',
-    ],
-    [
-      'anchor-needs,chain,checks,crl,hostile,key-checks,name-constraints,numbers,structures,tpm-key,trust,vouched-ak',
-    ],
-    'certificate-survivors',
-  ),
-  measurements: ofVerify(
-    [
-      'authority,kernel-lines,logs,nv-pcrs,pcr-*,policy-rules,proven-events,replayed-logs,secure-boot',
-      'signing-key,suggest*,trusted-policy',
-    ],
-    [
-      'event-log,logs,pcr-policy,policy-bounds,pcr-signature,policy-rules,replay-steps,suggest-policy,trusted-policy',
-    ],
-    'measurement-survivors',
-  ),
-  results: ofVerify(
-    ['result-*,sign-result,signed-result,verify-result'],
-    ['result,result-bounds,result-cwt,result-cwt-bounds'],
-    'result-survivors',
-  ),
+  },
+  measurements: {
+    ...ofRoom('measurements'),
+    tests: ['test/measurements/*.test.ts', 'test/verify/suggest-policy.test.ts'],
+  },
+  results: ofRoom('results', 'result-command', 'result-python'),
 }
 
 export function testsOf({ tests, without }: Area): string[] {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { parseCertificate } from '../../src/verify/certificate.ts'
+import { parseCertificate } from '../../src/certificates/certificate.ts'
 import { CHECKS, parseTrust, verifyEvidence } from '../../src/verify/index.ts'
 import { forge } from '../harness/attacker.ts'
 import {

@@ -1,5 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { certificatesIn, parseCertificate } from '../../src/certificates/certificate.ts'
+import {
+  basicConstraints,
+  directoryNames,
+  extKeyUsages,
+  hasKeyUsage,
+} from '../../src/certificates/certificate-extensions.ts'
 import {
   decodeAnswer,
   decodeChallenge,
@@ -15,16 +22,9 @@ import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import { parseSignature } from '../../src/format/tpm-signature.ts'
 import { certificatesOfNv } from '../../src/identity/nv-certificate.ts'
-import { certificatesIn, parseCertificate } from '../../src/verify/certificate.ts'
-import {
-  basicConstraints,
-  directoryNames,
-  extKeyUsages,
-  hasKeyUsage,
-} from '../../src/verify/certificate-extensions.ts'
+import { parsePcrPolicy } from '../../src/measurements/pcr-policy.ts'
 import { parseSignedDocument, readDocument } from '../../src/verify/identity-document.ts'
 import { makeChallenge, verifyEvidence, verifyIdentityToken } from '../../src/verify/index.ts'
-import { parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
 import { codeOf, genuineCaseOfFile, refusalOf } from '../harness/verify-case.ts'
 
 /** Any bytes: a value or a refusal with a code. */

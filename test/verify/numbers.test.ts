@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { parseCertificate } from '../../src/verify/certificate.ts'
-import { validatePath } from '../../src/verify/chain.ts'
+import { parseCertificate } from '../../src/certificates/certificate.ts'
+import { validatePath } from '../../src/certificates/chain.ts'
 import {
   type Answer,
   finishChallenge,

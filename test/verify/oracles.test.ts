@@ -12,6 +12,7 @@ import { ALG, tpmHash } from '../../src/format/algorithms.ts'
 import { sized } from '../../src/format/byte-reader.ts'
 import { quoteQualifyingData } from '../../src/format/evidence-nonce.ts'
 import { kdfa, kdfe } from '../../src/format/tpm-kdf.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { nameOf } from '../../src/format/tpm-name.ts'
 import { parsePublic } from '../../src/format/tpm-public.ts'
 import {
@@ -21,6 +22,7 @@ import {
   RK_TEMPLATE,
   SK_TEMPLATE,
 } from '../../src/format/tpm-templates.ts'
+import { requirePcrDigest } from '../../src/measurements/pcr-quote.ts'
 import {
   parseAttestation,
   requireAttestationSignature,
@@ -29,8 +31,6 @@ import {
   requireMagic,
   requireType,
 } from '../../src/verify/attestation.ts'
-import { requirePcrDigest } from '../../src/verify/pcr-quote.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { gatherEvidence } from '../harness/evidence.ts'
 import { pytss } from '../harness/pytss.ts'
 

@@ -1,5 +1,7 @@
 import { createHash, createPublicKey } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { certificatesIn, parseCertificate } from '../../src/certificates/certificate.ts'
+import { isSameKey } from '../../src/certificates/spki.ts'
 import { ByteReader, sized } from '../../src/format/byte-reader.ts'
 import { parseAttest } from '../../src/format/tpm-attest.ts'
 import { parseSelection } from '../../src/format/tpm-pcr-selection.ts'
@@ -12,14 +14,12 @@ import {
   requireAttestationSignature,
   requireKeyScheme,
 } from '../../src/verify/attestation.ts'
-import { certificatesIn, parseCertificate } from '../../src/verify/certificate.ts'
 import {
   ALIYUN_EK_ANCHORS,
   ALIYUN_EKMF_CERTIFICATE,
   ALIYUN_IDENTITY_CERTIFICATE,
   verifyEvidence,
 } from '../../src/verify/index.ts'
-import { isSameKey } from '../../src/verify/spki.ts'
 import { forge, signTpm, softwareAk } from '../harness/attacker.ts'
 import { newKey, rsaSpki } from '../harness/certificate.ts'
 import { gatherEvidence } from '../harness/evidence.ts'

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import type { Evidence } from '../../src/format/evidence.ts'
+import { commandLineRules } from '../../src/measurements/suggested-rules.ts'
 import { suggestPcrPolicy, type Trust, verifyEvidence } from '../../src/verify/index.ts'
-import { commandLineRules } from '../../src/verify/suggested-rules.ts'
 import {
   application,
   config,

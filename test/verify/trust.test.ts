@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { certificatesIn } from '../../src/certificates/certificate.ts'
 import { ALIYUN_EK_ANCHORS, ALIYUN_EKMF_CERTIFICATE } from '../../src/verify/aliyun.ts'
-import { certificatesIn } from '../../src/verify/certificate.ts'
 import { parseTrust } from '../../src/verify/trust.ts'
 import { TRUST_SETS } from '../../src/verify/trust-sets.ts'
 import { makeAuthority, makeCertificate, newKey, spkiOf } from '../harness/certificate.ts'

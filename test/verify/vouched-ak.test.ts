@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Evidence } from '../../src/format/evidence.ts'
+import { keyObjectOf } from '../../src/format/tpm-key.ts'
 import { parsePublic, type TpmPublic } from '../../src/format/tpm-public.ts'
 import { verifyEvidence } from '../../src/verify/index.ts'
-import { keyObjectOf } from '../../src/verify/tpm-key.ts'
 import { requireVouchedAk } from '../../src/verify/vouched-ak.ts'
 import {
   AK_EXTENSIONS,

@@ -7,8 +7,8 @@ import {
   encodeChallenge,
   encodeKeptSecret,
 } from '../../../src/format/activation.ts'
+import { parsePcrPolicy } from '../../../src/measurements/pcr-policy.ts'
 import { finishChallenge } from '../../../src/verify/challenge.ts'
-import { parsePcrPolicy } from '../../../src/verify/pcr-policy.ts'
 import { altered, Choices } from '../choices.ts'
 import { GENUINE_NOW, readGenuine } from '../genuine.ts'
 import { type FuzzTarget, outcome } from '../target.ts'

@@ -4,18 +4,18 @@ import {
   type Certificate,
   certificatesIn,
   parseCertificate,
-} from '../../../src/verify/certificate.ts'
+} from '../../../src/certificates/certificate.ts'
 import {
   basicConstraints,
   directoryNames,
   extKeyUsages,
   hasKeyUsage,
   subjectAttributes,
-} from '../../../src/verify/certificate-extensions.ts'
-import { bySubject, validatePath } from '../../../src/verify/chain.ts'
-import { parseDer } from '../../../src/verify/der.ts'
-import { comparableName } from '../../../src/verify/distinguished-name.ts'
-import { requirePermittedNames } from '../../../src/verify/name-constraints.ts'
+} from '../../../src/certificates/certificate-extensions.ts'
+import { bySubject, validatePath } from '../../../src/certificates/chain.ts'
+import { parseDer } from '../../../src/certificates/der.ts'
+import { comparableName } from '../../../src/certificates/distinguished-name.ts'
+import { requirePermittedNames } from '../../../src/certificates/name-constraints.ts'
 import { der } from '../../harness/crl.ts'
 import { altered, Choices } from '../choices.ts'
 import { alteredDer } from '../der-tree.ts'

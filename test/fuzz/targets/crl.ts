@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
-import { parseCertificate } from '../../../src/verify/certificate.ts'
-import { type Crl, crlsIn, parseCrl } from '../../../src/verify/crl.ts'
-import { byIssuer, isCoveredByCrls, requireNotRevoked } from '../../../src/verify/revocation.ts'
+import { parseCertificate } from '../../../src/certificates/certificate.ts'
+import { type Crl, crlsIn, parseCrl } from '../../../src/certificates/crl.ts'
+import {
+  byIssuer,
+  isCoveredByCrls,
+  requireNotRevoked,
+} from '../../../src/certificates/revocation.ts'
 import { newKey } from '../../harness/certificate.ts'
 import { crlExtension, der, entry, extensionsOfEntry, makeCrl } from '../../harness/crl.ts'
 import { altered, Choices } from '../choices.ts'

@@ -5,7 +5,7 @@ import { parseCelJson } from '../../../src/format/cel-json.ts'
 import { parseImaLog } from '../../../src/format/ima-log.ts'
 import type { PcrEvent } from '../../../src/format/pcr-event.ts'
 import { parseSystemdLog } from '../../../src/format/systemd-log.ts'
-import { replayedPcrs } from '../../../src/verify/pcr-replay.ts'
+import { replayedPcrs } from '../../../src/measurements/pcr-replay.ts'
 import {
   type CelRecord,
   digestOf,

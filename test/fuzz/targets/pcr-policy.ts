@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { kernelWords } from '../../../src/format/kernel-command-line.ts'
 import { fitsPattern } from '../../../src/format/word-pattern.ts'
-import { parsePcrPolicy } from '../../../src/verify/pcr-policy.ts'
-import { parsePcrSignatures } from '../../../src/verify/pcr-signature.ts'
-import { requireRules } from '../../../src/verify/policy-rules.ts'
+import { parsePcrPolicy } from '../../../src/measurements/pcr-policy.ts'
+import { parsePcrSignatures } from '../../../src/measurements/pcr-signature.ts'
+import { requireRules } from '../../../src/measurements/policy-rules.ts'
 import {
   config,
   GUID,

@@ -4,7 +4,7 @@ import {
   type SignatureAlgorithm,
   signatureAlgorithmOf,
 } from '../format/algorithms.ts'
-import { VerifyError } from './verify-error.ts'
+import { VerifyError } from '../verify/verify-error.ts'
 
 /** A key of attestation results, with the one algorithm that it signs with. */
 export interface ResultKey {

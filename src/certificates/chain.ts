@@ -1,5 +1,6 @@
-import { MetabindError } from '../errors.ts'
+import { MetabindError, type VerifyCode } from '../errors.ts'
 import { groupedBy } from '../format/grouped.ts'
+import { timeMsOf } from '../format/time.ts'
 import type { Certificate } from './certificate.ts'
 import { basicConstraints, hasKeyUsage, KEY_USAGE } from './certificate-extensions.ts'
 import { requireIssuerSignature, requireStrongSignature } from './certificate-signature.ts'
@@ -7,8 +8,6 @@ import { EXTENSION } from './extension-oids.ts'
 import { requirePermittedNames } from './name-constraints.ts'
 import { linksOf } from './path-links.ts'
 import { NO_CRLS, type Revocation, requireNotRevoked } from './revocation.ts'
-import { timeMsOf } from './time.ts'
-import type { VerifyCode } from './verify-error.ts'
 
 /**
  * Path validation of RFC 5280 6.1 for the short chains of TPM keys: small, strict, offline. What it

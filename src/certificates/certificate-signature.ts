@@ -6,8 +6,8 @@ import {
   RSA_BITS_MAX,
   RSA_BITS_MIN,
 } from '../format/algorithms.ts'
+import { remembered } from '../remembered.ts'
 import type { Certificate } from './certificate.ts'
-import { remembered } from './remembered.ts'
 
 const EXPONENT_MAX = 0xffff_ffffn
 

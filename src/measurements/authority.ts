@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
+import { parseCertificate } from '../certificates/certificate.ts'
+import { commonName } from '../certificates/key-certificate.ts'
 import { MetabindError } from '../errors.ts'
 import { shownText } from '../format/shown-text.ts'
-import { parseCertificate } from './certificate.ts'
-import { commonName } from './key-certificate.ts'
 import type { Authority } from './secure-boot.ts'
 
 const GUID_BYTES = 16

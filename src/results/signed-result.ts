@@ -1,5 +1,5 @@
 import type { SignatureAlgorithm } from '../format/algorithms.ts'
-import { VerifyError } from './verify-error.ts'
+import { VerifyError } from '../verify/verify-error.ts'
 
 /** A token taken apart. Nothing in it is believed yet. */
 export interface SignedResult {

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Swtpm, startSwtpm } from '../../native/tpm2-js/test/swtpm.ts'
 import { tpm2 } from '../../native/tpm2-js/test/tools.ts'
 import { MetabindError } from '../../src/errors.ts'
+import { parsePcrPolicy } from '../../src/measurements/pcr-policy.ts'
+import { requireRules } from '../../src/measurements/policy-rules.ts'
 import { verifyEvidence } from '../../src/verify/index.ts'
-import { parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
-import { requireRules } from '../../src/verify/policy-rules.ts'
 import {
   application,
   config,

@@ -8,27 +8,17 @@ import { grubLines, KERNEL_LINE_PCRS, type KernelLine, systemdLines } from './ke
 import type { PcrPolicy, PolicyBank, PolicyRule } from './pcr-policy.ts'
 import { signedEntry } from './pcr-signature.ts'
 import { type Measurements, provenEvents, refusePolicy } from './proven-events.ts'
-import { remembered } from './remembered.ts'
 import { readSecureBoot, type SecureBoot } from './secure-boot.ts'
-import type { Subject } from './subject.ts'
 
 type Rule<Name extends PolicyRule['rule']> = Extract<PolicyRule, { readonly rule: Name }>
 
 /**
- * Every rule of the policy that was demanded holds. The check and the result ask for it.
+ * Every rule of the policy holds.
  *
- * @param subject its PCR values were found to be the quoted ones
+ * @param measurements of which the values were found to be the quoted ones
  * @returns what each rule found, in words
  * @throws MetabindError VERIFY_PCR_POLICY with the rule, what was expected and what was found
  */
-export const policyFindings = remembered((subject: Subject): readonly string[] => {
-  const { demands, shownPcrs, replayedLogs } = subject
-  const { pcrPolicy, pcrSignatures } = demands
-  if (pcrPolicy === undefined) return []
-  const signatures = pcrSignatures === undefined ? [] : [pcrSignatures]
-  return requireRules(pcrPolicy, { quoted: shownPcrs, replayed: replayedLogs().pcrs, signatures })
-})
-
 export function requireRules({ rules }: PcrPolicy, measurements: Measurements): string[] {
   return rules.map((rule) => requireRule(rule, measurements))
 }

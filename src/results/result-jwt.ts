@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { jwsInput, jwsOf } from '../format/jws.ts'
-import { parseCompactJws } from './compact-jws.ts'
+import { parseCompactJws } from '../verify/compact-jws.ts'
 import type { ResultClaimsJson } from './result-claims.ts'
 import type { ResultKey } from './result-key.ts'
 import { signatureBy } from './result-signature.ts'

@@ -2,8 +2,8 @@ import { fromBER, Integer, Sequence } from 'asn1js'
 import { PublicKeyInfo } from 'pkijs'
 import { MetabindError } from '../errors.ts'
 import { KEY_OIDS, tpmCurve } from '../format/algorithms.ts'
+import { leftPad } from '../format/tpm-key.ts'
 import type { TpmPublic } from '../format/tpm-public.ts'
-import { leftPad } from './tpm-key.ts'
 
 // Some makers say RSAES-OAEP for what the key is for; node:crypto would not load that.
 const RSA_OIDS: ReadonlySet<string> = new Set([KEY_OIDS.rsa, KEY_OIDS.rsaOaep])

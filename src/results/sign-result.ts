@@ -1,7 +1,10 @@
 import type { KeyObject } from 'node:crypto'
 import { ES256 } from '../format/algorithms.ts'
 import { describe } from '../format/evidence.ts'
-import { requireNonce } from './nonce.ts'
+import { timeMsOf } from '../format/time.ts'
+import type { PublicJwk } from '../format/tpm-key.ts'
+import { requireNonce } from '../verify/nonce.ts'
+import type { Verified } from '../verify/verified.ts'
 import {
   EAR_PROFILE,
   RESULT_PROFILE,
@@ -14,9 +17,6 @@ import { encodeCwt } from './result-cwt.ts'
 import { encodeJwt } from './result-jwt.ts'
 import { signingKeyOf } from './result-key.ts'
 import { appraise, worstTier } from './result-vector.ts'
-import { timeMsOf } from './time.ts'
-import type { PublicJwk } from './tpm-key.ts'
-import type { Verified } from './verified.ts'
 
 export const RESULT_FORMATS = ['jwt', 'cwt'] as const
 export type ResultFormat = (typeof RESULT_FORMATS)[number]

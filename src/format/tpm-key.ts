@@ -1,9 +1,9 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import { hexOf, tpmCurve } from '../format/algorithms.ts'
-import type { PublicJwk } from '../format/public-jwk.ts'
-import type { TpmPublic } from '../format/tpm-public.ts'
-import { remembered } from './remembered.ts'
+import { remembered } from '../remembered.ts'
+import { hexOf, tpmCurve } from './algorithms.ts'
+import type { PublicJwk } from './public-jwk.ts'
+import type { TpmPublic } from './tpm-public.ts'
 
 export type { PublicJwk }
 

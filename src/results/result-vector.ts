@@ -1,4 +1,4 @@
-import type { Claim } from './claims.ts'
+import type { Claim } from '../verify/claims.ts'
 
 /** The categories of AR4SI (draft-ietf-rats-ar4si-09, 2.3.4), with their keys in CBOR. */
 export const TRUST_CATEGORIES = {

@@ -1,9 +1,9 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { decodeJwt, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { resultClaimsSchema } from '../../src/results/result-claims.ts'
+import { appraise, worstTier } from '../../src/results/result-vector.ts'
 import { verifyResult } from '../../src/verify/index.ts'
-import { resultClaimsSchema } from '../../src/verify/result-claims.ts'
-import { appraise, worstTier } from '../../src/verify/result-vector.ts'
 import { demandsOf, privatePem, publicPem, resultCase, resultOf } from '../harness/result-case.ts'
 import { genuineCaseOfFile, NOW, refusalOf } from '../harness/verify-case.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
-import { type PcrPolicy, parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
-import { requireRules } from '../../src/verify/policy-rules.ts'
+import { type PcrPolicy, parsePcrPolicy } from '../../src/measurements/pcr-policy.ts'
+import { requireRules } from '../../src/measurements/policy-rules.ts'
 import { newRsaKey, spkiOf } from '../harness/certificate.ts'
 
 /** A policy file: what each member may be, up to its bounds and beyond, and what a file says that says nothing. */

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
-import { parseCertificate } from '../../src/verify/certificate.ts'
-import { bySubject, validatePath } from '../../src/verify/chain.ts'
-import { CRL_BYTES_MAX, crlsIn, parseCrl } from '../../src/verify/crl.ts'
-import { byIssuer, isCoveredByCrls } from '../../src/verify/revocation.ts'
+import { parseCertificate } from '../../src/certificates/certificate.ts'
+import { bySubject, validatePath } from '../../src/certificates/chain.ts'
+import { CRL_BYTES_MAX, crlsIn, parseCrl } from '../../src/certificates/crl.ts'
+import { byIssuer, isCoveredByCrls } from '../../src/certificates/revocation.ts'
 import { parseTrust } from '../../src/verify/trust.ts'
 import {
   CA_EXTENSIONS,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type Certificate, parseCertificate } from '../../src/verify/certificate.ts'
-import { bySubject, validatePath } from '../../src/verify/chain.ts'
+import { type Certificate, parseCertificate } from '../../src/certificates/certificate.ts'
+import { bySubject, validatePath } from '../../src/certificates/chain.ts'
 import {
   CA_EXTENSIONS,
   EK_EXTENSIONS,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
-import { parsePcrPolicy } from '../../src/verify/pcr-policy.ts'
+import { parsePcrPolicy } from '../../src/measurements/pcr-policy.ts'
 import { newKey, spkiOf } from '../harness/certificate.ts'
 
 /** The most and the least of each member of a PCR policy, and one beyond. */

@@ -1,6 +1,9 @@
 import type { KeyObject } from 'node:crypto'
 import { SIGNATURE_ALGORITHMS } from '../format/algorithms.ts'
 import { describe } from '../format/evidence.ts'
+import { timeMsOf } from '../format/time.ts'
+import type { PublicJwk } from '../format/tpm-key.ts'
+import { VerifyError } from '../verify/verify-error.ts'
 import {
   RESULT_SECONDS_MAX,
   RESULT_SUBMODULE,
@@ -13,9 +16,6 @@ import { type ResultKey, verifyingKeyOf } from './result-key.ts'
 import { isSignatureBy } from './result-signature.ts'
 import { type TrustCategory, type TrustTier, type TrustVector, worstTier } from './result-vector.ts'
 import { malformed, type SignedResult } from './signed-result.ts'
-import { timeMsOf } from './time.ts'
-import type { PublicJwk } from './tpm-key.ts'
-import { VerifyError } from './verify-error.ts'
 
 /** What a result is checked against. All comes from the caller: no clock, file or network. */
 export interface ResultDemands {

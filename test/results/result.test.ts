@@ -1,9 +1,9 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { decodeJwt, jwtVerify, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { APPRAISALS } from '../../src/results/result-vector.ts'
 import { CLAIMS } from '../../src/verify/claims.ts'
 import { verifyResult } from '../../src/verify/index.ts'
-import { APPRAISALS } from '../../src/verify/result-vector.ts'
 import {
   demandsOf,
   KEY_PAIRS,

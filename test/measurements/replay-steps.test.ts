@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Evidence } from '../../src/format/evidence.ts'
-import { replayLogs } from '../../src/verify/replayed-logs.ts'
+import { replayLogs } from '../../src/measurements/replayed-logs.ts'
 import { makeEventLog } from '../harness/event-log.ts'
 import { digestOf, imaDigest, makeCelJson, makeImaLog, makeSystemdLog } from '../harness/logs.ts'
 

@@ -1,8 +1,8 @@
 import { createECDH, generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { sized } from '../../src/format/byte-reader.ts'
+import { jwkOf, keyObjectOf, leftPad, spkiDigest } from '../../src/format/tpm-key.ts'
 import { parsePublic, type TpmPublic } from '../../src/format/tpm-public.ts'
-import { jwkOf, keyObjectOf, leftPad, spkiDigest } from '../../src/verify/tpm-key.ts'
 import { detailOf } from '../harness/verify-case.ts'
 
 /** Public areas of a TPM as keys of others: JSON Web Keys, and keys of OpenSSL. */

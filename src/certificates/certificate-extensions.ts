@@ -1,10 +1,10 @@
 import { BitString, fromBER } from 'asn1js'
 import { BasicConstraints, ExtKeyUsage, GeneralNames, RelativeDistinguishedNames } from 'pkijs'
 import { MetabindError } from '../errors.ts'
+import { remembered } from '../remembered.ts'
 import type { Certificate, CertificateExtension } from './certificate.ts'
 import { parseDer } from './der.ts'
 import { EXTENSION } from './extension-oids.ts'
-import { remembered } from './remembered.ts'
 
 /** Bits of KeyUsage (RFC 5280 4.2.1.3). */
 export const KEY_USAGE = {
