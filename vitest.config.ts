@@ -15,7 +15,7 @@ const programs = { ...bounds, globalSetup: 'test/harness/bundled-programs.ts' }
 // TPMs and clouds as processes. Two cores are enough for two files at a time.
 // Tests of the single rooms of src/, and of what stands beside them.
 const ROOMS =
-  'admin,agent,audit,caller,certificates,dialect,federation,format,http,identity,measurements,metadata,page,policy,registrar,relay,results,storage,token,verify'
+  'admin,agent,audit,caller,certificates,dialect,federation,format,http,identity,measurements,metadata,page,policy,registrar,registrar-keys,registrar-repository,relay,results,storage,token,verify'
 
 export default defineConfig({
   test: {

@@ -17,8 +17,8 @@ import {
   type RegistrarConfig,
   readRegistrarConfig,
 } from './registrar/registrar-config.ts'
-import { markRestored } from './registrar/restore-mark.ts'
-import { markRotated } from './registrar/rotate-mark.ts'
+import { markRotated } from './registrar-keys/rotate-mark.ts'
+import { markRestored } from './registrar-repository/restore-mark.ts'
 import { VERSION } from './version.ts'
 
 const HELP = `Usage: metabind-registrar VERB [ARGUMENTS]
@@ -153,7 +153,7 @@ async function copyDatabase(
   if (storage.postgresql !== undefined) {
     throw new MetabindError('REGISTRAR_DATABASE', 'PostgreSQL has its own copies (pg_dump).')
   }
-  const { backUp, restore } = await import('./registrar/sqlite-backup.ts')
+  const { backUp, restore } = await import('./registrar-repository/sqlite-backup.ts')
   if (verb === 'backup') return backUp(storage.database, file)
   await restore(file, storage.database, `uid ${process.getuid?.()}`, Date.now())
   say(`restored; the database before is ${storage.database}.before-restore\n`)

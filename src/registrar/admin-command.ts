@@ -1,8 +1,8 @@
 import { MetabindError } from '../errors.ts'
 import { oneLine } from '../format/one-line.ts'
+import { type EnrolledInstance, subjectOf } from '../registrar-repository/enrolled-instance.ts'
+import type { Repository } from '../registrar-repository/repository.ts'
 import { type AdminAction, administer, allInstances, instancesNamed } from './administration.ts'
-import { type EnrolledInstance, subjectOf } from './enrolled-instance.ts'
-import type { Repository } from './repository.ts'
 
 /** What the administrator's verbs print, from the repository alone: they work while a registrar serves, or none does. */
 

@@ -1,7 +1,14 @@
 import { MetabindError } from '../errors.ts'
-import { type EnrolledInstance, type InstanceState, subjectOf } from './enrolled-instance.ts'
-import { type RegistrarEventName, registrarEvent } from './registrar-events.ts'
-import type { Repository } from './repository.ts'
+import {
+  type EnrolledInstance,
+  type InstanceState,
+  subjectOf,
+} from '../registrar-repository/enrolled-instance.ts'
+import {
+  type RegistrarEventName,
+  registrarEvent,
+} from '../registrar-repository/registrar-events.ts'
+import type { Repository } from '../registrar-repository/repository.ts'
 
 /** What an administrator makes of an instance, with the states that it can be done to. */
 const ACTIONS = {

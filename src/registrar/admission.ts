@@ -7,12 +7,12 @@ import type { Evidence } from '../format/evidence.ts'
 import { jwkOf, keyObjectOf, spkiDigest } from '../format/tpm-key.ts'
 import { nameOf } from '../format/tpm-name.ts'
 import { parsePublic } from '../format/tpm-public.ts'
+import { enrolledInstanceSchema } from '../registrar-repository/enrolled-instance.ts'
 import { challengeOf, provenOnceAnswered, unanswered } from '../verify/challenge.ts'
 import type { Subject } from '../verify/subject.ts'
 import type { ParsedTrust } from '../verify/trust.ts'
 import type { Verified } from '../verify/verified.ts'
 import { verifiedSubject } from '../verify/verify.ts'
-import { enrolledInstanceSchema } from './enrolled-instance.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
 
 /** Whom the registrar admits. */

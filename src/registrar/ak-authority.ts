@@ -3,13 +3,18 @@ import { z } from 'zod'
 import { MetabindError } from '../errors.ts'
 import { jwkThumbprint } from '../format/public-jwk.ts'
 import { parseJson } from '../json.ts'
+import { addNewKey, noKey, removeKeys } from '../registrar-keys/kept-keys.ts'
+import {
+  type KeySchedule,
+  nextStartMs,
+  overdue,
+  signingNow,
+} from '../registrar-keys/key-schedule.ts'
+import type { KeyStore, PrivateKey } from '../registrar-keys/private-key.ts'
+import { rotatedAtMs } from '../registrar-keys/rotate-mark.ts'
+import { publicJwkOf } from '../registrar-keys/sealed-keys.ts'
+import type { Repository, StoredSigningKey } from '../registrar-repository/repository.ts'
 import { akCertificate, akIssuerCertificate, type CertifiedAk } from './ak-certificate.ts'
-import { addNewKey, noKey, removeKeys } from './kept-keys.ts'
-import { type KeySchedule, nextStartMs, overdue, signingNow } from './key-schedule.ts'
-import type { KeyStore, PrivateKey } from './private-key.ts'
-import type { Repository, StoredSigningKey } from './repository.ts'
-import { rotatedAtMs } from './rotate-mark.ts'
-import { publicJwkOf } from './sealed-keys.ts'
 
 /** The registrar as an authority of attestation keys. */
 export interface AkAuthority {

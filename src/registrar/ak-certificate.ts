@@ -17,7 +17,7 @@ import {
   RelativeDistinguishedNames,
   Time,
 } from 'pkijs'
-import type { PrivateKey } from './private-key.ts'
+import type { PrivateKey } from '../registrar-keys/private-key.ts'
 
 /**
  * Certificates of attestation keys, by the TCG's "TPM 2.0 Keys for Device Identity and Attestation", with the name of the

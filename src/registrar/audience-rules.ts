@@ -1,5 +1,5 @@
 import { MetabindError } from '../errors.ts'
-import { type EnrolledInstance, subjectOf } from './enrolled-instance.ts'
+import { type EnrolledInstance, subjectOf } from '../registrar-repository/enrolled-instance.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
 
 export type Audience = RegistrarConfig['audience'][number]

@@ -3,14 +3,14 @@ import { dirname } from 'node:path'
 import { MetabindError, pathWithReason } from '../errors.ts'
 import type { PublicJwk } from '../format/public-jwk.ts'
 import { parseJson } from '../json.ts'
+import { keyStore } from '../registrar-keys/key-store.ts'
+import { openMasterKey } from '../registrar-keys/master-key.ts'
+import { openKeyToken } from '../registrar-keys/pkcs11-token.ts'
+import type { DatabaseState } from '../registrar-repository/database-state.ts'
+import { SQLITE_MIGRATIONS } from '../registrar-repository/sqlite-schema.ts'
 import { admissionRules } from './admission-rules.ts'
-import type { DatabaseState } from './database-state.ts'
-import { keyStore } from './key-store.ts'
-import { openMasterKey } from './master-key.ts'
 import { postgresqlPlace } from './open-repository.ts'
-import { openKeyToken } from './pkcs11-token.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
-import { SQLITE_MIGRATIONS } from './sqlite-schema.ts'
 import { tlsValidUntilMs } from './tls.ts'
 
 /** One thing that a registrar needs to begin, and how it stands. */
@@ -62,10 +62,10 @@ type Storage = RegistrarConfig['storage']
 /** @throws MetabindError REGISTRAR_DATABASE, FILE_UNUSABLE, DIRECTORY_UNSAFE */
 async function stateOf({ database, postgresql }: Storage): Promise<DatabaseState | undefined> {
   if (postgresql !== undefined) {
-    const { postgresqlState } = await import('./postgresql-migrate.ts')
+    const { postgresqlState } = await import('../registrar-repository/postgresql-migrate.ts')
     return postgresqlState(postgresqlPlace(postgresql))
   }
-  const { sqliteState } = await import('./sqlite-state.ts')
+  const { sqliteState } = await import('../registrar-repository/sqlite-state.ts')
   return sqliteState(database)
 }
 

@@ -1,8 +1,8 @@
+import type { KeyRing } from '../registrar-keys/key-ring.ts'
+import { type KeyKind, SIGNING_ALGORITHMS } from '../registrar-keys/key-schedule.ts'
 import { remembered } from '../remembered.ts'
 import type { AkAuthority } from './ak-authority.ts'
 import { DPOP_ALGORITHMS } from './dpop-proof.ts'
-import type { KeyRing } from './key-ring.ts'
-import { type KeyKind, SIGNING_ALGORITHMS } from './key-schedule.ts'
 import { SPIFFE_BUNDLE_PATH, spiffeBundle } from './spiffe-bundle.ts'
 import {
   STATUS_LIST_PATH,

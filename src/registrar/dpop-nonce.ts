@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import type { MasterKey } from './master-key.ts'
+import type { MasterKey } from '../registrar-keys/master-key.ts'
 
 /** A proof must reach the registrar within this of its nonce. */
 export const DPOP_NONCE_LIFE_MS = 300_000

@@ -1,8 +1,12 @@
+import {
+  type EnrolledInstance,
+  type InstanceState,
+  subjectOf,
+} from '../registrar-repository/enrolled-instance.ts'
+import { registrarEvent } from '../registrar-repository/registrar-events.ts'
+import type { Change } from '../registrar-repository/repository.ts'
 import type { Admitted } from './admission.ts'
-import { type EnrolledInstance, type InstanceState, subjectOf } from './enrolled-instance.ts'
 import { continuationOf } from './fork-detection.ts'
-import { registrarEvent } from './registrar-events.ts'
-import type { Change } from './repository.ts'
 
 /** What was proven, by whom, and what the rules say of it. */
 export interface Candidate {

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { MetabindError } from '../errors.ts'
-import type { MasterKey } from './master-key.ts'
+import type { MasterKey } from '../registrar-keys/master-key.ts'
 
 /** Evidence must be made, and reach the registrar, within this of its nonce. */
 export const NONCE_LIFE_MS = 300_000

@@ -3,7 +3,7 @@ import { MetabindError } from '../errors.ts'
 import { type Answer, decodeAnswer } from '../format/activation.ts'
 import { describe } from '../format/evidence.ts'
 import { parseStrictJson } from '../format/strict-json.ts'
-import { GENERATION_MAX } from './enrolled-instance.ts'
+import { GENERATION_MAX } from '../registrar-repository/enrolled-instance.ts'
 
 /** What strangers send to enrol: bytes of any origin, already bounded. */
 

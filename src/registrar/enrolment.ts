@@ -9,6 +9,9 @@ import {
 } from '../format/activation.ts'
 import { TLS_EXPORTER } from '../format/enrolment-bind.ts'
 import { evidenceOfJson } from '../format/evidence.ts'
+import type { MasterKey } from '../registrar-keys/master-key.ts'
+import { type EnrolledInstance, subjectOf } from '../registrar-repository/enrolled-instance.ts'
+import type { PendingEnrolment, Repository } from '../registrar-repository/repository.ts'
 import { finishChallenge } from '../verify/challenge.ts'
 import {
   type AdmissionRules,
@@ -19,12 +22,9 @@ import {
 } from './admission.ts'
 import type { AkAuthority } from './ak-authority.ts'
 import { siteOf } from './client-address.ts'
-import { type EnrolledInstance, subjectOf } from './enrolled-instance.ts'
 import { type Candidate, decideEnrolment } from './enrolment-decision.ts'
 import type { EnrolmentNonces } from './enrolment-nonce.ts'
 import { answerOf, challengeRequestOf } from './enrolment-request.ts'
-import type { MasterKey } from './master-key.ts'
-import type { PendingEnrolment, Repository } from './repository.ts'
 
 export interface EnrolmentDeps {
   readonly url: string

@@ -1,17 +1,17 @@
 import { CHAIN_ORIGIN, type ChainHead, decodeLine } from '../audit/chain.ts'
 import { MetabindError } from '../errors.ts'
-import { continuedBy } from './event-chain.ts'
+import type { KeyRing } from '../registrar-keys/key-ring.ts'
+import type { KeySchedule } from '../registrar-keys/key-schedule.ts'
+import { signedJwt } from '../registrar-keys/signed-jwt.ts'
+import { continuedBy } from '../registrar-repository/event-chain.ts'
 import {
   CHECKPOINT_TYPE,
   type CheckpointClaims,
   type EventCheckpoint,
   headOfCheckpoint,
   readEventCheckpoint,
-} from './event-checkpoint.ts'
-import type { KeyRing } from './key-ring.ts'
-import type { KeySchedule } from './key-schedule.ts'
-import type { Repository, StoredCheckpoint } from './repository.ts'
-import { signedJwt } from './signed-jwt.ts'
+} from '../registrar-repository/event-checkpoint.ts'
+import type { Repository, StoredCheckpoint } from '../registrar-repository/repository.ts'
 
 /** Signs the end of the chain of events, at intervals. */
 export interface EventCheckpoints {

@@ -3,10 +3,14 @@ import { z } from 'zod'
 import { MetabindError, pathWithReason } from '../errors.ts'
 import { jwkThumbprint } from '../format/public-jwk.ts'
 import { parseJson } from '../json.ts'
+import { publicJwkOf } from '../registrar-keys/sealed-keys.ts'
+import {
+  type EventVerdict,
+  type PlacedCheckpoint,
+  verifyEvents,
+} from '../registrar-repository/event-verdict.ts'
 import { readFileAtMost } from '../storage/read-at-most.ts'
 import { type AdminCommandDeps, eventLines } from './admin-command.ts'
-import { type EventVerdict, type PlacedCheckpoint, verifyEvents } from './event-verdict.ts'
-import { publicJwkOf } from './sealed-keys.ts'
 
 /** The verb `events`: the chain, its last checkpoint, or what is to be said of both. */
 

@@ -1,5 +1,5 @@
 import { type ClockReading, clockProgress, isProgress } from '../format/tpm-clock.ts'
-import type { EnrolledInstance } from './enrolled-instance.ts'
+import type { EnrolledInstance } from '../registrar-repository/enrolled-instance.ts'
 import { SKEW_MS } from './enrolment-nonce.ts'
 
 /**

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { MetabindError, pathWithReason } from '../errors.ts'
+import type { PostgresqlPlace } from '../registrar-repository/postgresql-session.ts'
+import type { Repository } from '../registrar-repository/repository.ts'
 import { Secret } from '../secret.ts'
 import { readFileAtMost } from '../storage/read-at-most.ts'
-import type { PostgresqlPlace } from './postgresql-session.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
-import type { Repository } from './repository.ts'
 
 type Storage = RegistrarConfig['storage']
 type PostgresqlKeys = NonNullable<Storage['postgresql']>
@@ -23,13 +23,15 @@ export async function openRepository(
   ifEmpty: 'make' | 'refuse',
 ): Promise<Repository> {
   if (postgresql !== undefined) {
-    const { postgresqlRepository } = await import('./postgresql-repository.ts')
+    const { postgresqlRepository } = await import(
+      '../registrar-repository/postgresql-repository.ts'
+    )
     return postgresqlRepository(postgresqlPlace(postgresql), ifEmpty)
   }
   if (ifEmpty === 'refuse' && !existsSync(database)) {
     throw new MetabindError('REGISTRAR_DATABASE', `${database}: none is there.`)
   }
-  const { sqliteRepository } = await import('./sqlite-repository.ts')
+  const { sqliteRepository } = await import('../registrar-repository/sqlite-repository.ts')
   return sqliteRepository(database)
 }
 

@@ -9,8 +9,8 @@ import type { Listener } from '../http/listen-tcp.ts'
 import { httpServer } from '../http/server.ts'
 import { shareRate } from '../http/shared-rate.ts'
 import type { Log } from '../log.ts'
+import type { Repository } from '../registrar-repository/repository.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
-import type { Repository } from './repository.ts'
 
 /** What the API reads of what the registrar keeps: nothing of it is secret. */
 type ReadableRepository = Pick<

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type ConfigFile, parseConfigFiles, readConfigFile } from '../config-file.ts'
 
 import { DIALECT_NAMES } from '../format/dialect-name.ts'
-import { SIGNING_ALGORITHMS, TOKEN_SECONDS_MAX } from './key-schedule.ts'
+import { SIGNING_ALGORITHMS, TOKEN_SECONDS_MAX } from '../registrar-keys/key-schedule.ts'
 import { SUBJECT_KINDS } from './subject.ts'
 import { TOKEN_FORMATS } from './token-format.ts'
 

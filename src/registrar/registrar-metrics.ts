@@ -3,8 +3,8 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { RateError } from '../errors.ts'
 import { type Listener, listenOnTcp } from '../http/listen-tcp.ts'
 import { metricsServer } from '../http/metrics-server.ts'
+import { INSTANCE_STATES } from '../registrar-repository/enrolled-instance.ts'
 import { VERSION } from '../version.ts'
-import { INSTANCE_STATES } from './enrolled-instance.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
 
 /**

@@ -1,5 +1,5 @@
-import type { KeyRing } from './key-ring.ts'
-import type { KeyKind } from './key-schedule.ts'
+import type { KeyRing } from '../registrar-keys/key-ring.ts'
+import type { KeyKind } from '../registrar-keys/key-schedule.ts'
 
 /** Below the registrar's URL. */
 export const SPIFFE_BUNDLE_PATH = '/spiffe/bundle.json'

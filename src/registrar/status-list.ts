@@ -1,9 +1,12 @@
 import { deflateSync } from 'node:zlib'
 import { MetabindError } from '../errors.ts'
-import type { KeyRing } from './key-ring.ts'
-import { TOKEN_SECONDS_MAX } from './key-schedule.ts'
-import type { Repository, Statuses } from './repository.ts'
-import { signedJwt } from './signed-jwt.ts'
+import type { KeyRing } from '../registrar-keys/key-ring.ts'
+import { signedJwt } from '../registrar-keys/signed-jwt.ts'
+import {
+  type Repository,
+  STATUS_KEPT_MS,
+  type Statuses,
+} from '../registrar-repository/repository.ts'
 
 /**
  * The Token Status List (draft-ietf-oauth-status-list-17): a bit for each instance that was given tokens, which is set
@@ -13,12 +16,10 @@ import { signedJwt } from './signed-jwt.ts'
 /** Below the registrar's URL. */
 export const STATUS_LIST_PATH = '/status-list'
 export const STATUS_LIST_TYPE = 'application/statuslist+jwt'
-/** A bit is another instance's only when all tokens that it stood for are long over. */
-export const STATUS_KEPT_MS = 2 * TOKEN_SECONDS_MAX * 1000
 
 /** For how long verifiers may keep it, and for how long it is good if no registrar makes another. */
 export const STATUS_TTL_SECONDS = 60
-const LIFE_SECONDS = 2 * TOKEN_SECONDS_MAX
+const LIFE_SECONDS = STATUS_KEPT_MS / 1000
 /** A list on which nothing has changed is signed anew after this. */
 const RENEWED_AFTER_MS = 600_000
 

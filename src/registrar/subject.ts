@@ -1,6 +1,6 @@
 import { MetabindError } from '../errors.ts'
 import type { IdentityClaims } from '../format/identity-token.ts'
-import { type EnrolledInstance, subjectOf } from './enrolled-instance.ts'
+import { type EnrolledInstance, subjectOf } from '../registrar-repository/enrolled-instance.ts'
 
 /** How finely tokens tell callers apart: the instance alone, or who on it by the word of its agent. */
 export const SUBJECT_KINDS = ['instance', 'uid', 'unit'] as const

@@ -1,7 +1,7 @@
 import { MetabindError } from '../errors.ts'
+import { readGuardedFile } from '../registrar-keys/guarded-file.ts'
 import { Secret } from '../secret.ts'
 import { readRegularFileAtMost } from '../storage/read-at-most.ts'
-import { readGuardedFile } from './guarded-file.ts'
 import type { RegistrarConfig } from './registrar-config.ts'
 
 /** What the registrar shows of itself over TLS. */

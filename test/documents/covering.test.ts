@@ -46,9 +46,18 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
     ...['flow/conformance-read', 'flow/identity', 'flow/ec2', 'lockdown/observe'],
   ],
   simulate: ['parts of one server', 'simulate/simulator', 'simulate/cloud-ec2', 'cli/simulate'],
+  'registrar-keys': ['kept in the database or a token', 'registrar-keys/key-store'],
+  'registrar-repository': [
+    'two databases, and what reads them',
+    ...[
+      'registrar-repository/sqlite-repository',
+      'postgresql/postgresql-repository',
+      'fleet/backup',
+    ],
+  ],
   registrar: [
     'parts of one program, and what instances ask of it',
-    ...['registrar/sqlite-repository', 'fleet/enrolment'],
+    ...['registrar-repository/sqlite-repository', 'fleet/enrolment'],
   ],
   results: ['members of one result', 'results/result', 'results/result-cwt'],
   storage: ['what the agent and the registrar trust', 'agent/trust-files'],

@@ -108,13 +108,14 @@ const RULES: readonly Rule[] = [
   // Root's side of it: the agent never imports it.
   room('lockdown', ADMIN_API, ...CLIENT, 'caller', 'dialect', 'format', 'src/config.ts'),
   room('simulate', 'format', 'asn1js'),
+  room('registrar-repository', 'audit', 'format', 'storage', 'verify', 'pg'),
+  room('registrar-keys', 'format', 'registrar-repository', 'storage', PKCS11),
   // A program of its own: it verifies what agents say, and knows none of their rooms.
   room(
     'registrar',
     ...['audit', 'certificates', 'format', 'http', 'measurements', 'storage', 'verify'],
-    ...['fastify', 'pg', 'prom-client'],
+    ...['registrar-keys', 'registrar-repository', 'fastify', 'prom-client'],
     ...['src/config-file.ts', 'src/log.ts', 'src/service-manager.ts', 'src/version.ts', LINUX],
-    PKCS11,
     // Of certificates of attestation keys.
     ...['pkijs', 'asn1js'],
   ),
@@ -181,7 +182,11 @@ const RULES: readonly Rule[] = [
   },
   {
     of: 'src/registrar.ts',
-    may: [...COMMON, 'src/registrar/', 'src/format/nearest-word.ts', 'src/version.ts', LINUX],
+    may: [
+      ...COMMON,
+      ...['src/registrar/', 'src/registrar-keys/', 'src/registrar-repository/'],
+      ...['src/format/nearest-word.ts', 'src/version.ts', LINUX],
+    ],
   },
   {
     of: 'src/daemon.ts',

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import manifest from '../../package.json' with { type: 'json' }
 import { EVENTS } from '../../src/audit/audit.ts'
-import { REGISTRAR_EVENTS } from '../../src/registrar/registrar-events.ts'
+import { REGISTRAR_EVENTS } from '../../src/registrar-repository/registrar-events.ts'
 
 /** Tables of the documents that list what is elsewhere in the project list all of it, and no more. */
 

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { keyRing } from '../../src/registrar/key-ring.ts'
-import { masterKey } from '../../src/registrar/master-key.ts'
-import { migratePostgresql, postgresqlState } from '../../src/registrar/postgresql-migrate.ts'
-import { postgresqlRepository } from '../../src/registrar/postgresql-repository.ts'
-import { POSTGRESQL_MIGRATIONS } from '../../src/registrar/postgresql-schema.ts'
-import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
+import { keyRing } from '../../src/registrar-keys/key-ring.ts'
+import { masterKey } from '../../src/registrar-keys/master-key.ts'
+import { sealedKeys } from '../../src/registrar-keys/sealed-keys.ts'
+import {
+  migratePostgresql,
+  postgresqlState,
+} from '../../src/registrar-repository/postgresql-migrate.ts'
+import { postgresqlRepository } from '../../src/registrar-repository/postgresql-repository.ts'
+import { POSTGRESQL_MIGRATIONS } from '../../src/registrar-repository/postgresql-schema.ts'
 import { Secret } from '../../src/secret.ts'
 import { NOW_MS } from '../registrar/enrolled.ts'
 import { type Cluster, startCluster } from './cluster.ts'

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { chown, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import type { PostgresqlPlace } from '../../src/registrar/postgresql-session.ts'
+import type { PostgresqlPlace } from '../../src/registrar-repository/postgresql-session.ts'
 import { Secret } from '../../src/secret.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 

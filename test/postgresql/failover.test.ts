@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { postgresqlRepository } from '../../src/registrar/postgresql-repository.ts'
+import { postgresqlRepository } from '../../src/registrar-repository/postgresql-repository.ts'
 import { type RegistrarProcess, startRegistrarProcess } from '../fleet/registrar-process.ts'
 import { type Cluster, startCluster, storageToml } from './cluster.ts'
 import { FLEET_RULES, fleetLoad, judgeLoad } from './fleet-load.ts'

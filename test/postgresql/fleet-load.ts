@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { z } from 'zod'
 import { CHAIN_ORIGIN, type ChainLine, decodeLine } from '../../src/audit/chain.ts'
 import { allInstances } from '../../src/registrar/administration.ts'
-import type { Repository } from '../../src/registrar/repository.ts'
+import type { Repository } from '../../src/registrar-repository/repository.ts'
 import {
   answerTo,
   evidenceFor,

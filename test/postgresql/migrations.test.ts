@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { migratePostgresql } from '../../src/registrar/postgresql-migrate.ts'
-import { postgresqlRepository } from '../../src/registrar/postgresql-repository.ts'
-import { POSTGRESQL_MIGRATIONS } from '../../src/registrar/postgresql-schema.ts'
-import type { PostgresqlPlace } from '../../src/registrar/postgresql-session.ts'
+import { migratePostgresql } from '../../src/registrar-repository/postgresql-migrate.ts'
+import { postgresqlRepository } from '../../src/registrar-repository/postgresql-repository.ts'
+import { POSTGRESQL_MIGRATIONS } from '../../src/registrar-repository/postgresql-schema.ts'
+import type { PostgresqlPlace } from '../../src/registrar-repository/postgresql-session.ts'
 import { enrolledRow, NOW_MS, otherRow } from '../registrar/enrolled.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 

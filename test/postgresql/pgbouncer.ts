@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chown, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { PostgresqlPlace } from '../../src/registrar/postgresql-session.ts'
+import type { PostgresqlPlace } from '../../src/registrar-repository/postgresql-session.ts'
 import type { Cluster } from './cluster.ts'
 
 const PORT = 6432

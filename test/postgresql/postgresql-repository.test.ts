@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { postgresqlRepository } from '../../src/registrar/postgresql-repository.ts'
-import type { PostgresqlPlace } from '../../src/registrar/postgresql-session.ts'
+import { postgresqlRepository } from '../../src/registrar-repository/postgresql-repository.ts'
+import type { PostgresqlPlace } from '../../src/registrar-repository/postgresql-session.ts'
 import { enrolledRow, NOW_MS, pendingRow } from '../registrar/enrolled.ts'
-import { repositoryContract } from '../registrar/repository-contract.ts'
+import { repositoryContract } from '../registrar-repository/repository-contract.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 import { startPgbouncer } from './pgbouncer.ts'
 

@@ -1,5 +1,5 @@
-import type { EnrolledInstance } from '../../src/registrar/enrolled-instance.ts'
-import type { PendingEnrolment } from '../../src/registrar/repository.ts'
+import type { EnrolledInstance } from '../../src/registrar-repository/enrolled-instance.ts'
+import type { PendingEnrolment } from '../../src/registrar-repository/repository.ts'
 
 /** Rows for tests of what keeps and judges them. */
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { enrolmentNonces, NONCE_LIFE_MS, SKEW_MS } from '../../src/registrar/enrolment-nonce.ts'
-import { masterKey } from '../../src/registrar/master-key.ts'
+import { masterKey } from '../../src/registrar-keys/master-key.ts'
 import { Secret } from '../../src/secret.ts'
 import { NOW_MS } from './enrolled.ts'
 

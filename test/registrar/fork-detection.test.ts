@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { EnrolledInstance } from '../../src/registrar/enrolled-instance.ts'
 import { continuationOf, RESTORE_AGAIN_MS, type Shown } from '../../src/registrar/fork-detection.ts'
+import type { EnrolledInstance } from '../../src/registrar-repository/enrolled-instance.ts'
 import { enrolledRow, NOW_MS } from './enrolled.ts'
 
 /** A machine and its copies, by what each shows: a play of the rows. */

@@ -3,6 +3,8 @@ import { decodeJwt, jwtVerify } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { statusList } from '../../src/registrar/status-list.ts'
+import { TOKEN_SECONDS_MAX } from '../../src/registrar-keys/key-schedule.ts'
+import { STATUS_KEPT_MS } from '../../src/registrar-repository/repository.ts'
 import { NOW_MS, otherRow } from './enrolled.ts'
 import { identityToken, type TokenParts, tokenParts, URL_OF_REGISTRAR } from './token-parts.ts'
 
@@ -17,6 +19,10 @@ beforeAll(async () => {
   parts = await tokenParts(AUDIENCES)
 })
 afterAll(() => parts[Symbol.asyncDispose]())
+
+test('an index stands for nobody else while a token that has it may live', () => {
+  expect(STATUS_KEPT_MS).toBeGreaterThan(TOKEN_SECONDS_MAX * 1000)
+})
 
 const statusSchema = z.object({
   status: z.object({ status_list: z.object({ idx: z.int(), uri: z.literal(URI) }) }),

@@ -5,19 +5,19 @@ import { expect } from 'vitest'
 import { type OpenCounts, openCounts } from '../../src/open-counts.ts'
 import { publicDocuments } from '../../src/registrar/discovery.ts'
 import { dpopNonces } from '../../src/registrar/dpop-nonce.ts'
-import {
-  type EnrolledInstance,
-  enrolledInstanceSchema,
-} from '../../src/registrar/enrolled-instance.ts'
-import { type KeyRing, keyRing } from '../../src/registrar/key-ring.ts'
-import { masterKey } from '../../src/registrar/master-key.ts'
 import { parseRegistrarConfig } from '../../src/registrar/registrar-config.ts'
-import type { Repository } from '../../src/registrar/repository.ts'
-import { sealedKeys } from '../../src/registrar/sealed-keys.ts'
-import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
 import { type StatusList, statusList } from '../../src/registrar/status-list.ts'
 import { exchangeToken } from '../../src/registrar/token-exchange.ts'
 import { type TokenOrder, tokenIssuer } from '../../src/registrar/token-issuer.ts'
+import { type KeyRing, keyRing } from '../../src/registrar-keys/key-ring.ts'
+import { masterKey } from '../../src/registrar-keys/master-key.ts'
+import { sealedKeys } from '../../src/registrar-keys/sealed-keys.ts'
+import {
+  type EnrolledInstance,
+  enrolledInstanceSchema,
+} from '../../src/registrar-repository/enrolled-instance.ts'
+import type { Repository } from '../../src/registrar-repository/repository.ts'
+import { sqliteRepository } from '../../src/registrar-repository/sqlite-repository.ts'
 import { Secret } from '../../src/secret.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 import { enrolledRow, NOW_MS } from './enrolled.ts'

@@ -11,14 +11,15 @@ import {
   takeLock,
   UNIQUE_VIOLATION,
 } from './postgresql-session.ts'
-import type {
-  Change,
-  Exchanged,
-  PendingEnrolment,
-  RegistrarEvent,
-  Repository,
-  StoredCheckpoint,
-  StoredSigningKey,
+import {
+  type Change,
+  type Exchanged,
+  type PendingEnrolment,
+  type RegistrarEvent,
+  type Repository,
+  STATUS_KEPT_MS,
+  type StoredCheckpoint,
+  type StoredSigningKey,
 } from './repository.ts'
 import {
   checkpointOf,
@@ -32,7 +33,6 @@ import {
   useOf,
 } from './repository-rows.ts'
 import { StaleWrite } from './stale-write.ts'
-import { STATUS_KEPT_MS } from './status-list.ts'
 
 /** How many exchanges there are from one clearing away of what has expired to the next, and how much that clears. */
 const EXCHANGES_PER_SWEEP = 256

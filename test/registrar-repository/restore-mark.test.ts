@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { IDENTITY_TOKEN_SECONDS_MAX } from '../../src/format/identity-token.ts'
-import { markRestored, usableFromMs } from '../../src/registrar/restore-mark.ts'
-import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
-import { NOW_MS } from './enrolled.ts'
+import { markRestored, usableFromMs } from '../../src/registrar-repository/restore-mark.ts'
+import { sqliteRepository } from '../../src/registrar-repository/sqlite-repository.ts'
+import { NOW_MS } from '../registrar/enrolled.ts'
 
 test('after a restore nothing is usable that an instance can have made before, by its own clock', async () => {
   const directory = mkdtempSync('/tmp/metabind-restored-')

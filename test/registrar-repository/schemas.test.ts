@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { POSTGRESQL_MIGRATIONS } from '../../src/registrar/postgresql-schema.ts'
-import { SQLITE_MIGRATIONS } from '../../src/registrar/sqlite-schema.ts'
+import { POSTGRESQL_MIGRATIONS } from '../../src/registrar-repository/postgresql-schema.ts'
+import { SQLITE_MIGRATIONS } from '../../src/registrar-repository/sqlite-schema.ts'
 
 /** The schemas of both databases, which have the same versions. */
 

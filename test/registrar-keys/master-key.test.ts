@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openMasterKey } from '../../src/registrar/master-key.ts'
+import { openMasterKey } from '../../src/registrar-keys/master-key.ts'
 import { requireRoot } from '../harness/root.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 

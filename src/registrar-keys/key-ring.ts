@@ -1,5 +1,6 @@
 import { jwkThumbprint, type PublicJwk } from '../format/public-jwk.ts'
 import { parseJson } from '../json.ts'
+import type { Repository, StoredSigningKey } from '../registrar-repository/repository.ts'
 import { addNewKey, noKey, removeKeys } from './kept-keys.ts'
 import {
   KEY_KINDS,
@@ -11,7 +12,6 @@ import {
   signingNow,
 } from './key-schedule.ts'
 import type { KeyStore, PrivateKey } from './private-key.ts'
-import type { Repository, StoredSigningKey } from './repository.ts'
 import { rotatedAtMs } from './rotate-mark.ts'
 
 /** A key as verifiers get it, but for what it is published for. */

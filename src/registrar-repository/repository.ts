@@ -37,6 +37,9 @@ export interface StoredSigningKey {
   readonly sealed: Buffer
 }
 
+/** An index of the status list is another instance's only when all tokens that it stood for are long over. */
+export const STATUS_KEPT_MS = 7_200_000
+
 /** What is taken once, such as a proof. */
 export interface Once {
   /** 64 hexadecimal digits. */
@@ -98,7 +101,7 @@ type InstanceKeysKnown = Pick<
 >
 
 /**
- * All that the registrar keeps. Whatever implements it passes test/registrar/repository-contract.ts. Every method
+ * All that the registrar keeps. Whatever implements it passes test/registrar-repository/repository-contract.ts. Every method
  * that writes has written durably when it resolves, and replicas share nothing else.
  */
 export interface Repository {

@@ -1,6 +1,6 @@
 import { MetabindError } from '../errors.ts'
+import type { Repository, StoredSigningKey } from '../registrar-repository/repository.ts'
 import type { KeyStore } from './private-key.ts'
-import type { Repository, StoredSigningKey } from './repository.ts'
 
 /** The two places of a key, which know nothing of each other: its row in the database, and where the private key is. */
 interface Places {

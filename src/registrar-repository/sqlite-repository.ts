@@ -2,14 +2,15 @@ import type { DatabaseSync } from 'node:sqlite'
 import { MetabindError, nodeErrorCode } from '../errors.ts'
 import type { EnrolledInstance } from './enrolled-instance.ts'
 import { chainedLines } from './event-chain.ts'
-import type {
-  Change,
-  Exchanged,
-  Once,
-  PendingEnrolment,
-  RegistrarEvent,
-  Repository,
-  StoredSigningKey,
+import {
+  type Change,
+  type Exchanged,
+  type Once,
+  type PendingEnrolment,
+  type RegistrarEvent,
+  type Repository,
+  STATUS_KEPT_MS,
+  type StoredSigningKey,
 } from './repository.ts'
 import {
   checkpointOf,
@@ -24,7 +25,6 @@ import {
 } from './repository-rows.ts'
 import { inTransaction, openSqlite, type Prepare, preparedOnce } from './sqlite-file.ts'
 import { StaleWrite } from './stale-write.ts'
-import { STATUS_KEPT_MS } from './status-list.ts'
 
 const CONSTRAINT = 19
 

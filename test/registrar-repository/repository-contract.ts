@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { CHAIN_ORIGIN, decodeLine } from '../../src/audit/chain.ts'
-import type { Repository } from '../../src/registrar/repository.ts'
-import { STATUS_KEPT_MS } from '../../src/registrar/status-list.ts'
-import { enrolledRow, NOW_MS, otherRow, pendingRow } from './enrolled.ts'
+import { type Repository, STATUS_KEPT_MS } from '../../src/registrar-repository/repository.ts'
+import { enrolledRow, NOW_MS, otherRow, pendingRow } from '../registrar/enrolled.ts'
 
 /**
  * What every repository of the registrar does, whatever is under it.

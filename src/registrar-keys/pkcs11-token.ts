@@ -2,7 +2,6 @@ import type { Pkcs11ErrorCode } from 'metabind-pkcs11'
 import { causeChain, type ErrorCode, MetabindError, systemReason } from '../errors.ts'
 import { readGuardedFile } from './guarded-file.ts'
 import type { TokenOfKeys } from './pkcs11-keys.ts'
-import type { RegistrarConfig } from './registrar-config.ts'
 
 /** The token of the configuration. All methods throw MetabindError REGISTRAR_HSM, REGISTRAR_PIN, REGISTRAR_BUSY. */
 export interface KeyToken extends TokenOfKeys {
@@ -13,20 +12,28 @@ export interface KeyToken extends TokenOfKeys {
   close(): Promise<void>
 }
 
-type Pkcs11Config = NonNullable<RegistrarConfig['keys']['pkcs11']>
+/** Where it is. */
+export interface Pkcs11Place {
+  /** A library, as a path. */
+  readonly module: string
+  /** The token's label. */
+  readonly token: string
+  /** A file with the user's PIN. */
+  readonly pin: string
+}
 
 const PIN_BYTES_MAX = 1024
 
 /** What speaks to it is loaded only here. @param onChange told once of each fault, and of its end with undefined */
 export async function openKeyToken(
-  config: Pkcs11Config,
+  { module, token: label, pin }: Pkcs11Place,
   onChange: (lost: unknown) => void,
 ): Promise<KeyToken> {
   const { Pkcs11Error, pkcs11Token } = await import('metabind-pkcs11')
   const token = pkcs11Token({
-    module: config.module,
-    label: config.token,
-    readPin: () => pinIn(config.pin),
+    module,
+    label,
+    readPin: () => pinIn(pin),
     onChange,
   })
   const told = async <T>(pending: Promise<T>): Promise<T> => {

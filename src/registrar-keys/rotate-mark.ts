@@ -1,5 +1,5 @@
-import { registrarEvent } from './registrar-events.ts'
-import type { Repository } from './repository.ts'
+import { registrarEvent } from '../registrar-repository/registrar-events.ts'
+import type { Repository } from '../registrar-repository/repository.ts'
 
 /** Longer than a registrar is away, and than the longest overlap. */
 const KEPT_MS = 31 * 86_400_000

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
-import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
-import { enrolledRow, NOW_MS } from './enrolled.ts'
+import { sqliteRepository } from '../../src/registrar-repository/sqlite-repository.ts'
+import { enrolledRow, NOW_MS } from '../registrar/enrolled.ts'
 
 /** Writes to the database at the path of its argument, and says of each write that it was acknowledged, until killed. */
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { nextStartMs, overdue, signingNow } from '../../src/registrar/key-schedule.ts'
+import { nextStartMs, overdue, signingNow } from '../../src/registrar-keys/key-schedule.ts'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR

@@ -5,14 +5,14 @@ import { DatabaseSync } from 'node:sqlite'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { akAuthority } from '../../src/registrar/ak-authority.ts'
-import { type KeyRing, keyRing } from '../../src/registrar/key-ring.ts'
-import type { KeyKind } from '../../src/registrar/key-schedule.ts'
-import { keyStore } from '../../src/registrar/key-store.ts'
-import { masterKey } from '../../src/registrar/master-key.ts'
-import { type KeyToken, openKeyToken } from '../../src/registrar/pkcs11-token.ts'
-import type { KeyStore } from '../../src/registrar/private-key.ts'
-import { signedJwt } from '../../src/registrar/signed-jwt.ts'
-import { sqliteRepository } from '../../src/registrar/sqlite-repository.ts'
+import { type KeyRing, keyRing } from '../../src/registrar-keys/key-ring.ts'
+import type { KeyKind } from '../../src/registrar-keys/key-schedule.ts'
+import { keyStore } from '../../src/registrar-keys/key-store.ts'
+import { masterKey } from '../../src/registrar-keys/master-key.ts'
+import { type KeyToken, openKeyToken } from '../../src/registrar-keys/pkcs11-token.ts'
+import type { KeyStore } from '../../src/registrar-keys/private-key.ts'
+import { signedJwt } from '../../src/registrar-keys/signed-jwt.ts'
+import { sqliteRepository } from '../../src/registrar-repository/sqlite-repository.ts'
 import { Secret } from '../../src/secret.ts'
 import { scratchDirectory } from '../harness/scratch.ts'
 import { type SoftHsm, softHsm } from '../harness/softhsm.ts'
@@ -34,7 +34,7 @@ beforeEach(async () => {
   hsm = await softHsm(join(directory, 'hsm'))
   process.env.SOFTHSM2_CONF = hsm.env.SOFTHSM2_CONF
   const { module, label, pinFile: pin } = hsm
-  token = await openKeyToken({ module, token: label, pin, new_keys: 'token' }, () => undefined)
+  token = await openKeyToken({ module, token: label, pin }, () => undefined)
   stack.defer(() => token.close())
   nowMs = Date.UTC(2026, 10, 29)
 })
@@ -203,10 +203,7 @@ test.each([
   const pin = join(directory, 'another-pin')
   if (text !== undefined) await writeFile(pin, text, { mode })
   const { module, label } = hsm
-  const other = await openKeyToken(
-    { module, token: label, pin, new_keys: 'token' },
-    () => undefined,
-  )
+  const other = await openKeyToken({ module, token: label, pin }, () => undefined)
   stack.defer(() => other.close())
   await expect(other.open()).rejects.toMatchObject({
     code: 'REGISTRAR_HSM',
