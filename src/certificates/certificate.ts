@@ -3,6 +3,7 @@ import { Certificate as PkiCertificate } from 'pkijs'
 import { MetabindError } from '../errors.ts'
 import { CERTIFICATE_BYTES_MAX } from '../format/evidence.ts'
 import { type DerNode, parseDer } from './der.ts'
+import { derTime } from './der-time.ts'
 import { comparableName } from './distinguished-name.ts'
 import { EXTENSION } from './extension-oids.ts'
 import { authorityKeyIdOf, subjectKeyIdOf } from './key-identifiers.ts'
@@ -53,15 +54,13 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const root = parseDer(bytes)
   const parsed = parseWithLibrary(der)
   const fields = tbsFields(root)
-  const { notBefore, notAfter, serialNumber, signatureValue } = parsed
+  const { serialNumber, signatureValue } = parsed
   return {
     der: bytes,
     fingerprint: createHash('sha256').update(der).digest('hex'),
     version: parsed.version + 1,
     ...fields,
     serialNumber: Buffer.from(serialNumber.valueBlock.valueHexView).toString('hex'),
-    notBefore: dateOf(notBefore.value),
-    notAfter: dateOf(notAfter.value),
     signatureAlgorithm: signatureAlgorithmOf(root, parsed),
     signature: Buffer.from(signatureValue.valueBlock.valueHexView),
     ...extensionsOf(parsed),
@@ -80,10 +79,16 @@ function parseWithLibrary(der: Uint8Array): PkiCertificate {
 function tbsFields(root: DerNode) {
   const [tbs] = root.children
   const hasVersion = tbs?.children[0]?.tag === 0xa0
-  const [, , issuer, , subject, publicKey] = tbs?.children.slice(hasVersion ? 1 : 0) ?? []
-  if (!tbs || !issuer || !subject || !publicKey) malformed('fields are missing')
+  const [, , issuer, validity, subject, publicKey] = tbs?.children.slice(hasVersion ? 1 : 0) ?? []
+  const [notBefore, notAfter] = validity?.children ?? []
+  if (!tbs || !issuer || !notBefore || !notAfter || !subject || !publicKey) {
+    malformed('fields are missing')
+  }
   return {
     tbs: tbs.bytes,
+    // The library takes times of other forms, and what is none for one of the year 1899.
+    notBefore: derTime(notBefore),
+    notAfter: derTime(notAfter),
     subject: subject.bytes,
     issuer: issuer.bytes,
     comparableSubject: comparableName(subject),
@@ -115,11 +120,6 @@ function extensionsOf(
     subjectKeyId: subjectKeyId && subjectKeyIdOf(subjectKeyId),
     authorityKeyId: authorityKeyId && authorityKeyIdOf(authorityKeyId),
   }
-}
-
-function dateOf(date: Date): Date {
-  if (Number.isNaN(date.getTime())) malformed('a date is none')
-  return date
 }
 
 function malformed(why: string): never {
