@@ -1,34 +1,17 @@
 import { createECDH, generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { sized } from '../../src/format/byte-reader.ts'
 import { jwkOf, keyObjectOf, leftPad, spkiDigest } from '../../src/format/tpm-key.ts'
-import { parsePublic, type TpmPublic } from '../../src/format/tpm-public.ts'
+import type { TpmPublic } from '../../src/format/tpm-public.ts'
+import { eccPublicArea, keyedHashPublicArea, rsaPublicArea } from '../harness/public-area.ts'
 import { detailOf } from '../harness/verify-case.ts'
 
 /** Public areas of a TPM as keys of others: JSON Web Keys, and keys of OpenSSL. */
 
-const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const rsaPair = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const { n = '', e = '' } = rsaPair.publicKey.export({ format: 'jwk' })
 const MODULUS = Buffer.from(n, 'base64url')
 
-const rsa = (modulus = MODULUS, exponent = '00000000', bits = '0800'): TpmPublic =>
-  parsePublic(
-    Buffer.concat([
-      hex(`0001 000b 00050472 0000 0010 0014 000b ${bits} ${exponent}`),
-      sized(modulus),
-    ]),
-  )
-const ecc = (x: Buffer, y: Buffer, curve = '0003'): TpmPublic =>
-  parsePublic(
-    Buffer.concat([
-      hex(`0023 000b 00050472 0000 0010 0018 000b ${curve} 0010`),
-      sized(x),
-      sized(y),
-    ]),
-  )
-const keyedHash = (): TpmPublic =>
-  parsePublic(Buffer.concat([hex('0008 000b 00000472 0000 0010'), sized(Buffer.alloc(32, 7))]))
+const rsa = (modulus = MODULUS, ...rest: string[]) => rsaPublicArea(modulus, ...rest)
 
 /** Why no key of OpenSSL is made of it. */
 const found = (key: TpmPublic) => detailOf(() => keyObjectOf(key))
@@ -74,29 +57,29 @@ describe('a key of an elliptic curve', () => {
 
   test('has coordinates of the length of its field', () => {
     const jwk = { kty: 'EC', crv: 'P-256', x: x.toString('base64url'), y: y.toString('base64url') }
-    expect(jwkOf(ecc(x, y))).toEqual(jwk)
-    const short = jwkOf(ecc(Buffer.of(1), y))
+    expect(jwkOf(eccPublicArea(x, y))).toEqual(jwk)
+    const short = jwkOf(eccPublicArea(Buffer.of(1), y))
     expect(short).toMatchObject({
       x: Buffer.concat([Buffer.alloc(31), Buffer.of(1)]).toString('base64url'),
     })
   })
 
   test('on a curve that nobody knows is refused, by its number', () => {
-    expect(found(ecc(x, y, '0020'))).toMatch(/^VERIFY_STRUCTURE .*curve 0x0020/)
+    expect(found(eccPublicArea(x, y, '0020'))).toMatch(/^VERIFY_STRUCTURE .*curve 0x0020/)
   })
 
   test('off its curve is refused', () => {
-    expect(found(ecc(x, Buffer.alloc(32, 1)))).toMatch(
+    expect(found(eccPublicArea(x, Buffer.alloc(32, 1)))).toMatch(
       /^VERIFY_STRUCTURE .*not a point of its curve/,
     )
   })
 
   test('with a coordinate that is too long is refused', () => {
-    expect(found(ecc(Buffer.alloc(33, 1), y))).toContain('33 bytes where 32 fit')
+    expect(found(eccPublicArea(Buffer.alloc(33, 1), y))).toContain('33 bytes where 32 fit')
     expect(leftPad(Buffer.alloc(32, 1), 32)).toEqual(Buffer.alloc(32, 1))
   })
 })
 
 test('a keyed hash has no public key', () => {
-  expect(found(keyedHash())).toMatch(/^VERIFY_STRUCTURE .*a keyed hash has no public key/)
+  expect(found(keyedHashPublicArea())).toMatch(/^VERIFY_STRUCTURE .*a keyed hash has no public key/)
 })
