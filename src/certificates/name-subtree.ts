@@ -7,7 +7,7 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/
 // One reading only: neither blanks nor backslashes, no brackets of IPv6, at most one user.
 const URI_HOST =
   /^[a-z][a-z0-9+.-]*:\/\/(?:[^\s/?#@\\]*@)?([^\s/?#@:\\[\]]+)(?::[0-9]*)?(?:[/?#]|$)/i
-const NUMBER = /^[0-9]+$/
+const LAST_LABEL_IS_NUMBER = /(?:^|\.)[0-9]+$/
 
 /**
  * @param name and `base` of one form
@@ -55,16 +55,17 @@ function isInMailboxes(name: string, base: string): boolean {
 
 /** A quoted local part may hold an @ itself, and there are two spellings of it. */
 function mailboxOf(text: string): readonly [local: string, host: string] {
-  const parts = text.split('@')
-  const [local = '', host = ''] = parts
-  if (parts.length !== 2 || local === '' || /["\\\s]/.test(local)) notUnderstood('rfc822Name')
+  const [local, host, ...more] = text.split('@')
+  if (!local || host === undefined || more.length > 0 || /["\\\s]/.test(local)) {
+    return notUnderstood('rfc822Name')
+  }
   return [local, hostOf(host)]
 }
 
 /** A URI without a host, or with an address for one, has to be refused (RFC 5280 4.2.1.10). */
 function isInHosts(name: string, base: string): boolean {
   const host = hostOf(URI_HOST.exec(name)?.[1] ?? '')
-  if (NUMBER.test(host.split('.').at(-1) ?? '')) notUnderstood('an address in a URI')
+  if (LAST_LABEL_IS_NUMBER.test(host)) notUnderstood('an address in a URI')
   return isInHostPart(host, base)
 }
 
