@@ -350,7 +350,7 @@ describe('name constraints (RFC 5280 4.2.1.10)', () => {
 /** With the extension as it is: what openssl would not write. */
 describe('hostile name constraints', () => {
   const KEY = spkiOf(newKey())
-  const under = (constraints: string, san?: string) => {
+  const under = (constraints: string, san?: string, subject = 'TPM') => {
     const root = makeAuthority('Root', {
       extensions: [...CA_EXTENSIONS, ext.raw('2.5.29.30', constraints)],
     })
@@ -358,7 +358,7 @@ describe('hostile name constraints', () => {
       san === undefined
         ? EK_EXTENSIONS
         : [...EK_EXTENSIONS.filter(({ oid }) => oid !== '2.5.29.17'), ext.raw('2.5.29.17', san)]
-    const leaf = makeEkCertificate(root, KEY, { extensions, subject: 'TPM' })
+    const leaf = makeEkCertificate(root, KEY, { extensions, subject })
     return () => pathOf(leaf, [], root.der, NOW)
   }
   const refused = (constraints: string, san?: string) => refusalOf(under(constraints, san)).code
@@ -393,6 +393,13 @@ describe('hostile name constraints', () => {
   test('hold though they are not critical, and on the anchor', () => {
     expect(refused('3009 a007 3005 8203 612e62', '3005 8203 632e64')).toBe(OUTSIDE)
     expect(under('3009 a007 3005 8203 612e62', '3005 8203 612e62')()).toHaveLength(2)
+  })
+
+  test('hold for what is no authority though it is of the same name as its issuer', () => {
+    // RFC 5280 6.1.3 (b) leaves out what is self-issued, unless it is the last of the path.
+    const constraints = '3009 a007 3005 8203 612e62'
+    expect(refusalOf(under(constraints, '3005 8203 632e64', 'Root')).code).toBe(OUTSIDE)
+    expect(under(constraints, '3005 8203 612e62', 'Root')()).toHaveLength(2)
   })
 
   test('names and subtrees are bounded: 4096 comparisons, and not one more', () => {
