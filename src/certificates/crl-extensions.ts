@@ -4,6 +4,7 @@ import { type DerElement, derElements } from './der.ts'
 
 export type CrlExtension = CertificateExtension
 
+const SEQUENCE = 0x30
 const OBJECT_IDENTIFIER = 0x06
 const BOOLEAN = 0x01
 const OCTET_STRING = 0x04
@@ -12,6 +13,7 @@ const OCTET_STRING = 0x04
 export function crlExtensions({ content }: DerElement): ReadonlyMap<string, CrlExtension> {
   const extensions = new Map<string, CrlExtension>()
   for (const extension of derElements(content)) {
+    if (extension.tag !== SEQUENCE) malformed('an extension is none')
     const members = [...derElements(extension.content)]
     const oid = oidOf(members.shift())
     // DER has FF for true; what another encoder had to say with less than all bits is no less critical.
@@ -24,12 +26,19 @@ export function crlExtensions({ content }: DerElement): ReadonlyMap<string, CrlE
   return extensions
 }
 
-/** An OBJECT IDENTIFIER in the usual digits. @throws MetabindError VERIFY_CERTIFICATE */
+/**
+ * An OBJECT IDENTIFIER in the usual digits. It has one writing only (X.690 8.19.2): no arc begins with
+ * zeros, and the last one ends.
+ *
+ * @throws MetabindError VERIFY_CERTIFICATE
+ */
 export function oidOf(element: DerElement | undefined): string {
   if (element?.tag !== OBJECT_IDENTIFIER || element.content.length > 32) malformed('no OID')
+  if ((element.content.at(-1) ?? 0x80) >= 0x80) malformed('no OID')
   const arcs: bigint[] = []
   let arc = 0n
   for (const byte of element.content) {
+    if (byte === 0x80 && arc === 0n) malformed('no OID')
     arc = (arc << 7n) | BigInt(byte & 0x7f)
     if (byte >= 0x80) continue
     arcs.push(arc)
