@@ -234,62 +234,6 @@ describe('lists that openssl makes', () => {
 describe('lists that openssl would not make', () => {
   const issuer: Issuer = makeAuthority('Issuer')
   const made = (fields: Partial<CrlFields>) => makeCrl({ issuer, ...fields })
-  const refused = (fields: Partial<CrlFields>) =>
-    refusalOf(() => parseTrust({ crls: [made(fields)] })).code
-  const idp = (value: string, critical = true) => ({
-    extensions: [crlExtension(28, value, critical)],
-  })
-  const withEntry = (...extensions: readonly Buffer[]) => ({
-    entries: [entry('01', extensionsOfEntry(...extensions))],
-  })
-
-  test('a plain one is read', () => {
-    const list = parseCrl(made({ entries: [entry('00ff'), entry('01')] }))
-    expect([...list.revoked.keys()]).toEqual(['ff', '01'])
-  })
-
-  test.each<[string, Partial<CrlFields>]>([
-    ['a delta list', { extensions: [crlExtension(27, '020101', true)] }],
-    ['a delta list that is not marked as critical', { extensions: [crlExtension(27, '020101')] }],
-    ['an indirect list', idp('3003 8401ff')],
-    ['an indirect list, not critical', idp('3003 8401ff', false)],
-    ['an entry of another issuer', withEntry(crlExtension(29, '3003820161', true))],
-    ['an entry of another issuer, not critical', withEntry(crlExtension(29, '3003820161'))],
-    ['some reasons only', idp('3004 83020640')],
-    ['a scope by a relative name', idp('3009 a007 a105 3003 060155')],
-    ['a scope of two kinds', idp('3006 8101ff 8201ff')],
-    ['a scope that is FALSE', idp('3003 810100')],
-    ['a scope of another form', idp('3003 8601ff')],
-    ['a scope that is none', idp('0500')],
-    ['an unknown critical extension', { extensions: [crlExtension(99, '0500', true)] }],
-    [
-      'an unknown extension that is critical by another byte than FF',
-      { extensions: [der(0x30, der(0x06, '551d63'), '010101', der(0x04, '0500'))] },
-    ],
-    ['an unknown critical extension of an entry', withEntry(crlExtension(99, '0500', true))],
-    [
-      'an extension twice',
-      { extensions: [crlExtension(20, '020101'), crlExtension(20, '020101')] },
-    ],
-    ['a reason of no byte', withEntry(crlExtension(21, '0a00'))],
-    ['version 3', { version: '020102' }],
-    ['extensions in version 1', { version: '', extensions: [crlExtension(20, '020101')] }],
-    [
-      'extensions of an entry in version 1',
-      { version: '', ...withEntry(crlExtension(21, '0a0101')) },
-    ],
-    ['two algorithms', { outerAlgorithm: der(0x30, '06082a8648ce3d040303') }],
-    ['no time', { thisUpdate: der(0x04, '00') }],
-    ['a time that is none', { thisUpdate: utcTime('260230000000Z') }],
-    ['a time without seconds', { thisUpdate: utcTime('2611010000Z') }],
-    ['an entry that is none', { entries: [der(0x02, '01')] }],
-    ['an entry without a date', { entries: [der(0x30, der(0x02, '01'))] }],
-    ['an entry of four fields', { entries: [entry('01', extensionsOfEntry(), der(0x05))] }],
-    ['something behind its extensions', { extensions: [], after: [der(0x05)] }],
-  ])('%s: refused', (_, fields) => {
-    expect(refused(fields)).toBe('VERIFY_CRL_FILE')
-  })
-
   const pem = (list: Buffer) =>
     `-----BEGIN X509 CRL-----\n${list.toString('base64')}\n-----END X509 CRL-----\n`
 
