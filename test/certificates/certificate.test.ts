@@ -9,6 +9,21 @@ import { detailOf } from '../harness/verify-case.ts'
 
 const { der: whole } = makeAuthority('Authority')
 
+/** @param length of all of it: its subject is as long as it takes */
+function certificateOf(length: number): Buffer {
+  const named = (characters: number) => {
+    const text = der(0x0c, Buffer.alloc(characters, 'a'))
+    return withTbsMember(whole, 'subject', der(0x30, der(0x31, der(0x30, '0603550403', text))))
+  }
+  return named(1000 + length - named(1000).length)
+}
+
+test('is at most 16 KiB, as what parses it takes memory for each byte', () => {
+  expect(parseCertificate(certificateOf(16 * 1024)).der).toHaveLength(16 * 1024)
+  const refused = detailOf(() => parseCertificate(certificateOf(16 * 1024 + 1)))
+  expect(refused).toBe('VERIFY_CERTIFICATE too long.')
+})
+
 describe('validity (RFC 5280 4.1.2.5)', () => {
   const generalizedTime = (text: string) => der(0x18, Buffer.from(text))
   const good = utcTime('260101000000Z')
