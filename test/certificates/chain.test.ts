@@ -14,7 +14,7 @@ import {
   newRsaKey,
   spkiOf,
 } from '../harness/certificate.ts'
-import { NOW, refusalOf } from '../harness/verify-case.ts'
+import { detailOf, NOW, refusalOf } from '../harness/verify-case.ts'
 
 /** Paths of certificates without evidence around them: what is accepted, and what building them costs. */
 
@@ -77,6 +77,19 @@ describe('accepted', () => {
     expect(pathOf(below('One'))).toHaveLength(4)
     expect(codeOf(below('Two'))).toBe('VERIFY_CERTIFICATE_PATH_LENGTH')
   })
+})
+
+test.each([
+  [
+    'before',
+    { notBefore: new Date('2026-11-23T12:00:01Z') },
+    'Not before 2026-11-23T12:00:01.000Z.',
+  ],
+  ['after', { notAfter: new Date('2026-11-23T11:59:59Z') }, 'Not after 2026-11-23T11:59:59.000Z.'],
+])('a refusal says %s which time', (_, fields, found) => {
+  const root = makeAuthority('Root')
+  const chain = { leaf: makeEkCertificate(root, KEY, fields), anchors: [root.der] }
+  expect(detailOf(() => pathOf(chain))).toBe(`VERIFY_CERTIFICATE_TIME ${found}`)
 })
 
 describe('names (RFC 5280 7.1)', () => {
@@ -148,6 +161,45 @@ describe('what building paths costs', () => {
     expect(pathOf({ leaf, anchors: [...namesakes(15), root.der] })).toHaveLength(2)
     const refused = codeOf({ leaf, anchors: [...namesakes(16), root.der] })
     expect(refused).toBe('VERIFY_CERTIFICATE_SIGNATURE')
+  })
+
+  test('a certificate that is presented over and over is tried once', () => {
+    const root = makeAuthority('Root')
+    const good = makeAuthority('Between', {}, root)
+    const other = makeAuthority('Between', {}, root)
+    const leaf = makeEkCertificate(good, KEY)
+    const between = [...Array.from({ length: 16 }, () => other.der), good.der]
+    expect(pathOf({ leaf, between, anchors: [root.der] })).toHaveLength(3)
+  })
+
+  test('no certificate stands twice in a path', () => {
+    const root = makeAuthority('Root')
+    // With the name of the root, and each of them named as the issuer of all.
+    const [good, other] = [makeAuthority('Root', {}, root), makeAuthority('Root', {}, root)]
+    const certificates = [good, other, root].map(({ der }) => parseCertificate(der))
+    const [, , anchor] = certificates
+    const anchors = {
+      fingerprints: new Set([anchor?.fingerprint ?? '']),
+      pool: bySubject(certificates),
+    }
+    const leaf = parseCertificate(makeEkCertificate(good, KEY))
+    expect(validatePath(leaf, [], anchors, NOW)).toEqual([leaf, certificates[0], anchor])
+  })
+
+  test('1023 issuers that lead nowhere are looked at before a good one, and not 1024', () => {
+    const root = makeAuthority('Root')
+    const leaf = parseCertificate(makeEkCertificate(root, KEY))
+    const anchor = parseCertificate(root.der)
+    const fingerprints = new Set([anchor.fingerprint])
+    const pathBeside = (count: number) => {
+      const nowhere = Array.from({ length: count }, (_, at) => {
+        return { ...anchor, fingerprint: `${at}`, comparableIssuer: 'nobody' }
+      })
+      return () =>
+        validatePath(leaf, [], { fingerprints, pool: bySubject([...nowhere, anchor]) }, NOW)
+    }
+    expect(pathBeside(1023)()).toEqual([leaf, anchor])
+    expect(refusalOf(pathBeside(1024)).code).toBe('VERIFY_CERTIFICATE_ISSUER')
   })
 
   test('seven certificates of one name are not put into every order', () => {
