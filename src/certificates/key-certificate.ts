@@ -94,7 +94,8 @@ function requireTpmName(certificate: Certificate): void {
  * @returns undefined if the certificate has no such name
  */
 export function tpmAttributes(certificate: Certificate): NameAttributes | undefined {
-  const [name = []] = directoryNames(certificate) ?? []
+  const name = directoryNames(certificate)?.[0]
+  if (name === undefined) return undefined
   const found = TPM_ATTRIBUTES.flatMap((oid) => name.filter(([type]) => type === oid))
   return found.length === TPM_ATTRIBUTES.length ? found : undefined
 }

@@ -18,6 +18,8 @@ interface NameConstraints {
 const SEQUENCE = 0x30
 const PERMITTED = 0xa0
 const EXCLUDED = 0xa1
+// One of the two, or both in this order.
+const ORDERS: readonly string[] = [`${PERMITTED}`, `${EXCLUDED}`, `${PERMITTED},${EXCLUDED}`]
 // Names times subtrees of a path: each certificate could hold thousands of both.
 const COMPARISONS_MAX = 4096
 
@@ -67,10 +69,8 @@ function requirePermitted(
 }
 
 function nameConstraintsOf({ tag, children }: DerNode): NameConstraints {
-  const [first, second] = children
-  const isOrdered = second === undefined || (first?.tag === PERMITTED && second.tag === EXCLUDED)
-  const isKnown = children.every((child) => child.tag === PERMITTED || child.tag === EXCLUDED)
-  if (tag !== SEQUENCE || first === undefined || children.length > 2 || !isOrdered || !isKnown) {
+  const isOrdered = ORDERS.includes(children.map((child) => child.tag).join())
+  if (tag !== SEQUENCE || !isOrdered) {
     malformed('permittedSubtrees or excludedSubtrees')
   }
   return { permitted: subtreesOf(children, PERMITTED), excluded: subtreesOf(children, EXCLUDED) }

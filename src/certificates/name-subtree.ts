@@ -64,7 +64,9 @@ function mailboxOf(text: string): readonly [local: string, host: string] {
 
 /** A URI without a host, or with an address for one, has to be refused (RFC 5280 4.2.1.10). */
 function isInHosts(name: string, base: string): boolean {
-  const host = hostOf(URI_HOST.exec(name)?.[1] ?? '')
+  const written = URI_HOST.exec(name)?.[1]
+  if (written === undefined) return notUnderstood('the host of a URI')
+  const host = hostOf(written)
   if (LAST_LABEL_IS_NUMBER.test(host)) notUnderstood('an address in a URI')
   return isInHostPart(host, base)
 }

@@ -18,7 +18,7 @@ import {
   type OpensslPki,
   opensslPki,
 } from '../harness/openssl-pki.ts'
-import { codeOf, NOW, refusalOf } from '../harness/verify-case.ts'
+import { codeOf, detailOf, NOW } from '../harness/verify-case.ts'
 
 /**
  * Name constraints, by certificates that openssl makes and, in each case, by what `openssl verify` says
@@ -361,45 +361,74 @@ describe('hostile name constraints', () => {
     const leaf = makeEkCertificate(root, KEY, { extensions, subject })
     return () => pathOf(leaf, [], root.der, NOW)
   }
-  const refused = (constraints: string, san?: string) => refusalOf(under(constraints, san)).code
+  const refused = (...asked: Parameters<typeof under>) => detailOf(under(...asked))
+  const PERMITTED = '3009 a007 3005 8203 612e62'
+  /** Another host than a.b, which is permitted. */
+  const ANOTHER = '3005 8203 632e64'
+  const FOUND_ANOTHER = `${OUTSIDE} Found: a dNSName that is not permitted.`
   const sized = (tag: string, hex: string) => {
     const length = (hex.length / 2).toString(16).padStart(4, '0')
     return `${tag}82${length}${hex}`
   }
 
+  const SUBTREE = '3003 820161'
+  const WHAT = 'permittedSubtrees or excludedSubtrees'
   test.each([
-    ['nothing in it', '3000'],
-    ['no subtrees', '3002 a000'],
-    ['excluded before permitted', '300e a105 3003 820161 a005 3003 820161'],
-    ['permitted twice', '300e a005 3003 820161 a005 3003 820161'],
-    ['a minimum', '300a a008 3006 820161 800101'],
-    ['a maximum', '300a a008 3006 820161 810101'],
-    ['a subtree without a base', '3004 a002 3000'],
+    ['nothing in it', '3000', WHAT],
+    ['no subtrees', '3002 a000', 'empty subtrees'],
+    ['no subtrees beside others', `3009 a005 ${SUBTREE} a100`, 'empty subtrees'],
+    ['excluded before permitted', `300e a105 ${SUBTREE} a005 ${SUBTREE}`, WHAT],
+    ['permitted twice', `300e a005 ${SUBTREE} a005 ${SUBTREE}`, WHAT],
+    ['excluded twice', `300e a105 ${SUBTREE} a105 ${SUBTREE}`, WHAT],
+    ['three', `3015 a005 ${SUBTREE} a105 ${SUBTREE} a105 ${SUBTREE}`, WHAT],
+    ['a minimum', '300a a008 3006 820161 800101', 'a subtree with bounds'],
+    ['a maximum', '300a a008 3006 820161 810101', 'a subtree with bounds'],
+    ['a subtree without a base', '3004 a002 3000', 'a subtree with bounds'],
+    ['something else in it', '3004 a202 0500', WHAT],
+    ['no sequence', '0500', WHAT],
+    ['a set', `3107 a005 ${SUBTREE}`, WHAT],
+  ])('%s: malformed', (_, constraints, what) => {
+    expect(refused(constraints)).toBe(`VERIFY_CERTIFICATE nameConstraints is malformed: ${what}.`)
+  })
+
+  test.each([
     ['a name of no form', '3007 a005 3003 890161'],
-    ['something else in it', '3004 a202 0500'],
-    ['no sequence', '0500'],
     ['an empty directoryName element', '3006 a004 3002 a400'],
   ])('%s: malformed', (_, constraints) => {
-    expect(refused(constraints)).toBe('VERIFY_CERTIFICATE')
+    expect(refused(constraints)).toBe('VERIFY_CERTIFICATE GeneralName is malformed.')
   })
 
   test('of what is no authority', () => {
     const root = makeAuthority('Root')
-    const constraints = ext.raw('2.5.29.30', '3009 a007 3005 8203 612e62')
+    const constraints = ext.raw('2.5.29.30', PERMITTED)
     const leaf = makeEkCertificate(root, KEY, { extensions: [...EK_EXTENSIONS, constraints] })
-    expect(refusalOf(() => pathOf(leaf, [], root.der, NOW)).code).toBe(NOT_UNDERSTOOD)
+    expect(detailOf(() => pathOf(leaf, [], root.der, NOW))).toBe(
+      `${NOT_UNDERSTOOD} Found: name constraints of no authority.`,
+    )
   })
 
   test('hold though they are not critical, and on the anchor', () => {
-    expect(refused('3009 a007 3005 8203 612e62', '3005 8203 632e64')).toBe(OUTSIDE)
-    expect(under('3009 a007 3005 8203 612e62', '3005 8203 612e62')()).toHaveLength(2)
+    expect(refused(PERMITTED, ANOTHER)).toBe(FOUND_ANOTHER)
+    expect(under(PERMITTED, '3005 8203 612e62')()).toHaveLength(2)
+  })
+
+  test('have names read, which nobody reads where there are none', () => {
+    const root = makeAuthority('Root')
+    const leaf = makeEkCertificate(root, KEY, { extensions: [ext.raw('2.5.29.17', '0500')] })
+    expect(pathOf(leaf, [], root.der, NOW)).toHaveLength(2)
+    expect(refused(PERMITTED, '0500')).toBe('VERIFY_CERTIFICATE GeneralName is malformed.')
+  })
+
+  test('hold where they only exclude', () => {
+    const excluded = '3009 a107 3005 8203 632e64'
+    expect(refused(excluded, ANOTHER)).toBe(`${OUTSIDE} Found: a dNSName that is excluded.`)
+    expect(under(excluded, '3005 8203 612e62')()).toHaveLength(2)
   })
 
   test('hold for what is no authority though it is of the same name as its issuer', () => {
     // RFC 5280 6.1.3 (b) leaves out what is self-issued, unless it is the last of the path.
-    const constraints = '3009 a007 3005 8203 612e62'
-    expect(refusalOf(under(constraints, '3005 8203 632e64', 'Root')).code).toBe(OUTSIDE)
-    expect(under(constraints, '3005 8203 612e62', 'Root')()).toHaveLength(2)
+    expect(refused(PERMITTED, ANOTHER, 'Root')).toBe(FOUND_ANOTHER)
+    expect(under(PERMITTED, '3005 8203 612e62', 'Root')()).toHaveLength(2)
   })
 
   test('names and subtrees are bounded: 4096 comparisons, and not one more', () => {
@@ -407,6 +436,6 @@ describe('hostile name constraints', () => {
     const names = (count: number) => sized('30', '8203612e62'.repeat(count))
     const constraints = sized('30', sized('a1', '30058203632e64'.repeat(64)))
     expect(under(constraints, names(63))()).toHaveLength(2)
-    expect(refused(constraints, names(64))).toBe(NOT_UNDERSTOOD)
+    expect(refused(constraints, names(64))).toBe(`${NOT_UNDERSTOOD} Found: too many names.`)
   })
 })

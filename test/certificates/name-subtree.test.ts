@@ -152,11 +152,16 @@ describe('a URI', () => {
     ['http://[2001:db8::1]/', 'an address in brackets'],
     ['http://example.com:80x/', 'no port'],
     ['http://example.com:80:80/', 'two ports'],
-    ['http://example.com./', 'a closing dot'],
-    ['http://%65xample.com/', 'a percent sign'],
   ])('%s is not understood: %s', (name) => {
-    expect(refused('uri', name, 'example.com')).toBe(notUnderstood('a host name'))
+    expect(refused('uri', name, 'example.com')).toBe(notUnderstood('the host of a URI'))
   })
+
+  test.each(['http://example.com./', 'http://%65xample.com/', 'http://*.example.com/'])(
+    '%s is not understood: its host is no name',
+    (name) => {
+      expect(refused('uri', name, 'example.com')).toBe(notUnderstood('a host name'))
+    },
+  )
 
   test.each(['http://192.0.2.1/', 'http://3221225985/', 'http://1/', 'http://a.1:80/'])(
     '%s is not understood: its host is an address',
@@ -240,4 +245,16 @@ test.each([
 ])('names of the form %s are not understood', (form, bytes) => {
   const name = generalNameOf(parseDer(bytes))
   expect(detailOf(() => isInSubtree(name, name, true))).toBe(notUnderstood(form))
+})
+
+test.each([
+  ['host', 'address'],
+  ['address', 'host'],
+] as const)('a %s is in nothing of the form of an %s', (form, other) => {
+  const base = nameOf(other, '7f000001 ffffffff')
+  const names = [nameOf(form, '7f000001'), generalNameOf(parseDer(der(0xa4, rdnSequence())))]
+  for (const name of names) {
+    expect(detailOf(() => isInSubtree(name, base, true))).toBe(notUnderstood(name.form))
+    expect(detailOf(() => isInSubtree(base, name, true))).toBe(notUnderstood(base.form))
+  }
 })
