@@ -2,9 +2,15 @@ import { describe, expect, test } from 'vitest'
 import type { Certificate } from '../../src/certificates/certificate.ts'
 import type { Crl } from '../../src/certificates/crl.ts'
 import { linksOf } from '../../src/certificates/path-links.ts'
-import { byIssuer, isCoveredByCrls } from '../../src/certificates/revocation.ts'
+import {
+  byIssuer,
+  isCoveredByCrls,
+  NO_CRLS,
+  requireNotRevoked,
+} from '../../src/certificates/revocation.ts'
 import type { Issuer } from '../harness/certificate.ts'
 import { crlExtension, entry, extensionsOfEntry, utcTime } from '../harness/crl.ts'
+import { NOW } from '../harness/verify-case.ts'
 import {
   BELOW,
   below,
@@ -86,6 +92,11 @@ describe('covered', () => {
       expect(isCoveredBy(lists)).toBe(false)
     }
     expect(isCoveredBy([ofRoot], { path: [ROOT], demandCrls: true })).toBe(false)
+  })
+
+  test('not without lists, which nobody demands unless told to', () => {
+    requireNotRevoked([LEAF, BELOW, ROOT], NO_CRLS, NOW.getTime())
+    expect(isCoveredByCrls([LEAF, BELOW, ROOT], NO_CRLS.crls, NOW.getTime())).toBe(false)
   })
 
   test.each<[string, readonly Crl[], Certificate]>([
