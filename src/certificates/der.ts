@@ -73,9 +73,9 @@ function readElement(buffer: Buffer): DerElement {
 /** X.690, 8.6.2 and 11.2.1. A bit that is set beyond the last one is set for one reader and not for another. */
 function requireUnusedBits(content: Buffer): void {
   const [unused = 8] = content
-  // Where there are no bits it is the count itself, which has to be 0.
+  // Where there are no bits it is the count itself, of which no bit may be set then: it is 0.
   const last = content.at(-1) ?? 0
-  const isRight = unused <= (content.length > 1 ? 7 : 0) && (last & ((1 << unused) - 1)) === 0
+  const isRight = unused <= 7 && (last & ((1 << unused) - 1)) === 0
   if (!isRight) malformed('a BIT STRING with other unused bits than zeros')
 }
 
