@@ -54,14 +54,14 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const root = parseDer(bytes)
   const parsed = parseWithLibrary(der)
   const fields = tbsFields(root)
-  const { serialNumber, signatureValue } = parsed
+  const { serialNumber, signatureAlgorithm, signatureValue } = parsed
   return {
     der: bytes,
     fingerprint: createHash('sha256').update(der).digest('hex'),
     version: parsed.version + 1,
     ...fields,
     serialNumber: Buffer.from(serialNumber.valueBlock.valueHexView).toString('hex'),
-    signatureAlgorithm: signatureAlgorithmOf(root, parsed),
+    signatureAlgorithm: signatureAlgorithm.algorithmId,
     signature: Buffer.from(signatureValue.valueBlock.valueHexView),
     ...extensionsOf(parsed),
   }
@@ -75,34 +75,34 @@ function parseWithLibrary(der: Uint8Array): PkiCertificate {
   }
 }
 
-/** TBSCertificate: [0] version, serialNumber, signature, issuer, validity, subject, publicKey, … */
+/**
+ * TBSCertificate: [0] version, serialNumber, signature, issuer, validity, subject, publicKey, …
+ * The algorithm is named again outside of what is signed; RFC 5280 4.1.1.2 wants the same.
+ */
 function tbsFields(root: DerNode) {
-  const [tbs] = root.children
-  const hasVersion = tbs?.children[0]?.tag === 0xa0
-  const [, , issuer, validity, subject, publicKey] = tbs?.children.slice(hasVersion ? 1 : 0) ?? []
-  const [notBefore, notAfter] = validity?.children ?? []
-  if (!tbs || !issuer || !notBefore || !notAfter || !subject || !publicKey) {
-    malformed('fields are missing')
+  const tbs = memberOf(root, 0)
+  const first = memberOf(tbs, 0).tag === 0xa0 ? 1 : 0
+  if (!memberOf(tbs, first + 1).bytes.equals(memberOf(root, 1).bytes)) {
+    malformed('two signature algorithms')
   }
+  const issuer = memberOf(tbs, first + 2)
+  const validity = memberOf(tbs, first + 3)
+  const subject = memberOf(tbs, first + 4)
   return {
     tbs: tbs.bytes,
     // The library takes times of other forms, and what is none for one of the year 1899.
-    notBefore: derTime(notBefore),
-    notAfter: derTime(notAfter),
+    notBefore: derTime(memberOf(validity, 0)),
+    notAfter: derTime(memberOf(validity, 1)),
     subject: subject.bytes,
     issuer: issuer.bytes,
     comparableSubject: comparableName(subject),
     comparableIssuer: comparableName(issuer),
-    publicKey: publicKey.bytes,
+    publicKey: memberOf(tbs, first + 5).bytes,
   }
 }
 
-/** The algorithm is named twice, inside and outside of what is signed; RFC 5280 4.1.1.2 wants one. */
-function signatureAlgorithmOf(root: DerNode, parsed: PkiCertificate): string {
-  const [tbs, outer] = root.children
-  const inner = tbs?.children[tbs.children[0]?.tag === 0xa0 ? 2 : 1]
-  if (!outer || !inner?.bytes.equals(outer.bytes)) malformed('two signature algorithms')
-  return parsed.signatureAlgorithm.algorithmId
+function memberOf({ children }: DerNode, at: number): DerNode {
+  return children[at] ?? malformed('a field is missing')
 }
 
 function extensionsOf(

@@ -84,7 +84,7 @@ export function validatePath(
   let failure: unknown
   let tried = 0
   const search = { anchors, presented: bySubject(presented), stepsLeft: STEPS_MAX }
-  for (const path of namedPaths([leaf], search)) {
+  for (const path of namedPaths([], leaf, search)) {
     try {
       for (const rule of RULES) rule.check(path, nowMs, revocation)
       return path
@@ -105,11 +105,11 @@ interface Search {
 
 /** Paths that end at an anchor, by names and key identifiers alone: nothing is verified in them yet. */
 function* namedPaths(
-  path: readonly Certificate[],
+  below: readonly Certificate[],
+  last: Certificate,
   search: Search,
 ): Generator<readonly Certificate[]> {
-  const last = path.at(-1)
-  if (last === undefined) return
+  const path = [...below, last]
   if (search.anchors.fingerprints.has(last.fingerprint)) {
     yield path
     // What does not hold up to here does not hold with more above it.
@@ -122,7 +122,7 @@ function* namedPaths(
     search.stepsLeft -= 1
     if (used.has(issuer.fingerprint) || !isOfKey(issuer, last.authorityKeyId)) continue
     used.add(issuer.fingerprint)
-    yield* namedPaths([...path, issuer], search)
+    yield* namedPaths(path, issuer, search)
   }
 }
 
@@ -163,8 +163,8 @@ function requireAuthorities(path: readonly Certificate[]): void {
 function requirePathLengths(path: readonly Certificate[]): void {
   let between = 0
   for (const issuer of path.slice(1)) {
-    const allowed = basicConstraints(issuer)?.pathLength
-    if (allowed !== undefined && between > allowed) {
+    const allowed = basicConstraints(issuer)?.pathLength ?? Number.POSITIVE_INFINITY
+    if (between > allowed) {
       refuse('VERIFY_CERTIFICATE_PATH_LENGTH', `${between} below, ${allowed} allowed.`)
     }
     if (issuer.comparableSubject !== issuer.comparableIssuer) between += 1
