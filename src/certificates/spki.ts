@@ -1,4 +1,4 @@
-import { fromBER, Integer, Sequence } from 'asn1js'
+import { fromBER, Integer, ObjectIdentifier, Sequence } from 'asn1js'
 import { PublicKeyInfo } from 'pkijs'
 import { MetabindError } from '../errors.ts'
 import { KEY_OIDS, tpmCurve } from '../format/algorithms.ts'
@@ -42,15 +42,10 @@ function isSameEccKey(info: PublicKeyInfo, key: TpmPublic & { type: 'ecc' }): bo
   const curve = tpmCurve(key.curve)
   if (curve === undefined || info.algorithm.algorithmId !== KEY_OIDS.ec) return false
   const parameters: unknown = info.algorithm.algorithmParams
-  if (String(oidOf(parameters)) !== curve.oid) return false
+  if (!(parameters instanceof ObjectIdentifier) || parameters.getValue() !== curve.oid) return false
   const point = Buffer.from(info.subjectPublicKey.valueBlock.valueHexView)
   const coordinates = [leftPad(key.x, curve.bytes), leftPad(key.y, curve.bytes)]
   return point.equals(Buffer.concat([Uint8Array.of(4), ...coordinates]))
-}
-
-function oidOf(parameters: unknown): unknown {
-  const hasValue = typeof parameters === 'object' && parameters !== null && 'getValue' in parameters
-  return hasValue && typeof parameters.getValue === 'function' ? parameters.getValue() : undefined
 }
 
 function integerOf(integer: Integer): bigint {

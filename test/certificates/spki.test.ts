@@ -61,6 +61,7 @@ describe('a key of an elliptic curve', () => {
   const { x: x64 = '', y: y64 = '' } = key.export({ format: 'jwk' })
   const [x, y] = [Buffer.from(x64, 'base64url'), Buffer.from(y64, 'base64url')]
   const POINT = Buffer.concat([Buffer.of(4), x, y])
+  const P256_AS_TEXT = der(0x13, Buffer.from('1.2.840.10045.3.1.7'))
   const onP256 = [OIDS.ec, OIDS.p256]
 
   test('is the same with its curve and its point', () => {
@@ -82,6 +83,7 @@ describe('a key of an elliptic curve', () => {
     ['on no curve', spki([OIDS.ec], POINT)],
     ['whose curve is NULL', spki([OIDS.ec, NULL], POINT)],
     ['whose curve is explicit (RFC 5480 2.1.1)', spki([OIDS.ec, der(0x30, OIDS.p256)], POINT)],
+    ['whose curve is the text of an OID', spki([OIDS.ec, P256_AS_TEXT], POINT)],
     ['of another algorithm', spki([OIDS.ed25519, OIDS.p256], POINT)],
   ])('is another one %s', (_what, bytes) => {
     expect(isSameKey(bytes, eccPublicArea(x, y))).toBe(false)
