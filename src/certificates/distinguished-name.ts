@@ -57,8 +57,7 @@ export function readableName({ children }: DerNode): string {
 
 function readableAttribute({ children: [type, value] }: DerNode): string {
   const oid = type?.content.toString('hex') ?? ''
-  const decode = ALL_TYPES.get(value?.tag ?? 0)
-  const text = value === undefined || decode === undefined ? undefined : decode(value.content)
+  const text = value && ALL_TYPES.get(value.tag)?.(value.content)
   return `${SHORT_NAMES.get(oid) ?? `#${oid}`}=${text ?? `#${value?.content.toString('hex') ?? ''}`}`
 }
 

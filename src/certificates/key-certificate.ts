@@ -81,8 +81,8 @@ function requireTpmName(certificate: Certificate): void {
   }
   const isCritical = certificate.extensions.get(EXTENSION.subjectAltName)?.critical === true
   if (isNameless && !isCritical) refuse('subjectAltName stands for the subject and is not critical')
-  const [name] = names
-  if (names.length !== 1 || name === undefined) refuse(`${names.length} directory names`)
+  const [name, ...others] = names
+  if (name === undefined || others.length > 0) refuse(`${names.length} directory names`)
   for (const oid of TPM_ATTRIBUTES) {
     if (name.filter(([found]) => found === oid).length !== 1) refuse(`no single ${oid}`)
   }

@@ -32,7 +32,7 @@ export function isInSubtree(name: GeneralName, base: GeneralName, isExcluded: bo
 }
 
 function isBeginning(base: readonly string[], name: readonly string[]): boolean {
-  return base.length <= name.length && base.every((rdn, at) => rdn === name[at])
+  return base.every((rdn, at) => rdn === name[at])
 }
 
 /** The domain itself, and all below it; an empty one is everything. */

@@ -69,6 +69,7 @@ const SAME: Pair[] = [
 const OTHERS: Pair[] = [
   ['another text', rdn('a'), rdn('b')],
   ['a blank and none', rdn('a b'), rdn('ab')],
+  ['an i without its dot', rdn('ı'), rdn('i')],
   ['another attribute', rdn('a'), rdn('a', 0x0c, '55040a')],
   ['bytes that are no text', rdn(hex('01'), 0x04), rdn(hex('02'), 0x04)],
   ['bytes and their text in hex', rdn(hex('80'), 0x04), rdn('040180')],

@@ -117,10 +117,12 @@ describe('an EK certificate is refused', () => {
   })
 
   test.each([
-    ['an RSA key, with keyAgreement alone', RSA],
-    ['a keyed hash, which has none', keyedHashPublicArea()],
-  ])('of %s', (_what, ek) => {
-    expect(refused(ekWith([ext.keyUsage(4)]), ek)).toBe(found('keyUsage without what an EK does'))
+    ['an RSA key, without keyEncipherment', RSA, [0, 4, 5, 6]],
+    ['a keyed hash, which has no usage', keyedHashPublicArea(), [0, 1, 2, 3, 4, 5, 6]],
+  ])('of %s', (_what, ek, bits) => {
+    expect(refused(ekWith([ext.keyUsage(...bits)]), ek)).toBe(
+      found('keyUsage without what an EK does'),
+    )
   })
 })
 

@@ -10,6 +10,7 @@ import {
   newKey,
   spkiOf,
 } from '../harness/certificate.ts'
+import { der } from '../harness/crl.ts'
 import {
   AUTHORITY_EXTENSIONS,
   LEAF_EXTENSIONS,
@@ -366,11 +367,6 @@ describe('hostile name constraints', () => {
   /** Another host than a.b, which is permitted. */
   const ANOTHER = '3005 8203 632e64'
   const FOUND_ANOTHER = `${OUTSIDE} Found: a dNSName that is not permitted.`
-  const sized = (tag: string, hex: string) => {
-    const length = (hex.length / 2).toString(16).padStart(4, '0')
-    return `${tag}82${length}${hex}`
-  }
-
   const SUBTREE = '3003 820161'
   const WHAT = 'permittedSubtrees or excludedSubtrees'
   test.each([
@@ -433,8 +429,10 @@ describe('hostile name constraints', () => {
 
   test('names and subtrees are bounded: 4096 comparisons, and not one more', () => {
     // The subject, and names beside it, times 64 subtrees.
-    const names = (count: number) => sized('30', '8203612e62'.repeat(count))
-    const constraints = sized('30', sized('a1', '30058203632e64'.repeat(64)))
+    const names = (count: number) => der(0x30, '8203612e62'.repeat(count)).toString('hex')
+    const permitted = der(0xa0, '30058203612e62'.repeat(24))
+    const excluded = der(0xa1, '30058203632e64'.repeat(40))
+    const constraints = der(0x30, permitted, excluded).toString('hex')
     expect(under(constraints, names(63))()).toHaveLength(2)
     expect(refused(constraints, names(64))).toBe(`${NOT_UNDERSTOOD} Found: too many names.`)
   })
