@@ -119,6 +119,8 @@ function requireSameReading(certificate: Certificate): void {
   }
   assert.equal(theirs.fingerprint256.replaceAll(':', '').toLowerCase(), certificate.fingerprint)
   assert.ok(theirs.raw.equals(certificate.der))
+  const { notBefore, notAfter } = certificate
+  assert.deepEqual([theirs.validFromDate, theirs.validToDate], [notBefore, notAfter])
   const isAuthority = outcome(
     () => basicConstraints(certificate)?.ca === true && hasKeyUsage(certificate, 5) !== false,
   )
