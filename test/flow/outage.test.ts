@@ -75,14 +75,6 @@ async function problemCode(): Promise<unknown> {
   return status.problem?.code
 }
 
-test('a thousand callers on a cold start make one read upstream of each path', async () => {
-  const callers = Array.from({ length: 1000 }, (_, at) => PATHS[at % PATHS.length] ?? ID)
-  const answers = await Promise.all(callers.map((path) => client.get(path)))
-  expect(answers.filter(({ status }) => status !== 200)).toEqual([])
-  expect(PATHS.map(readsOf)).toEqual(PATHS.map(() => 1))
-  expect(cloud.requests.filter(({ method }) => method === 'PUT').length).toBe(1)
-})
-
 describe('a source that falls silent', () => {
   for (const fault of [
     { kind: 'reset' },
