@@ -63,6 +63,14 @@ const CASES: Readonly<Record<string, Case>> = {
     subject: '/C=DE/O=Other/CN=TPM',
     refused: OUTSIDE,
   },
+  'directoryName: permitted, and written in another string type than text is compared in': {
+    constraints: ['permitted;dirName:maker'],
+    subject: '/C=DE/O=Maker/CN=TPM',
+    stringMask: 'MASK:0x0800',
+    refused: OUTSIDE,
+    stricter:
+      'what text such bytes are is not known for sure, and to be permitted is to be the same',
+  },
   'directoryName: shorter than the permitted subtree': {
     constraints: ['permitted;dirName:maker'],
     subject: '/C=DE',
