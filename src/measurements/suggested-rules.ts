@@ -153,7 +153,7 @@ function patternsOf(machines: readonly (readonly KernelLine[])[]): string[] {
     if (name === 'BOOT_IMAGE=') return [`${name}*`]
     const isOfMachine =
       name !== '' && same.length > 1 && machines.every((lines) => countOf(lines, name) === 1)
-    return isOfMachine ? [`${commonStart(same)}*`] : same.map(plainPattern)
+    return isOfMachine ? [patternOfAll(same)] : same.map(plainPattern)
   })
 }
 
@@ -165,12 +165,12 @@ function countOf(lines: readonly KernelLine[], name: string): number {
   return Math.max(0, ...counts)
 }
 
-/** What the words begin with in common, up to a character that ends a part. */
-function commonStart(words: readonly string[]): string {
+/** What the words begin with in common, up to a character that ends a part, and anything. */
+function patternOfAll(words: readonly string[]): string {
   const [first = ''] = words
   let end = 0
   while (end < first.length && words.every((word) => word[end] === first[end])) end += 1
-  return plainPattern(/^.*[^A-Za-z0-9]/s.exec(first.slice(0, end))?.[0] ?? '')
+  return plainPattern(`${first.slice(0, end).replace(/[A-Za-z0-9]+$/, '')}*`)
 }
 
 /** A word as a pattern of itself: `*` stands for what a pattern cannot have. */

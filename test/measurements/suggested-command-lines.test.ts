@@ -147,3 +147,11 @@ test('words are cut off behind 255 characters, as a pattern has 256 at most', ()
   expect(patterns([`f=${'x'.repeat(254)}`])).toEqual([`f=${'x'.repeat(254)}`])
   expect(patterns([`f=${'x'.repeat(255)}`])).toEqual([`f=${'x'.repeat(253)}*`])
 })
+
+test('words that begin with more than a pattern has are cut off with one * at their end', () => {
+  const long = (characters: number, end: string) => [`f=${'x'.repeat(characters - 3)}-${end}`]
+  const cut = [`f=${'x'.repeat(253)}*`]
+  expect(patterns(long(255, 'a'), long(255, 'b'))).toEqual([`f=${'x'.repeat(252)}-*`])
+  expect(patterns(long(256, 'a'), long(256, 'b'))).toEqual(cut)
+  expect(patterns(long(300, 'a'), long(300, 'b'))).toEqual(cut)
+})
