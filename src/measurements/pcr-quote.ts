@@ -74,7 +74,7 @@ export function requirePcrDigest(
       if (value?.length !== size) {
         throw new MetabindError('VERIFY_PCR_DIGEST', `${hash} PCR ${pcr} has another length.`)
       }
-      digest.update(value ?? Buffer.alloc(0))
+      digest.update(value)
     }
   }
   if (!digest.digest().equals(quote.pcrDigest)) throw new MetabindError('VERIFY_PCR_DIGEST')
