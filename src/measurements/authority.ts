@@ -55,7 +55,6 @@ export function authorityInWords(found: NamedAuthority): string {
 }
 
 function certificateIn(der: Buffer) {
-  if (der[0] !== 0x30) return undefined
   try {
     const certificate = parseCertificate(der)
     return { certificate: certificate.fingerprint, commonName: commonName(certificate) }
