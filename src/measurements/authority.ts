@@ -6,8 +6,11 @@ import { shownText } from '../format/shown-text.ts'
 import type { Authority } from './secure-boot.ts'
 
 const GUID_BYTES = 16
-/** The databases that say what may start. What `dbx` and `MokListX` name was forbidden. */
-const ALLOWING: ReadonlySet<string> = new Set(['db', 'MokList', 'Shim', 'vendor_db'])
+/**
+ * The databases that say what may start, as shim names them (its README.tpm). What `dbx` and `MokListX` name was forbidden.
+ * Versions 15.7 and later read the list of the machine's owner from its copy, MokListRT.
+ */
+const ALLOWING: ReadonlySet<string> = new Set(['db', 'MokList', 'MokListRT', 'Shim', 'vendor_db'])
 
 /** One that a policy allows: by the SHA-256 of its certificate or of its whole entry, in hex, or by its name. */
 export type AllowedAuthority =

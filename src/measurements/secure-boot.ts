@@ -24,7 +24,7 @@ type DatabaseName = 'PK' | 'KEK' | 'db' | 'dbx'
 export interface Authority {
   /** Its event in the log. */
   readonly event: number
-  /** The database that it is from: `db`, shim's `MokList` and `Shim`; or `dbx` and `MokListX`, which forbade an image. */
+  /** The database that it is from: `db`, shim's `MokListRT` and `Shim`; or `dbx` and `MokListX`, which forbade an image. */
   readonly database: string
   /** EFI_SIGNATURE_DATA: the GUID of its owner and a certificate or a hash. Shim leaves the GUID out at times. */
   readonly contents: Buffer

@@ -109,6 +109,7 @@ describe('a policy', () => {
   test.each([
     ['db', true],
     ['MokList', true],
+    ['MokListRT', true],
     ['Shim', true],
     ['vendor_db', true],
     ['dbx', false],
