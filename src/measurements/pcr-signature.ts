@@ -129,8 +129,7 @@ function ascending(pcrs: readonly number[]): number[] {
 
 function jsonOf(file: Uint8Array): unknown {
   const buffer = Buffer.from(file.buffer, file.byteOffset, file.byteLength)
-  let end = buffer.length
-  while (end > 0 && buffer[end - 1] === 0) end -= 1
+  const end = buffer.findLastIndex((byte) => byte !== 0) + 1
   try {
     return parseStrictJson(buffer.subarray(0, end))
   } catch (error) {
