@@ -10,7 +10,7 @@ export interface SigningKey {
 
 /** The key in a PEM file; undefined if it is none that may sign. */
 export function signingKeyIn(pem: string | Uint8Array): SigningKey | undefined {
-  const text = typeof pem === 'string' ? pem : Buffer.from(pem).toString('latin1')
+  const text = Buffer.from(pem).toString('latin1')
   // A private key would be taken too, and should not lie about where policies are verified.
   if (!text.includes('-----BEGIN PUBLIC KEY-----') || text.includes('PRIVATE KEY')) return undefined
   const key = publicKeyIn(text)

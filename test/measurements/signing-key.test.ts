@@ -25,7 +25,7 @@ describe('a key signs by', () => {
     ['a hash of its own, of Ed25519', publicPem(ED25519), undefined],
     ['the same with text around it', `of a vendor\n${publicPem(P256)}# end\n`, 'sha256'],
   ])('%s', (_, text, hash) => {
-    for (const file of [text, Buffer.from(text)]) {
+    for (const file of [text, Buffer.from(text), Uint8Array.from(Buffer.from(text))]) {
       expect(signingKeyIn(file)?.hash).toBe(hash)
       expect(signingKeyIn(file)?.key.type).toBe('public')
     }
