@@ -176,7 +176,10 @@ function policyOfRules(json: unknown): PcrPolicy {
       requireSense(rule, name, `rules.${at}`)
       if (rule.rule !== 'signed-pcrs') return { ...rule, bank: name }
       const key = signingKeyIn(rule.publicKey)
-      if (key === undefined) malformed(`rules.${at}.publicKey: no key that may sign.`)
+      // systemd-measure names the hash that it signs with: a key that has one of its own signs nothing there.
+      if (key?.hash === undefined) {
+        return malformed(`rules.${at}.publicKey: no key of RSA or ECDSA that may sign.`)
+      }
       return { ...rule, bank: name, key }
     }),
     revision,

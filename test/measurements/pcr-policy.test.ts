@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { MetabindError } from '../../src/errors.ts'
 import { type PcrPolicy, parsePcrPolicy } from '../../src/measurements/pcr-policy.ts'
@@ -74,6 +75,7 @@ describe('values of PCRs', () => {
   })
 })
 
+const ED25519_PEM = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' })
 const PEM = `-----BEGIN PUBLIC KEY-----\n${spkiOf(newRsaKey()).toString('base64')}\n-----END PUBLIC KEY-----\n`
 const words = (count: number) => many(count, (at) => `word${at}`)
 
@@ -191,7 +193,12 @@ test.each<[string, object, RegExp, object?]>([
   [
     'a key that is none',
     { rule: 'signed-pcrs', pcrs: [11], publicKey: 'no key' },
-    /^rules\.0\.publicKey: no key that may sign/,
+    /^rules\.0\.publicKey: no key of RSA or ECDSA that may sign/,
+  ],
+  [
+    'a key that signs no digest, with which nobody signs PCRs',
+    { rule: 'signed-pcrs', pcrs: [11], publicKey: ED25519_PEM },
+    /^rules\.0\.publicKey: no key of RSA or ECDSA that may sign/,
   ],
   ['PCR 24, signed', { rule: 'signed-pcrs', pcrs: [24], publicKey: PEM }, /rules/],
   ['a rule that is not known', { rule: 'anything' }, /rules/],
