@@ -115,6 +115,16 @@ function found(rule: object, events: readonly LoggedEvent[]): string {
   }
 }
 
+test.each([
+  ['PK', sha256('PK')],
+  ['KEK', sha256('KEK')],
+  ['db', sha256(DB)],
+  ['dbx', sha256(DBX)],
+])('%s is what the firmware measured under that name', (database, digest) => {
+  const rule = { rule: 'signature-database', database, allowed: [digest] }
+  expect(found(rule, PCR7)).toBe(`${database} is ${digest}`)
+})
+
 describe('a machine that booted rightly', () => {
   let swtpm: Swtpm
   let tpm: Tpm
