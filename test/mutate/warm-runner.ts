@@ -19,6 +19,8 @@ const STATUS = { pass: 0, fail: 1, skip: 2 } as const
 const ORDERS_MAX = 100
 /** One that takes ten times as long as without a mutant, and some seconds, waits for what will not come. */
 const timeoutMs = (ms: number) => 3000 + 10 * ms
+/** What took longer may have been kept from running by something else: it is given so much more, once. */
+const PATIENCE_MS = 60_000
 
 /**
  * Runs the tests of a mutant in a worker of vitest that stays. Stryker's own runner starts vitest and a process of it
@@ -77,6 +79,10 @@ class WarmRunner {
     if (ranNothing(answer)) {
       const { length } = order.files
       return { status: 'error', errorMessage: `no test ran, of ${length} files` }
+    }
+    if (timeOutOf(answer) !== undefined) {
+      await this.#startAnew()
+      answer = await this.#carryOut(patient(order))
     }
     // What it left running may fail the next mutant's tests.
     if (answer.isLeftRunning) this.#orders = ORDERS_MAX
@@ -161,11 +167,28 @@ function ranNothing({ tests, errors, hits }: Answer): boolean {
   return hits === 0 && errors.length === 0 && tests.every(({ state }) => state === 'skip')
 }
 
-function judged({ tests, errors, hits }: Answer, hitLimit: number | undefined) {
+/** With what vitest ended a test that took too long; undefined if none did. */
+function timeOutOf({ tests, errors }: Answer): string | undefined {
+  const failures = [...tests.map(({ error }) => error ?? ''), ...errors]
+  return failures.find((error) => / timed out in \d/.test(error))
+}
+
+function patient(order: Order): Order {
+  const files = order.files.map((file) => ({
+    ...file,
+    timeoutMs: (file.timeoutMs ?? 0) + PATIENCE_MS,
+  }))
+  return { ...order, files }
+}
+
+function judged(answer: Answer, hitLimit: number | undefined) {
+  const { tests, errors, hits } = answer
   const nrOfTests = tests.filter(({ state }) => state !== 'skip').length
   if (hitLimit !== undefined && hits > hitLimit) {
     return { status: 'timeout', reason: `reached ${hits} times` }
   }
+  const reason = timeOutOf(answer)
+  if (reason !== undefined) return { status: 'timeout', reason }
   const failed = tests.filter(({ state }) => state === 'fail')
   if (failed.length > 0 || errors.length > 0) {
     const failureMessage = failed[0]?.error ?? errors[0] ?? 'failed'
