@@ -77,6 +77,22 @@ describe('accepted', () => {
     expect(pathOf(below('One'))).toHaveLength(4)
     expect(codeOf(below('Two'))).toBe('VERIFY_CERTIFICATE_PATH_LENGTH')
   })
+
+  test('as many authorities below another as its path length allows, and no more', () => {
+    const extensions = [ext.basicConstraints(true, 1), ext.keyUsage(5)]
+    const root = makeAuthority('Root', { extensions })
+    const one = makeAuthority('One', {}, root)
+    const two = makeAuthority('Two', {}, one)
+    const chainOf = (...between: Issuer[]) => ({
+      leaf: makeEkCertificate(between.at(-1) ?? root, KEY),
+      between: ders(between),
+      anchors: [root.der],
+    })
+    expect(pathOf(chainOf(one))).toHaveLength(3)
+    expect(detailOf(() => pathOf(chainOf(one, two)))).toBe(
+      'VERIFY_CERTIFICATE_PATH_LENGTH 2 below, 1 allowed.',
+    )
+  })
 })
 
 test.each([
