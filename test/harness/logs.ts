@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { encode } from 'cborg'
+import type { Evidence } from '../../src/format/evidence.ts'
 
 /** Writes the logs that a machine keeps after its firmware, as their sources say (src/format/). */
 
@@ -171,3 +172,8 @@ function u32(value: number): Buffer {
   bytes.writeUInt32LE(value)
   return bytes
 }
+
+/** Evidence that has nothing but logs. */
+export const evidenceOfLogs = (logs: Evidence['logs'], eventLog?: Buffer) =>
+  // Of a whole document only this is looked at.
+  ({ logs, ...(eventLog === undefined ? {} : { eventLog }) }) as Evidence

@@ -1,8 +1,14 @@
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Evidence } from '../../src/format/evidence.ts'
 import { replayLogs } from '../../src/measurements/replayed-logs.ts'
 import { makeEventLog } from '../harness/event-log.ts'
-import { digestOf, imaDigest, makeCelJson, makeImaLog, makeSystemdLog } from '../harness/logs.ts'
+import {
+  digestOf,
+  evidenceOfLogs,
+  imaDigest,
+  makeCelJson,
+  makeImaLog,
+  makeSystemdLog,
+} from '../harness/logs.ts'
 
 /**
  * An attack: a log as long as it may be, none of whose prefixes leads to the quote. Who replayed each prefix from
@@ -30,16 +36,12 @@ const quoted = (values: Readonly<Record<number, Buffer>>) => {
   const entries = Object.entries(values).map(([pcr, value]) => [Number(pcr), value] as const)
   return new Map([['sha256' as const, new Map(entries)]])
 }
-const evidence = (logs: NonNullable<Evidence['logs']>, eventLog?: Buffer) =>
-  // Of a whole document only this is looked at.
-  ({ logs, ...(eventLog === undefined ? {} : { eventLog }) }) as Evidence
-
 const IMA = Array.from({ length: 4000 }, (_, at) => ({ path: `/bin/${at}`, content: `${at}` }))
 
 describe('a log is replayed once, however long it is and wherever the quote stands in it', () => {
   // An event of IMA: its SHA-1 and SHA-256, and an extension by each of two rules.
   test('IMA whose prefixes lead nowhere', () => {
-    const { pcrs } = replayLogs(evidence({ ima: makeImaLog(IMA) }), quoted({ 10: OTHER }))
+    const { pcrs } = replayLogs(evidenceOfLogs({ ima: makeImaLog(IMA) }), quoted({ 10: OTHER }))
     expect(pcrs).toEqual([])
     expect(counted.hashes).toBeGreaterThan(IMA.length)
     expect(counted.hashes).toBeLessThanOrEqual(IMA.length * 4)
@@ -50,7 +52,7 @@ describe('a log is replayed once, however long it is and wherever the quote stan
       (before, record) => digestOf('sha256', Buffer.concat([before, imaDigest(record, 'sha256')])),
       Buffer.alloc(32),
     )
-    const found = replayLogs(evidence({ ima: makeImaLog(IMA) }), quoted({ 10: value }))
+    const found = replayLogs(evidenceOfLogs({ ima: makeImaLog(IMA) }), quoted({ 10: value }))
     expect(found.pcrs).toMatchObject([{ pcr: 10, laterEvents: IMA.length - at }])
     expect(counted.hashes).toBeLessThanOrEqual(IMA.length * 4)
   })
@@ -66,7 +68,7 @@ describe('a log is replayed once, however long it is and wherever the quote stan
         content: { kind: 'pcclient_std', type: 13, data: Buffer.from(path) },
       })),
     )
-    replayLogs(evidence({ systemd, ima: makeImaLog(IMA), cel }, firmware), quoted(all))
+    replayLogs(evidenceOfLogs({ systemd, ima: makeImaLog(IMA), cel }, firmware), quoted(all))
     // Of the firmware and of systemd an event is one extension by each rule.
     expect(counted.hashes).toBeLessThanOrEqual(2 * 4000 + 2 * 500 + 4 * 4000 + 500)
   })
