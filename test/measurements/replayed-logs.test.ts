@@ -1,8 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import type { PcrEvent } from '../../src/format/pcr-event.ts'
 import { type Logs, parseLogs } from '../../src/measurements/logs.ts'
+import type { PcrValues } from '../../src/measurements/pcr-quote.ts'
 import { provenContent } from '../../src/measurements/pcr-replay.ts'
-import { coversQuote, replayLogs, requireReplayed } from '../../src/measurements/replayed-logs.ts'
+import {
+  coversQuote,
+  replayLogs,
+  requireFirmwareLog,
+  requireReplayed,
+} from '../../src/measurements/replayed-logs.ts'
+import { makeEventLog } from '../harness/event-log.ts'
 import { digestOf, evidenceOfLogs, makeSystemdLog } from '../harness/logs.ts'
 import { detailOf } from '../harness/verify-case.ts'
 
@@ -11,6 +18,16 @@ import { detailOf } from '../harness/verify-case.ts'
 const NOTHING = Buffer.alloc(32)
 const MEASURED = digestOf('sha256', Buffer.concat([NOTHING, digestOf('sha256', 'a phase')]))
 const LOG = { systemd: makeSystemdLog([{ pcr: 11, text: 'a phase' }]) }
+/** PCR 0 without an event, and PCR 11 with one that no log has. */
+const OTHER_BANK = new Map([
+  [
+    'sha384',
+    new Map([
+      [0, Buffer.alloc(48)],
+      [11, Buffer.alloc(48, 1)],
+    ]),
+  ] as const,
+])
 const quotedOf = (...values: [pcr: number, value: Buffer][]) =>
   new Map([['sha256', new Map(values)] as const])
 
@@ -41,11 +58,26 @@ describe('logs cover what was quoted', () => {
     expect(coversQuote(replayLogs(evidenceOfLogs(LOG), quoted))).toBe(false)
   })
 
+  test('not if a value of another bank is none that they lead to', () => {
+    const quoted = new Map([...quotedOf([11, MEASURED]), ...OTHER_BANK])
+    expect(coversQuote(replayLogs(evidenceOfLogs(LOG), quoted))).toBe(false)
+  })
+
   test('not if there are none, though nothing was measured that they could tell', () => {
     expect(
       coversQuote(replayLogs(evidenceOfLogs(undefined), quotedOf([11, NOTHING], [12, NOTHING]))),
     ).toBe(false)
   })
+})
+
+test("a PCR of the firmware is explained in the log's own bank, whatever another bank has", () => {
+  const log = makeEventLog([{ pcr: 1, data: 'what a firmware measured' }])
+  const quoted = new Map([...quotedOf([11, MEASURED]), ...OTHER_BANK])
+  const odd = new Map([...quotedOf([0, MEASURED]), ...OTHER_BANK])
+  const check = (values: PcrValues) =>
+    requireFirmwareLog(replayLogs(evidenceOfLogs(LOG, log), values))
+  expect(() => check(quoted)).not.toThrow()
+  expect(detailOf(() => check(odd))).toBe('VERIFY_EVENT_LOG Found: sha256 PCR 0.')
 })
 
 describe('that logs lead to a PCR', () => {
