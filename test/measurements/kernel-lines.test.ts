@@ -39,6 +39,8 @@ describe('a string that GRUB measured', () => {
     ['another command', 'insmod gzio'],
     ['a command without arguments', 'boot'],
     ['a command of one letter', 'a'],
+    ['a command whose name ends as one that loads a kernel', 'savedlinux /vmlinuz ro'],
+    ['an assignment to the name of one that loads a kernel', 'linux=/vmlinuz ro'],
     ['a test', '[ x = x ]'],
     ['a test without arguments', '['],
     ['an assignment', 'root=hd0,gpt2'],
