@@ -200,6 +200,18 @@ test.each<[string, object, RegExp, object?]>([
     { rule: 'signed-pcrs', pcrs: [11], publicKey: ED25519_PEM },
     /^rules\.0\.publicKey: no key of RSA or ECDSA that may sign/,
   ],
+  [
+    'a digest with something else before it',
+    { rule: 'values', pcr: 7, allowed: [`${'x'.repeat(32)}${hex(32)}`] },
+    /^rules\.0\.allowed/,
+    { bank: 'sha384' },
+  ],
+  [
+    'a digest with something else behind it',
+    { rule: 'values', pcr: 7, allowed: [`${hex(32)}${'x'.repeat(32)}`] },
+    /^rules\.0\.allowed/,
+    { bank: 'sha384' },
+  ],
   ['PCR 24, signed', { rule: 'signed-pcrs', pcrs: [24], publicKey: PEM }, /rules/],
   ['a rule that is not known', { rule: 'anything' }, /rules/],
   ['revision 0', { rule: 'secure-boot' }, /revision/, { revision: 0 }],
