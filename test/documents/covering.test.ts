@@ -34,11 +34,6 @@ const COVERED_BY: Readonly<Record<string, readonly [why: string, ...tests: strin
   ],
   identity: ['parts of the self-test', 'identity/self-test', 'identity/continuity'],
   lockdown: ['rules of a real kernel', 'lockdown/lockdown', 'lockdown/preview', 'lockdown/doctor'],
-  measurements: [
-    'read for a policy that is given whole',
-    'measurements/policy-rules',
-    'verify/structures',
-  ],
   metadata: ['parts of the cache and the source', 'metadata/metadata', 'metadata/source'],
   page: ['what a browser runs', 'page/page'],
   relay: [
