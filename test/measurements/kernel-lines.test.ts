@@ -25,6 +25,7 @@ describe('a string that GRUB measured', () => {
     ],
     ['a command line that is a path alone', '/vmlinuz', '/vmlinuz'],
     ['a command line on another device', '(hd0,gpt2)/vmlinuz ro', '(hd0,gpt2)/vmlinuz ro'],
+    ['a command line whose path begins with a name', 'boot/vmlinuz ro', 'boot/vmlinuz ro'],
     ['a command that loads a kernel', 'linux /vmlinuz ro', '/vmlinuz ro'],
     ['one of an EFI machine', 'linuxefi /vmlinuz ro', '/vmlinuz ro'],
     ['one that gives load options to an image', 'chainloader /vmlinuz.efi ro', '/vmlinuz.efi ro'],
