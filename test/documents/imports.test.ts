@@ -38,29 +38,27 @@ const PKCS11 = 'metabind-pkcs11'
 
 const isRoom = (name: string) => existsSync(join(ROOT, 'src', name)) && !name.includes('/')
 
-/** @returns the rule of a room: itself, what every room may know, and what is named */
-const room = (name: string, ...may: readonly string[]): Rule => ({
+const roomWith = (common: readonly string[], name: string, may: readonly string[]): Rule => ({
   of: `src/${name}/`,
-  may: [`src/${name}/`, ...COMMON, ...may.map((one) => (isRoom(one) ? `src/${one}/` : one))],
+  may: [`src/${name}/`, ...common, ...may.map((one) => (isRoom(one) ? `src/${one}/` : one))],
 })
+/** @returns the rule of a room: itself, what every room may know, and what is named */
+const room = (name: string, ...may: readonly string[]) => roomWith(COMMON, name, may)
 
 /** @returns the rule of a room that knows no file, network, clock or process */
-const pure = (name: string, ...may: readonly string[]): Rule => ({
-  of: `src/${name}/`,
-  may: [`src/${name}/`, ...ERROR_CODES, 'node:crypto', ...may],
-})
+const pure = (name: string, ...may: readonly string[]) =>
+  roomWith([...ERROR_CODES, 'node:crypto'], name, may)
 
 // A row a room: those further down may import those further up, and not the other way.
 const RULES: readonly Rule[] = [
   pure('format', 'zod', 'cborg', 'src/remembered.ts'),
-  pure('certificates', 'src/format/', 'pkijs', 'asn1js', 'src/remembered.ts'),
-  pure('measurements', 'src/format/', 'src/certificates/', 'zod'),
+  pure('certificates', 'format', 'pkijs', 'asn1js', 'src/remembered.ts'),
+  pure('measurements', 'format', 'certificates', 'zod'),
   pure(
     'verify',
-    ...['src/format/', 'src/certificates/', 'src/measurements/', 'src/remembered.ts'],
-    ...['zod', 'pkijs', 'asn1js'],
+    ...['format', 'certificates', 'measurements', 'src/remembered.ts', 'zod', 'pkijs', 'asn1js'],
   ),
-  pure('results', 'src/format/', 'src/verify/', 'zod'),
+  pure('results', 'format', 'verify', 'zod'),
   // The names that the published module has.
   {
     of: 'src/verify/index.ts',

@@ -18,6 +18,13 @@ test.each(areas)('%s: its sources and tests are there', (_, { sources, tests }) 
   }
 })
 
+test('each file of the verifier is of one area', () => {
+  const files = globSync('src/{certificates,measurements,results,verify}/*.ts', { cwd: ROOT })
+  const found = areas.flatMap(([, { sources }]) => globSync([...sources], { cwd: ROOT }))
+  const own = found.filter((file) => files.includes(file))
+  expect(own.toSorted()).toEqual(files.toSorted())
+})
+
 test.each(areas.filter(([, { survivors }]) => existsSync(ROOT + survivors)))(
   '%s: each mutant that is explained stands in its source',
   (_, { sources, survivors }) => {
