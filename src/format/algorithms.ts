@@ -2,8 +2,8 @@ import type { KeyObject } from 'node:crypto'
 
 /**
  * Every algorithm that evidence, certificates, policies and results have to do with, under all of its names. No other
- * file of src/format and of the verifier's folders names one (test/documents/algorithms.test.ts), so that what is accepted, and what
- * comes next, is decided here.
+ * file of src/format and of the verifier's folders names one (test/documents/algorithms.test.ts), so that what is
+ * accepted, and what comes next, is decided here.
  */
 
 /** TPM_ALG_ID (TPM 2.0 Part 2, 6.3), as far as evidence has to do with them. */
